@@ -1,0 +1,52 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call clean
+
+call: env  ## make the environment, fetch the weights, start the stack, place the demo call
+	@$(BIN)/trunkline call
+
+serve: env  ## leave the stack up and print how to point a Twilio number at it
+	@$(BIN)/trunkline serve
+
+test: env  ## every test, model-backed ones included
+	@$(BIN)/python -m pytest
+
+test-fast: env  ## without the tests that load models or start servers
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: env
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: env
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+weights: env
+	@$(BIN)/trunkline models prepare
+
+bench-stt: env
+	@$(BIN)/python -m bench.stt
+
+bench-call: env
+	@$(BIN)/python -m bench.call
+
+env: $(STAMP)
+
+# torch through pip, which sees local CPU builds (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL); the rest through uv, in parallel.
+$(STAMP): requirements.lock pyproject.toml
+	@echo "Making the environment in $(VENV) (about a minute, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --no-deps "$$(grep '^uv==' requirements.lock)" "$$(grep '^torch==' requirements.lock)"
+	@grep -vE '^(#|torch==)' requirements.lock > $(VENV)/rest.txt
+	@$(BIN)/uv pip install -q --no-deps --python $(BIN)/python -r $(VENV)/rest.txt || $(BIN)/python -m pip install -q --no-deps -r $(VENV)/rest.txt
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.complete-* && touch $@
+
+clean:
+	rm -rf $(VENV)

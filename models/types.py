@@ -1,0 +1,114 @@
+"""What crosses from the models to the floors above: plain frozen records, no engine types.
+
+Audio is always mono float32 in [-1, 1] with its rate in the name or beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatAudio = npt.NDArray[np.float32]
+"""Mono samples, shape (n,), in [-1, 1]."""
+
+HEARING_RATE_HZ = 16_000
+"""Rate of everything the models hear (Silero, Smart Turn, Whisper)."""
+
+SPEAKING_RATE_HZ = 24_000
+"""Rate of everything Kokoro speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word with its place in the audio it belongs to."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a transcriber made of one turn's audio (empty text: nothing was said)."""
+
+    text: str
+    words: tuple[Word, ...] = ()
+    language: str = "en"
+    no_speech_probability: float = 0.0
+    average_log_probability: float = 0.0
+    """Mean log probability a token; below about -1 the text is a guess."""
+    audio_s: float = 0.0
+    full_window: bool = False
+    """True if a loop or runaway was detected and the turn was decoded again in the 30 s window."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A run of synthesised audio of one clause. Chunks of a clause follow one another without gaps."""
+
+    pcm: FloatAudio
+    words: tuple[Word, ...] = ()
+    """All words of the clause, times relative to the clause's first sample; on the first chunk only."""
+    last: bool = True
+    sample_rate_hz: int = SPEAKING_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One generation. The chat template is applied by the model, once."""
+
+    request_id: str
+    messages: tuple[Message, ...]
+    max_tokens: int = 64
+    temperature: float = 0.0
+    stop: tuple[str, ...] = ()
+    priority: int = 0
+    """Lower runs first."""
+    choices: tuple[str, ...] = ()
+    """If given, the output is constrained to exactly one of these strings."""
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a generation, as the engine produced it."""
+
+    text: str
+    token_count: int
+    finish_reason: str | None = None
+    """None until the last delta; then 'stop', 'length' or 'abort'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of the agent's knowledge found for an utterance."""
+
+    id: str
+    text: str
+    score: float
+    """Cosine similarity to the utterance, in [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDecision:
+    """Where an utterance should go, and what the agent knows about it."""
+
+    label: str
+    confidence: float
+    """Probability of the label, in [0, 1]."""
+    passages: tuple[Passage, ...] = ()
+    """Best first."""
+
+
+class ModelFailure(RuntimeError):
+    """A model could not do what was asked: the engine died, a weight file is missing, an input is out of range."""

@@ -1,0 +1,209 @@
+"""The agent file: who answers and how. `configs/agents/*.yaml` is read into these models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from models.settings import StrictModel, load_settings
+
+Line = Annotated[str, Field(min_length=1, max_length=400)]
+"""Something the agent says."""
+
+
+class PausePoint(StrictModel):
+    """A moment in the caller's silence at which the turn may be declared over."""
+
+    silence_ms: int = Field(ge=96, le=3000)
+    """How long the caller has been silent."""
+    probability: float = Field(ge=0, le=1)
+    """The end-of-turn probability that is enough at this point."""
+
+
+class TurnTaking(StrictModel):
+    """When the caller has finished, and when the agent yields."""
+
+    speech_probability: float = Field(0.6, gt=0, lt=1)
+    """VAD probability at which a window counts as speech."""
+    silence_probability: float = Field(0.35, gt=0, lt=1)
+    """VAD probability below which a window counts as silence once speech runs."""
+    confirm_speech_ms: int = Field(96, ge=32, le=1000)
+    """Speech this long starts a turn."""
+    barge_in_ms: int = Field(192, ge=32, le=2000)
+    """Speech this long silences the agent."""
+    candidate_silence_ms: int = Field(128, ge=32, le=1000)
+    """After this much silence the turn is transcribed and its reply prepared, behind a gate."""
+    pause_points: tuple[PausePoint, ...] = (
+        PausePoint(silence_ms=192, probability=0.85),
+        PausePoint(silence_ms=384, probability=0.5),
+    )
+    """Checked in order; see docs/turn-taking.md."""
+    timeout_ms: int = Field(704, ge=96, le=10000)
+    """Silence that ends a turn whatever the model says."""
+    unfinished_timeout_ms: int = Field(1600, ge=96, le=10000)
+    """The same, if the words so far sound unfinished (a trailing 'and', 'to', 'my')."""
+    longest_turn_s: float = Field(28.0, gt=1, le=30)
+    """A turn is cut here: the transcriber hears at most 30 s."""
+    partial_every_ms: int = Field(400, ge=100, le=5000)
+    """How often the words so far are transcribed while the caller speaks."""
+    reprompt_after_s: float = Field(8.0, gt=0)
+    """Silence after a reply until the agent asks whether someone is there."""
+    reprompts: int = Field(2, ge=0, le=10)
+    """How often it asks before it says goodbye."""
+
+    @model_validator(mode="after")
+    def _points_rise(self) -> TurnTaking:
+        silences = [point.silence_ms for point in self.pause_points]
+        if silences != sorted(set(silences)) or (silences and silences[-1] > self.timeout_ms):
+            raise ValueError("pause_points must rise in silence_ms and end before timeout_ms")
+        if self.unfinished_timeout_ms < self.timeout_ms:
+            raise ValueError("unfinished_timeout_ms must be at least timeout_ms")
+        return self
+
+
+class Lines(StrictModel):
+    """What is said when nothing else is. Synthesised before the first call and kept in memory."""
+
+    greeting: Line
+    fallback: tuple[Line, ...] = Field(min_length=1)
+    """For questions outside the knowledge; used in turn."""
+    not_understood: tuple[Line, ...] = Field(min_length=1)
+    """The caller spoke, but no words could be made out; used in turn."""
+    apology: Line
+    """A model failed in the middle of a turn; the call goes on."""
+    reprompt: Line
+    """The caller has been silent."""
+    farewell: Line
+    silence_farewell: Line
+    """The caller stayed silent; the agent hangs up."""
+    too_long: Line
+    """The call has reached its limit; the agent hangs up."""
+
+
+class Fact(StrictModel):
+    """One atomic piece of knowledge: a sentence that answers a question and is true said as it stands."""
+
+    id: str = Field(pattern=r"^[a-z0-9_]+$")
+    text: Line
+    questions: tuple[str, ...] = ()
+    """Ways a caller may ask for it; they help to find it."""
+
+
+class Opening(StrictModel):
+    """A time that can be booked."""
+
+    day: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+    time: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    """24-hour HH:MM, in quotes."""
+
+
+class BookingForm(StrictModel):
+    """A dialogue that fills an opening and a name, reads them back, and books."""
+
+    openings: tuple[Opening, ...] = Field(min_length=1)
+    ask_opening: Line
+    """May contain {openings}."""
+    unavailable: Line
+    """The time asked for is not open; may contain {openings}."""
+    choose: Line
+    """Several openings fit; contains {openings}."""
+    ask_name: Line
+    confirm: Line
+    """Contains {opening} and {name}."""
+    ask_again: Line
+    """The caller said no at the confirmation."""
+    done: Line
+    """Contains {opening} and {name}."""
+    give_up: Line
+    """After three tries without an answer that fits."""
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> BookingForm:
+        values = {"openings": "x", "opening": "x", "name": "x"}
+        for key in ("ask_opening", "unavailable", "choose", "ask_name", "confirm", "ask_again", "done", "give_up"):
+            try:
+                getattr(self, key).format(**values)
+            except (KeyError, IndexError, ValueError) as error:
+                raise ValueError(f"{key}: unknown placeholder {error}; known: {', '.join(values)}") from error
+        return self
+
+
+class Route(StrictModel):
+    """Where an utterance may go."""
+
+    name: str = Field(pattern=r"^[a-z_]+$")
+    kind: Literal["knowledge", "booking", "say", "repeat", "farewell", "fallback"]
+    """'knowledge' answers from facts; 'booking' starts the form; 'say' speaks `line`; 'fallback' is for what is none
+    of our business."""
+    line: Line | None = None
+    """For kind 'say'."""
+    examples: tuple[str, ...] = Field(min_length=3)
+    """Utterances that belong here; the router's classifier is trained on them at start."""
+
+    @model_validator(mode="after")
+    def _say_has_line(self) -> Route:
+        if (self.kind == "say") != (self.line is not None):
+            raise ValueError("line is required for kind 'say' and for no other")
+        return self
+
+
+class Generation(StrictModel):
+    """How the language model is asked."""
+
+    max_tokens: int = Field(48, ge=1, le=1024)
+    temperature: float = Field(0.0, ge=0, le=2)
+    examples: tuple[tuple[str, str, str], ...] = ()
+    """(fact, question, answer) shown to the model before the real one."""
+
+
+class Agent(StrictModel):
+    """One agent."""
+
+    name: str
+    persona: str = Field(max_length=1000)
+    """The system prompt's first part; kept short, it is read at every turn."""
+    voice: str
+    """A Kokoro voice, e.g. af_heart."""
+    lines: Lines
+    routes: tuple[Route, ...] = Field(min_length=1)
+    facts: tuple[Fact, ...] = Field(min_length=1)
+    booking: BookingForm | None = None
+    generation: Generation = Generation()
+    turn_taking: TurnTaking = TurnTaking()
+    fact_score: float = Field(0.5, ge=-1, le=1)
+    """A fact nearer than this (cosine) to the utterance answers it; below, the fallback line is said."""
+    route_confidence: float = Field(0.4, ge=0, le=1)
+    """Below this the route does not count, and the facts alone decide."""
+    longest_call_s: float = Field(900.0, gt=10)
+    stage_timeout_s: float = Field(6.0, gt=0)
+    """A stage that has not answered by then has failed: the caller hears the apology."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Agent:
+        names = [route.name for route in self.routes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"routes: names must differ: {', '.join(names)}")
+        ids = [fact.id for fact in self.facts]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"facts: ids must differ: {', '.join(ids)}")
+        if any(route.kind == "booking" for route in self.routes) and self.booking is None:
+            raise ValueError("a route is of kind 'booking', but there is no `booking`")
+        return self
+
+    def route(self, name: str) -> Route | None:
+        """The route of that name."""
+        return next((route for route in self.routes if route.name == name), None)
+
+    def fact(self, fact_id: str) -> Fact:
+        """The fact of that id. Raises KeyError."""
+        for fact in self.facts:
+            if fact.id == fact_id:
+                return fact
+        raise KeyError(fact_id)
+
+
+def load_agent(path: Path) -> Agent:
+    """Read an agent file. Raises models.settings.SettingsError naming file, key and what was expected."""
+    return load_settings(path, Agent)

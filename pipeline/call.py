@@ -1,0 +1,550 @@
+"""One call: audio and keys in, a conversation out, every step in the event log.
+
+A turn's life: speech -> pause -> a *candidate* (transcript, route, reply, first speech) is prepared behind a gate ->
+Smart Turn or silence decides that the turn is over -> the gate opens -> the reply becomes audible -> it has been heard.
+If the caller goes on before the reply is audible, the candidate is thrown away and the turn goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Literal
+
+from models.types import FloatAudio, ModelFailure, SpeechChunk, Transcript
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.clauses import split_clauses
+from pipeline.clock import Clock
+from pipeline.fixed_lines import FixedLines
+from pipeline.ports import (
+    HeardClause,
+    LanguageModel,
+    Line,
+    Router,
+    Speaker,
+    Transcriber,
+    TurnScorer,
+    VoiceActivity,
+)
+from pipeline.responder import Clause, Plan, Responder, sounds_unfinished
+from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
+
+EndReason = Literal["caller_hung_up", "farewell", "silence", "too_long", "line_lost", "failure"]
+
+_WATCH_EVERY_S = 0.25
+"""How often silence and the call's length are looked at."""
+
+_SURELY_SPEECH_S = 1.0
+"""What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallModels:
+    """The models a call uses."""
+
+    transcriber: Transcriber
+    router: Router
+    language_model: LanguageModel
+    speaker: Speaker
+    turn_scorer: TurnScorer
+
+
+@dataclass(slots=True, eq=False)
+class _Reply:
+    """A reply, from candidate to heard."""
+
+    turn: int
+    number: int
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the turn is decided; nothing is audible before."""
+    task: asyncio.Task[None] | None = None
+    transcribed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the words are known, or cannot be."""
+    transcript: Transcript | None = None
+    plan: Plan | None = None
+    clauses: list[Clause] = field(default_factory=list)
+    audible: bool = False
+
+    def clause_id(self) -> str:
+        return f"t{self.turn}.{self.number}.c{len(self.clauses)}"
+
+
+class Call:
+    """One call's conversation. `feed` and `press` come from the line, `run` holds the call to its end."""
+
+    def __init__(
+        self,
+        *,
+        agent: Agent,
+        models: CallModels,
+        vad: VoiceActivity,
+        line: Line,
+        log: ev.EventLog,
+        clock: Clock,
+        fixed_lines: FixedLines,
+    ) -> None:
+        self._agent = agent
+        self._models = models
+        self._line = line
+        self._log = log
+        self._clock = clock
+        self._fixed_lines = fixed_lines
+        self._settings = agent.turn_taking
+        self._tracker = TurnTracker(vad, agent.turn_taking)
+        self._responder = Responder(agent, models.language_model)
+        self._turn = 0
+        self._replies = 0
+        self._candidate: _Reply | None = None
+        self._speaking: _Reply | None = None
+        self._unheard: tuple[Clause, ...] = ()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        self._partial_task: asyncio.Task[None] | None = None
+        self._last_partial_s = 0.0
+        self._quiet_since_s = clock.now_s()
+        self._reprompts = 0
+        self._over = asyncio.Event()
+        self._end_reason: EndReason = "failure"
+
+    @property
+    def responder(self) -> Responder:
+        """The agent's side of the conversation so far."""
+        return self._responder
+
+    # -- the line's side -------------------------------------------------------------------------------------------
+
+    def feed(self, frame: FloatAudio) -> None:
+        """Caller's audio, float32 16 kHz mono, any length; shorter gaps are the line's to fill. Returns at once."""
+        if self._tasks is None or self._over.is_set():
+            return
+        for signal in self._tracker.feed(frame):
+            match signal:
+                case SpeechBegan(audio_s=audio_s):
+                    self._speech_began(audio_s)
+                case SpeechResumed():
+                    self._withdraw_candidate()
+                case SpeechHeld():
+                    self._interrupt()
+                case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
+                    self._paused(silence_ms, speech_end_s)
+        self._maybe_partial()
+        if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
+            self._prepare()
+            self._decide("too_long", 0)
+
+    def press(self, digit: str) -> None:
+        """A key was pressed: the agent stops to listen."""
+        self._log.append(ev.Keypress(digit=digit))
+        self._quiet_since_s = self._clock.now_s()
+        self._interrupt()
+
+    def caller_gone(self, reason: Literal["caller_hung_up", "line_lost"]) -> None:
+        """The caller hung up, or the stream broke."""
+        self._end(reason)
+
+    def first_audio_sent(self, clause_id: str) -> None:
+        """LineListener: a clause became audible."""
+        reply = self._speaking
+        if reply is None or not clause_id.startswith(f"t{reply.turn}.{reply.number}."):
+            return
+        self._log.append(ev.FirstAudio(turn=reply.turn, clause_id=clause_id))
+        if not reply.audible:
+            reply.audible = True
+            self._now_counts(reply)
+
+    def clause_played(self, clause_id: str) -> None:
+        """LineListener: a clause was heard to its end."""
+        if self._speaking is not None:
+            self._log.append(ev.ClausePlayed(turn=self._speaking.turn, clause_id=clause_id))
+
+    async def run(self) -> None:
+        """Greet, talk, and return once the call is over. Cancellation ends the call as `line_lost`."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self._spawn(self._watch())
+                self._say(self._agent.lines.greeting, "greeting")
+                await self._over.wait()
+                for work in self._work:
+                    work.cancel()
+        except asyncio.CancelledError:
+            self._end("line_lost")
+            raise
+        finally:
+            self._tasks = None
+            if self._speaking is not None and self._speaking.audible:
+                self._reply_over(self._speaking, complete=False)
+            self._log.append(ev.CallEnded(reason=self._end_reason))
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def _speech_began(self, audio_s: float) -> None:
+        self._turn += 1
+        self._last_partial_s = self._tracker.received_s
+        self._log.append(ev.SpeechStarted(turn=self._turn, audio_s=audio_s))
+
+    def _paused(self, silence_ms: int, speech_end_s: float) -> None:
+        if self._decided():
+            return
+        if self._candidate is None:
+            self._log.append(ev.SpeechStopped(turn=self._turn, audio_s=speech_end_s))
+            self._prepare()
+        candidate = self._candidate
+        assert candidate is not None
+        for point in self._settings.pause_points:
+            if point.silence_ms == silence_ms:
+                self._spawn(self._score(candidate, silence_ms, point.probability, self._tracker.turn_audio()))
+        if silence_ms == self._settings.timeout_ms:
+            self._spawn(self._decide_if_finished(candidate, "timeout", silence_ms))
+        elif silence_ms == self._settings.unfinished_timeout_ms:
+            self._decide("timeout", silence_ms)
+
+    async def _decide_if_finished(
+        self, candidate: _Reply, reason: Literal["model", "timeout"], silence_ms: float
+    ) -> None:
+        """The turn is over, unless its words break off. Waiting for them costs nothing: no reply can come sooner."""
+        await candidate.transcribed.wait()
+        still_open = self._candidate is candidate and not candidate.gate.is_set()
+        text = candidate.transcript.text if candidate.transcript else ""
+        if still_open and not sounds_unfinished(text):
+            self._decide(reason, silence_ms)
+
+    def _decided(self) -> bool:
+        """Whether the turn under way is decided and its reply not yet audible."""
+        return self._candidate is not None and self._candidate.gate.is_set()
+
+    def _prepare(self) -> None:
+        """Begin a candidate reply to the turn so far."""
+        if self._candidate is None:
+            self._candidate = self._new_reply(self._turn)
+            self._candidate.task = self._spawn(self._reply_to_turn(self._candidate, self._tracker.turn_audio()))
+
+    async def _score(self, candidate: _Reply, silence_ms: int, enough: float, audio: FloatAudio) -> None:
+        began_s = self._clock.now_s()
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                probability = await self._models.turn_scorer.end_of_turn_probability(audio)
+        except (ModelFailure, TimeoutError) as error:
+            # The silence time-out still ends the turn.
+            self._log.append(ev.StageFailed(turn=candidate.turn, stage="turn_score", error=_explain(error)))
+            return
+        self._log.append(
+            ev.EndpointScored(
+                turn=candidate.turn, silence_ms=silence_ms, probability=probability, took_ms=self._since_ms(began_s)
+            )
+        )
+        if probability >= enough:
+            await self._decide_if_finished(candidate, "model", silence_ms)
+
+    def _decide(self, reason: Literal["model", "timeout", "too_long"], silence_ms: float) -> None:
+        candidate = self._candidate
+        assert candidate is not None
+        self._log.append(
+            ev.TurnDecided(
+                turn=candidate.turn,
+                reason=reason,
+                speech_end_s=self._tracker.speech_end_s,
+                silence_ms=silence_ms,
+            )
+        )
+        candidate.gate.set()
+
+    def _withdraw_candidate(self) -> None:
+        """The caller went on: what was prepared no longer answers what was said."""
+        candidate, self._candidate = self._candidate, None
+        if candidate is None:
+            return
+        candidate.transcribed.set()
+        if candidate.task is not None:
+            candidate.task.cancel()
+        if self._speaking is candidate:
+            # Decided, queued, but not yet audible.
+            self._speaking = None
+            self._line.clear()
+        self._log.append(ev.TurnResumed(turn=candidate.turn))
+
+    def _maybe_partial(self) -> None:
+        due_s = self._last_partial_s + self._settings.partial_every_ms / 1000
+        busy = self._partial_task is not None and not self._partial_task.done()
+        if self._tracker.speaking and not busy and self._tracker.received_s >= due_s:
+            self._last_partial_s = self._tracker.received_s
+            self._partial_task = self._spawn(self._partial(self._turn, self._tracker.turn_audio()))
+
+    async def _partial(self, turn: int, audio: FloatAudio) -> None:
+        began_s = self._clock.now_s()
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                transcript = await self._models.transcriber.transcribe(audio, final=False)
+        except (ModelFailure, TimeoutError) as error:
+            self._log.append(ev.StageFailed(turn=turn, stage="transcribe", error=_explain(error)))
+            return
+        if transcript.text and turn == self._turn:
+            self._log.append(
+                ev.PartialTranscript(
+                    turn=turn, text=transcript.text, audio_s=transcript.audio_s, took_ms=self._since_ms(began_s)
+                )
+            )
+
+    def _interrupt(self) -> None:
+        """The caller speaks over the agent: silence, and remember what was heard."""
+        reply = self._speaking
+        if reply is None or not reply.audible:
+            return
+        if reply.task is not None:
+            reply.task.cancel()
+        heard = self._line.clear()
+        complete = {clause.clause_id for clause in heard if clause.complete}
+        self._unheard = tuple(
+            clause
+            for index, clause in enumerate(reply.clauses)
+            if f"t{reply.turn}.{reply.number}.c{index}" not in complete
+        )
+        self._log.append(ev.BargeIn(turn=self._turn, heard=_joined(heard)))
+        self._reply_over(reply, complete=False, heard=heard)
+
+    # -- replies ---------------------------------------------------------------------------------------------------
+
+    async def _reply_to_turn(self, reply: _Reply, audio: FloatAudio) -> None:
+        """Hear, route, decide, speak: one turn's way to a reply."""
+        stage: Literal["transcribe", "route", "reply"] = "transcribe"
+        try:
+            began_s = self._clock.now_s()
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                transcript = reply.transcript = await self._models.transcriber.transcribe(audio, final=True)
+            reply.transcribed.set()
+            if not transcript.text:
+                await self._without_words(reply)
+                return
+            self._log.append(
+                ev.FinalTranscript(
+                    turn=reply.turn,
+                    text=transcript.text,
+                    average_log_probability=transcript.average_log_probability,
+                    took_ms=self._since_ms(began_s),
+                )
+            )
+            stage, began_s = "route", self._clock.now_s()
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                decision = await self._models.router.route(transcript.text)
+            self._log.append(
+                ev.Routed(
+                    turn=reply.turn,
+                    label=decision.label,
+                    confidence=decision.confidence,
+                    passage_ids=tuple(passage.id for passage in decision.passages),
+                    passage_scores=tuple(passage.score for passage in decision.passages),
+                    took_ms=self._since_ms(began_s),
+                )
+            )
+            stage = "reply"
+            reply.plan = self._responder.plan(transcript.text, decision)
+        except (ModelFailure, TimeoutError) as error:
+            reply.transcribed.set()
+            await self._apologise(reply, stage, error)
+            return
+        await self._speak_plan(reply, reply.plan)
+
+    async def _without_words(self, reply: _Reply) -> None:
+        """No turn after all. If it had silenced the agent, the agent goes on where it was cut."""
+        await reply.gate.wait()
+        self._log.append(ev.TurnDropped(turn=reply.turn))
+        self._candidate = None
+        speech_s = self._tracker.speech_s
+        self._tracker.end_turn()
+        unheard, self._unheard = self._unheard, ()
+        if unheard:
+            await self._speak_plan(reply, Plan(utterance="", fixed=unheard))
+        elif speech_s >= _SURELY_SPEECH_S and self._speaking is None:
+            reply.plan = self._responder.not_understood()
+            await self._speak_plan(reply, reply.plan)
+
+    async def _speak_plan(self, reply: _Reply, plan: Plan) -> None:
+        """Clauses become speech while later clauses are still being decided."""
+        queue: asyncio.Queue[Clause | None] = asyncio.Queue()
+        request_id = f"{id(self):x}-t{reply.turn}.{reply.number}"
+        failure: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(self._decide_clauses(plan, request_id, queue))
+                stages.create_task(self._speak_clauses(reply, queue))
+        except* (ModelFailure, TimeoutError) as group:
+            failure = group.exceptions[0]
+        if failure is not None:
+            await self._apologise(reply, "reply", failure)
+        else:
+            await self._hear_out(reply)
+
+    async def _decide_clauses(self, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]) -> None:
+        async with aclosing(self._responder.clauses(plan, request_id)) as clauses:
+            while True:
+                async with asyncio.timeout(self._agent.stage_timeout_s):
+                    clause = await anext(clauses, None)
+                queue.put_nowait(clause)
+                if clause is None:
+                    return
+
+    async def _speak_clauses(self, reply: _Reply, queue: asyncio.Queue[Clause | None]) -> None:
+        while (clause := await queue.get()) is not None:
+            await self._speak_clause(reply, clause)
+
+    async def _speak_clause(self, reply: _Reply, clause: Clause) -> None:
+        clause_id = reply.clause_id()
+        reply.clauses.append(clause)
+        self._log.append(
+            ev.ClauseDecided(
+                turn=reply.turn, clause_id=clause_id, text=clause.text, source=clause.source, rejected=clause.rejected
+            )
+        )
+        began_s = self._clock.now_s()
+        first = True
+        async with aclosing(self._chunks(clause.text)) as chunks:
+            while True:
+                async with asyncio.timeout(self._agent.stage_timeout_s):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                if first:
+                    first = False
+                    self._log.append(
+                        ev.SpeechReady(turn=reply.turn, clause_id=clause_id, took_ms=self._since_ms(began_s))
+                    )
+                await self._open_gate(reply)
+                self._line.say(clause_id, chunk)
+
+    async def _chunks(self, text: str) -> AsyncGenerator[SpeechChunk, None]:
+        fixed = self._fixed_lines.get(text)
+        if fixed is not None:
+            for chunk in fixed:
+                yield chunk
+            return
+        async with aclosing(self._models.speaker.speak(text, voice=self._agent.voice)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _open_gate(self, reply: _Reply) -> None:
+        """Wait until the reply may be heard, and make it the one that speaks."""
+        await reply.gate.wait()
+        if self._speaking is not reply:
+            self._interrupt()
+            self._line.start_reply()
+            self._speaking = reply
+
+    async def _hear_out(self, reply: _Reply) -> None:
+        """Everything is queued: wait until it has been heard."""
+        await reply.gate.wait()
+        if self._speaking is not reply:
+            # Nothing of it could be spoken.
+            if self._candidate is reply:
+                self._now_counts(reply)
+            return
+        await self._line.played_out()
+        self._reply_over(reply, complete=True)
+        if reply.plan is not None and reply.plan.ends_call:
+            await self._hang_up("farewell")
+
+    async def _apologise(self, reply: _Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
+        """A stage failed: say so from memory; the call goes on."""
+        self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=_explain(error)))
+        await reply.gate.wait()
+        for text in split_clauses(self._agent.lines.apology):
+            clause_id = reply.clause_id()
+            clause = Clause(text, "apology")
+            reply.clauses.append(clause)
+            self._log.append(
+                ev.ClauseDecided(turn=reply.turn, clause_id=clause_id, text=clause.text, source=clause.source)
+            )
+            for chunk in self._fixed_lines.get(text, ()):
+                await self._open_gate(reply)
+                self._line.say(clause_id, chunk)
+        await self._hear_out(reply)
+
+    def _now_counts(self, reply: _Reply) -> None:
+        """The reply is audible: the turn is closed and the plan takes effect."""
+        if self._candidate is reply:
+            self._candidate = None
+            self._tracker.end_turn()
+        self._unheard = ()
+        if reply.plan is not None:
+            self._reprompts = 0
+            self._responder.commit(reply.plan)
+            if reply.plan.filled:
+                self._log.append(ev.FormFilled(turn=reply.turn, form="booking", values=dict(reply.plan.filled)))
+
+    def _reply_over(self, reply: _Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
+        self._speaking = None
+        text = _joined(self._line.heard() if heard is None else heard)
+        self._responder.heard(text)
+        self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
+        self._quiet_since_s = self._clock.now_s()
+
+    # -- the call --------------------------------------------------------------------------------------------------
+
+    def _say(self, text: str, source: ev.ReplySource, *, ends_call: bool = False) -> _Reply:
+        """Speak a line of our own accord."""
+        reply = self._new_reply(self._turn)
+        reply.gate.set()
+        clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
+        plan = Plan(utterance="", fixed=clauses, ends_call=ends_call)
+        reply.task = self._spawn(self._speak_plan(reply, plan))
+        return reply
+
+    async def _watch(self) -> None:
+        """Ask into long silences; end calls that stay silent or go on too long."""
+        began_s = self._clock.now_s()
+        while True:
+            await self._clock.sleep(_WATCH_EVERY_S)
+            now_s = self._clock.now_s()
+            busy = self._tracker.in_turn or self._speaking is not None or self._candidate is not None
+            if now_s - began_s >= self._agent.longest_call_s:
+                await self._close(self._agent.lines.too_long, "too_long")
+            elif busy:
+                self._quiet_since_s = now_s
+            elif now_s - self._quiet_since_s >= self._settings.reprompt_after_s:
+                if self._reprompts >= self._settings.reprompts:
+                    await self._close(self._agent.lines.silence_farewell, "silence")
+                else:
+                    self._reprompts += 1
+                    self._quiet_since_s = now_s
+                    self._say(self._agent.lines.reprompt, "reprompt")
+
+    async def _close(self, line: str, reason: EndReason) -> None:
+        self._withdraw_candidate()
+        self._interrupt()
+        reply = self._say(line, "farewell")
+        if reply.task is not None:
+            await asyncio.wait({reply.task})
+        await self._hang_up(reason)
+
+    async def _hang_up(self, reason: EndReason) -> None:
+        await self._line.hang_up()
+        self._end(reason)
+
+    def _end(self, reason: EndReason) -> None:
+        if not self._over.is_set():
+            self._end_reason = reason
+            self._over.set()
+
+    def _new_reply(self, turn: int) -> _Reply:
+        self._replies += 1
+        return _Reply(turn=turn, number=self._replies)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        assert self._tasks is not None
+        task = self._tasks.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    def _since_ms(self, began_s: float) -> float:
+        return round((self._clock.now_s() - began_s) * 1000, 3)
+
+
+def _joined(heard: tuple[HeardClause, ...]) -> str:
+    return " ".join(clause.text for clause in heard if clause.text)
+
+
+def _explain(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__}: no answer in time"

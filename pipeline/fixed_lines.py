@@ -1,0 +1,44 @@
+"""Lines known beforehand, synthesised before the first call and kept in memory: they cost no wait and no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.types import SpeechChunk
+from pipeline.agent import Agent
+from pipeline.clauses import split_clauses
+from pipeline.ports import Speaker
+
+FixedLines = Mapping[str, tuple[SpeechChunk, ...]]
+"""Audio by the clause's exact text, in the agent's voice."""
+
+
+def fixed_texts(agent: Agent) -> list[str]:
+    """Every line of the agent that has no placeholder, facts included: they are said as written if the model strays."""
+    lines = agent.lines
+    texts = [
+        lines.greeting,
+        lines.apology,
+        lines.reprompt,
+        lines.farewell,
+        lines.silence_farewell,
+        lines.too_long,
+        *lines.fallback,
+        *lines.not_understood,
+        *(route.line for route in agent.routes if route.line),
+        *(fact.text for fact in agent.facts),
+    ]
+    if agent.booking:
+        form = agent.booking
+        texts += [text for text in (form.ask_opening, form.ask_name, form.ask_again, form.give_up) if "{" not in text]
+    return texts
+
+
+async def synthesise_fixed_lines(speaker: Speaker, agent: Agent) -> FixedLines:
+    """Speak every fixed line once. Raises ModelFailure if the speaker cannot."""
+    spoken: dict[str, tuple[SpeechChunk, ...]] = {}
+    for text in fixed_texts(agent):
+        for clause in split_clauses(text):
+            if clause not in spoken:
+                spoken[clause] = tuple([chunk async for chunk in speaker.speak(clause, voice=agent.voice)])
+    return spoken

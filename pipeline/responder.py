@@ -1,0 +1,202 @@
+"""What to say: an utterance, where it was routed and what is known about it become the clauses of a reply.
+
+Planning changes nothing, since most plans are made before the caller's turn is certain to be over; `commit` makes a
+plan count once its first word has gone out.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from models.types import GenerateRequest, Message, RouteDecision
+from pipeline.agent import Agent, Fact
+from pipeline.booking import BookingDialogue, FormReply
+from pipeline.clauses import split_clauses
+from pipeline.events import ReplySource
+from pipeline.grounding import answers, is_borne_out
+from pipeline.ports import LanguageModel
+
+HISTORY_MESSAGES = 200
+"""What is kept of a call's conversation; older messages are dropped."""
+
+_UNFINISHED = re.compile(
+    r"(?:\b(?:and|or|but|so|because|to|the|a|an|my|your|of|for|with|at|on|in|from|if|is|are|um|uh|like|about|between)"
+    r"|[,\-–—]|\.\.\.|…)[.…]*$",
+    re.IGNORECASE,
+)
+
+
+def sounds_unfinished(text: str) -> bool:
+    """Whether an utterance breaks off: ends in a conjunction, preposition, article, filler or comma."""
+    return bool(_UNFINISHED.search(text.strip()))
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A clause to be spoken."""
+
+    text: str
+    source: ReplySource
+    rejected: str = ""
+    """What the language model said instead, if the knowledge did not bear it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an utterance will be answered."""
+
+    utterance: str
+    fixed: tuple[Clause, ...] = ()
+    """Clauses known at once; said after those of `fact`, if there is one."""
+    fact: Fact | None = None
+    """The language model is asked to answer from this."""
+    booking: BookingDialogue | None = None
+    """The form as it stands after this utterance; None: no form is open."""
+    filled: tuple[tuple[str, str], ...] = ()
+    """What was booked."""
+    misses: int = 0
+    """How many utterances in a row could not be answered, this one included."""
+    ends_call: bool = False
+
+
+class Responder:
+    """One call's side of the conversation: its history, its open form."""
+
+    def __init__(self, agent: Agent, language_model: LanguageModel) -> None:
+        self._agent = agent
+        self._language_model = language_model
+        self._booking: BookingDialogue | None = None
+        self._misses = 0
+        self._history: list[Message] = []
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """The conversation as it was heard on both sides, oldest first."""
+        return tuple(self._history)
+
+    def commit(self, plan: Plan) -> None:
+        """The plan's reply has become audible: it counts."""
+        self._booking = plan.booking
+        self._misses = plan.misses
+        self._remember(Message(role="user", content=plan.utterance))
+
+    def heard(self, text: str) -> None:
+        """These words of the agent reached the caller."""
+        if text:
+            self._remember(Message(role="assistant", content=text))
+
+    def not_understood(self) -> Plan:
+        """The plan for an utterance without words."""
+        lines = self._agent.lines.not_understood
+        return Plan(
+            utterance="",
+            fixed=self._clauses(lines[self._misses % len(lines)], "reprompt"),
+            booking=self._booking,
+            misses=self._misses + 1,
+        )
+
+    def plan(self, utterance: str, decision: RouteDecision) -> Plan:
+        """How to answer. Pure: nothing changes until `commit`."""
+        route = self._agent.route(decision.label) if decision.confidence >= self._agent.route_confidence else None
+        kind = route.kind if route else "knowledge"
+        fact = self._known(decision)
+        if self._booking is not None:
+            return self._plan_in_booking(utterance, kind, fact, copy.deepcopy(self._booking))
+        if kind == "farewell":
+            return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
+        if kind == "booking" and self._agent.booking is not None:
+            booking = BookingDialogue(self._agent.booking)
+            return self._form_plan(utterance, booking, booking.begin(utterance))
+        if kind == "say" and route is not None and route.line:
+            return Plan(utterance, fixed=self._clauses(route.line, "knowledge"))
+        if kind == "repeat":
+            return Plan(utterance, fixed=self._clauses(self._last_said(), "knowledge"))
+        if fact is not None and kind != "fallback":
+            return Plan(utterance, fact=fact)
+        fallbacks = self._agent.lines.fallback
+        return Plan(
+            utterance,
+            fixed=self._clauses(fallbacks[self._misses % len(fallbacks)], "fallback"),
+            misses=self._misses + 1,
+        )
+
+    async def clauses(self, plan: Plan, request_id: str) -> AsyncGenerator[Clause, None]:
+        """The reply's clauses, as early as each is certain. Raises ModelFailure."""
+        if plan.fact is not None:
+            async for clause in self._from_fact(plan.fact, plan.utterance, request_id):
+                yield clause
+        for clause in plan.fixed:
+            yield clause
+
+    async def _from_fact(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[Clause, None]:
+        said: list[str] = []
+        rejected = ""
+        async with aclosing(self._language_model.clauses(self._request(fact, question, request_id))) as generated:
+            async for text in generated:
+                if not is_borne_out(text, fact.text):
+                    rejected = text
+                    break
+                said.append(text)
+                yield Clause(text, "llm")
+                if answers(" ".join(said), fact.text):
+                    return
+        for text in split_clauses(fact.text):
+            yield Clause(text, "knowledge", rejected=rejected)
+
+    def _request(self, fact: Fact, question: str, request_id: str) -> GenerateRequest:
+        generation = self._agent.generation
+        messages = [Message(role="system", content=self._agent.persona)]
+        for example_fact, example_question, example_answer in generation.examples:
+            messages.append(Message(role="user", content=_ask(example_fact, example_question)))
+            messages.append(Message(role="assistant", content=example_answer))
+        messages.append(Message(role="user", content=_ask(fact.text, question)))
+        return GenerateRequest(
+            request_id=request_id,
+            messages=tuple(messages),
+            max_tokens=generation.max_tokens,
+            temperature=generation.temperature,
+        )
+
+    def _plan_in_booking(self, utterance: str, kind: str, fact: Fact | None, booking: BookingDialogue) -> Plan:
+        if kind == "repeat":
+            return Plan(utterance, fixed=self._clauses(booking.prompt().text, "form"), booking=booking)
+        reply = booking.answer(utterance)
+        if not reply.fitted and kind == "farewell":
+            return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
+        if not reply.fitted and fact is not None:
+            unchanged = copy.deepcopy(self._booking)
+            assert unchanged is not None
+            return Plan(utterance, fact=fact, fixed=self._clauses(unchanged.prompt().text, "form"), booking=unchanged)
+        return self._form_plan(utterance, booking, reply)
+
+    def _form_plan(self, utterance: str, booking: BookingDialogue, reply: FormReply) -> Plan:
+        return Plan(
+            utterance,
+            fixed=self._clauses(reply.text, "form"),
+            booking=booking if reply.state == "open" else None,
+            filled=reply.values,
+        )
+
+    def _known(self, decision: RouteDecision) -> Fact | None:
+        best = decision.passages[0] if decision.passages else None
+        return self._agent.fact(best.id) if best and best.score >= self._agent.fact_score else None
+
+    def _last_said(self) -> str:
+        said = [message.content for message in self._history if message.role == "assistant"]
+        return said[-1] if said else self._agent.lines.greeting
+
+    def _remember(self, message: Message) -> None:
+        self._history.append(message)
+        del self._history[:-HISTORY_MESSAGES]
+
+    @staticmethod
+    def _clauses(text: str, source: ReplySource) -> tuple[Clause, ...]:
+        return tuple(Clause(clause, source) for clause in split_clauses(text))
+
+
+def _ask(fact: str, question: str) -> str:
+    return f"Fact: {fact}\nQuestion: {question}"

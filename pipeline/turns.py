@@ -1,0 +1,185 @@
+"""Following the caller's speech: frames in, signals out. Pure and synchronous; time is counted in samples received."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.types import HEARING_RATE_HZ, FloatAudio
+from pipeline.agent import TurnTaking
+from pipeline.ports import VoiceActivity
+
+PREROLL_S = 0.4
+"""Audio kept from before the VAD fired: it needs some speech to be sure, and onsets are soft."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechBegan:
+    """Speech was confirmed in silence."""
+
+    audio_s: float
+    """Where it began, in seconds of audio received."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechHeld:
+    """Speech has lasted long enough to silence the agent."""
+
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The caller went on after a pause that had been reported."""
+
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The caller has been silent for one of the silences of interest."""
+
+    silence_ms: int
+    speech_end_s: float
+    """Where the last speech ended, in seconds of audio received."""
+
+
+TurnSignal = SpeechBegan | SpeechHeld | SpeechResumed | Paused
+
+
+class TurnTracker:
+    """Silero windows over one call's audio, with hysteresis, and the audio of the turn so far."""
+
+    def __init__(self, vad: VoiceActivity, settings: TurnTaking) -> None:
+        self._vad = vad
+        self._settings = settings
+        self._window_ms = round(vad.window_samples * 1000 / HEARING_RATE_HZ)
+        self._rest: FloatAudio = np.zeros(0, np.float32)
+        self._audio: list[FloatAudio] = []
+        self._kept_samples = 0
+        self._received_samples = 0
+        self._silences_ms = sorted(
+            {
+                settings.candidate_silence_ms,
+                settings.timeout_ms,
+                settings.unfinished_timeout_ms,
+                *(point.silence_ms for point in settings.pause_points),
+            }
+        )
+        self._speaking = False
+        self._in_turn = False
+        self._speech_ms = 0
+        self._silence_ms = 0
+        self._speech_start_s = 0.0
+        self._speech_end_s = 0.0
+        self._run_ms = 0
+        self._held = False
+        self._pause_reported = False
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether there is a turn under way: speech was confirmed and no `end_turn` came since."""
+        return self._in_turn
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the caller speaks now (pauses too short to be reported included)."""
+        return self._in_turn and not self._pause_reported
+
+    @property
+    def received_s(self) -> float:
+        return self._received_samples / HEARING_RATE_HZ
+
+    @property
+    def speech_end_s(self) -> float:
+        """Where the last speech ended, in seconds of audio received."""
+        return self._speech_end_s
+
+    @property
+    def speech_s(self) -> float:
+        """From the beginning of the turn's speech to the end of its last."""
+        return self._speech_end_s - self._speech_start_s
+
+    @property
+    def turn_s(self) -> float:
+        """Length of the turn's audio so far, preroll included."""
+        return self._kept_samples / HEARING_RATE_HZ
+
+    def turn_audio(self) -> FloatAudio:
+        """The turn so far: float32, 16 kHz, from `PREROLL_S` before the speech began."""
+        return np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
+
+    def end_turn(self) -> None:
+        """The turn has been dealt with; what comes next is another."""
+        self._in_turn = self._speaking = self._held = self._pause_reported = False
+        self._speech_ms = self._run_ms = self._silence_ms = 0
+        self._trim_to_preroll()
+
+    def feed(self, frame: FloatAudio) -> list[TurnSignal]:
+        """Take 16 kHz samples of any number; the signals they give rise to, in order."""
+        size = self._vad.window_samples
+        audio = np.concatenate([self._rest, frame]) if self._rest.size else frame
+        signals: list[TurnSignal] = []
+        position = 0
+        while position + size <= audio.size:
+            signals += self._window(audio[position : position + size])
+            position += size
+        self._rest = audio[position:]
+        return signals
+
+    def _window(self, window: FloatAudio) -> list[TurnSignal]:
+        self._audio.append(window)
+        self._kept_samples += window.size
+        self._received_samples += window.size
+        if not self._in_turn:
+            self._trim_to_preroll()
+        probability = self._vad.probability(window)
+        threshold = self._settings.silence_probability if self._speaking else self._settings.speech_probability
+        return self._speech() if probability >= threshold else self._silence()
+
+    def _speech(self) -> list[TurnSignal]:
+        signals: list[TurnSignal] = []
+        self._speech_ms += self._window_ms
+        if not self._speaking and self._speech_ms >= (
+            self._window_ms if self._in_turn and not self._pause_reported else self._settings.confirm_speech_ms
+        ):
+            self._speaking = True
+            start_s = self.received_s - self._speech_ms / 1000
+            if not self._in_turn:
+                self._in_turn = True
+                self._speech_start_s = start_s
+                signals.append(SpeechBegan(audio_s=start_s))
+            elif self._pause_reported:
+                self._pause_reported = False
+                signals.append(SpeechResumed(audio_s=start_s))
+        if self._speaking:
+            self._silence_ms = 0
+            self._speech_end_s = self.received_s
+            self._run_ms = max(self._run_ms + self._window_ms, self._speech_ms)
+            if not self._held and self._run_ms >= self._settings.barge_in_ms:
+                self._held = True
+                signals.append(SpeechHeld(audio_s=self.received_s))
+        elif self._in_turn:
+            self._silence_ms += self._window_ms
+        return signals
+
+    def _silence(self) -> list[TurnSignal]:
+        self._speech_ms = 0
+        if not self._in_turn:
+            return []
+        self._speaking = False
+        before, self._silence_ms = self._silence_ms, self._silence_ms + self._window_ms
+        signals: list[TurnSignal] = []
+        for silence_ms in self._silences_ms:
+            if before < silence_ms <= self._silence_ms:
+                self._pause_reported = True
+                self._held = False
+                self._run_ms = 0
+                signals.append(Paused(silence_ms=silence_ms, speech_end_s=self._speech_end_s))
+        return signals
+
+    def _trim_to_preroll(self) -> None:
+        keep = int(PREROLL_S * HEARING_RATE_HZ)
+        while self._audio and self._kept_samples - self._audio[0].size >= keep:
+            self._kept_samples -= self._audio.pop(0).size

@@ -1,0 +1,183 @@
+"""Fakes of models and line, for logic under virtual time. Speech is a constant amplitude that names its utterance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.types import (
+    SPEAKING_RATE_HZ,
+    FloatAudio,
+    GenerateRequest,
+    ModelFailure,
+    Passage,
+    RouteDecision,
+    SpeechChunk,
+    Transcript,
+    Word,
+)
+from pipeline.ports import HeardClause, LineListener
+
+AMPLITUDE_STEP = 0.01
+WORD_S = 0.25
+
+
+def speech_audio(number: int, text: str) -> FloatAudio:
+    """16 kHz 'speech' of utterance `number` (1-based): a quarter second a word."""
+    samples = int(max(1, len(text.split())) * WORD_S * 16_000)
+    return np.full(samples, number * AMPLITUDE_STEP, np.float32)
+
+
+class FakeVad:
+    window_samples = 512
+
+    def probability(self, window: FloatAudio) -> float:
+        return 1.0 if float(np.abs(window).mean()) > AMPLITUDE_STEP / 2 else 0.0
+
+    def reset(self) -> None:
+        pass
+
+
+@dataclass
+class FakeModels:
+    """All five models. Delays in virtual seconds; a stage in `broken` raises, one in `stuck` never answers."""
+
+    utterances: list[str]
+    routes: Mapping[str, RouteDecision] = field(default_factory=dict)
+    generated: Mapping[str, list[str]] = field(default_factory=dict)
+    """Clauses by a word of the question."""
+    transcribe_s: float = 0.1
+    route_s: float = 0.01
+    first_clause_s: float = 0.2
+    speak_s: float = 0.15
+    score: Callable[[FloatAudio], float] = lambda audio: 0.95
+    broken: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    spoken: list[str] = field(default_factory=list)
+    aborted: int = 0
+    requests: list[GenerateRequest] = field(default_factory=list)
+
+    async def _stage(self, name: str, delay_s: float) -> None:
+        await asyncio.sleep(1e6 if name in self.stuck else delay_s)
+        if name in self.broken:
+            raise ModelFailure(f"{name} is broken")
+
+    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
+        await self._stage("transcribe", self.transcribe_s)
+        text = []
+        levels = np.round(audio / AMPLITUDE_STEP).astype(int)
+        for number, utterance in enumerate(self.utterances, start=1):
+            heard_s = float((levels == number).sum()) / 16_000
+            words = utterance.split()
+            text += words[: round(heard_s / WORD_S)]
+        return Transcript(text=" ".join(text), audio_s=audio.size / 16_000)
+
+    async def route(self, text: str) -> RouteDecision:
+        await self._stage("route", self.route_s)
+        for key, decision in self.routes.items():
+            if key in text:
+                return decision
+        return RouteDecision(label="knowledge", confidence=0.1)
+
+    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
+        self.requests.append(request)
+        question = request.messages[-1].content.rsplit("Question: ", 1)[-1]
+        finished = False
+        try:
+            for key, clauses in self.generated.items():
+                if key in question:
+                    for clause in clauses:
+                        await self._stage("reply", self.first_clause_s)
+                        yield clause
+            finished = True
+        finally:
+            self.aborted += not finished
+
+    async def prefill(self, request: GenerateRequest) -> None:
+        return None
+
+    async def speak(self, text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
+        await self._stage("speak", self.speak_s)
+        self.spoken.append(text)
+        yield speech_chunk(text)
+
+    async def end_of_turn_probability(self, audio: FloatAudio) -> float:
+        await self._stage("turn_score", 0.03)
+        return self.score(audio)
+
+
+def speech_chunk(text: str) -> SpeechChunk:
+    """A clause's audio: a quarter second a word."""
+    words = text.split()
+    times = tuple(Word(word, index * WORD_S, (index + 1) * WORD_S) for index, word in enumerate(words))
+    return SpeechChunk(pcm=np.full(int(len(words) * WORD_S * SPEAKING_RATE_HZ), 0.1, np.float32), words=times)
+
+
+def decision(label: str, fact: str | None = None, *, confidence: float = 0.9, score: float = 0.9) -> RouteDecision:
+    passages = (Passage(id=fact, text="", score=score),) if fact else ()
+    return RouteDecision(label=label, confidence=confidence, passages=passages)
+
+
+class FakeLine:
+    """Plays clauses in virtual real time; knows exactly what was heard."""
+
+    def __init__(self) -> None:
+        self.listener: LineListener | None = None
+        self.timeline: list[tuple[float, str]] = []
+        self.hung_up = False
+        self._queue: list[tuple[str, SpeechChunk]] = []
+        self._ledger: dict[str, tuple[tuple[Word, ...], float]] = {}
+        self._current: tuple[str, float] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def say(self, clause_id: str, chunk: SpeechChunk) -> None:
+        self._queue.append((clause_id, chunk))
+        self._ledger[clause_id] = (chunk.words, 0.0)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._play())
+
+    async def _play(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            clause_id, chunk = self._queue.pop(0)
+            self._current = (clause_id, loop.time())
+            self.timeline.append((loop.time(), " ".join(word.text for word in chunk.words)))
+            if self.listener:
+                self.listener.first_audio_sent(clause_id)
+            length_s = chunk.pcm.size / SPEAKING_RATE_HZ
+            await asyncio.sleep(length_s)
+            self._ledger[clause_id] = (chunk.words, length_s)
+            self._current = None
+            if self.listener:
+                self.listener.clause_played(clause_id)
+
+    def clear(self) -> tuple[HeardClause, ...]:
+        if self._task is not None:
+            self._task.cancel()
+        heard = self.heard()
+        self._queue.clear()
+        self._current = None
+        self._ledger.clear()
+        return heard
+
+    def heard(self) -> tuple[HeardClause, ...]:
+        result = []
+        for clause_id, (words, length_s) in self._ledger.items():
+            if self._current is not None and self._current[0] == clause_id:
+                length_s = asyncio.get_running_loop().time() - self._current[1]
+            heard = [word.text for word in words if word.end_s <= length_s + 1e-9]
+            result.append(HeardClause(clause_id, " ".join(heard), len(heard) == len(words)))
+        return tuple(result)
+
+    def start_reply(self) -> None:
+        self._ledger.clear()
+
+    async def played_out(self) -> None:
+        while self._task is not None and not self._task.done():
+            await asyncio.wait({self._task})
+
+    async def hang_up(self) -> None:
+        self.hung_up = True

@@ -1,0 +1,296 @@
+"""A call's behaviour, under virtual time: who hears what, when, and what the log says of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.call import Call, CallModels
+from pipeline.clauses import split_clauses
+from pipeline.clock import LoopClock
+from pipeline.fixed_lines import fixed_texts
+from tests.pipeline.agents import AGENT
+from tests.pipeline.fakes import FakeLine, FakeModels, FakeVad, decision, speech_audio, speech_chunk
+from tests.virtual_time import run_virtual
+
+FRAME = 320
+ROUTES = {
+    "hours": decision("knowledge", "hours"),
+    "price": decision("knowledge", "cleaning"),
+    "moon": decision("knowledge", "hours", score=0.1),
+    "book": decision("booking"),
+    "bye": decision("farewell"),
+}
+GENERATED = {
+    "hours": ["Sure, we are open Monday to Friday from eight to five."],
+    "price": ["A cleaning costs ninety dollars."],
+}
+
+
+@dataclass
+class Played:
+    """What came of a call."""
+
+    log: list[ev.Event]
+    line: FakeLine
+    models: FakeModels
+    call: Call
+
+    def of(self, kind: type[ev.Event]) -> list[ev.Event]:
+        return [event for event in self.log if isinstance(event, kind)]
+
+    def heard(self) -> list[str]:
+        return [event.heard for event in self.log if isinstance(event, ev.ReplyEnded)]
+
+
+Step = tuple[float, str | Callable[[Call], None]]
+
+
+def play(
+    steps: list[Step],
+    *,
+    for_s: float,
+    agent: Agent = AGENT,
+    prepare: Callable[[FakeModels], None] = lambda models: None,
+) -> Played:
+    """Run a call: at each step's second the caller starts to say its text, or the function is called."""
+    utterances = [text for _, text in steps if isinstance(text, str)]
+    models = FakeModels(utterances=utterances, routes=ROUTES, generated=GENERATED)
+    prepare(models)
+    line = FakeLine()
+    result: list[Played] = []
+
+    async def main() -> None:
+        clock = LoopClock()
+        log = ev.EventLog(clock)
+        fixed = {clause: (speech_chunk(clause),) for text in fixed_texts(agent) for clause in split_clauses(text)}
+        call = Call(
+            agent=agent,
+            models=CallModels(models, models, models, models, models),
+            vad=FakeVad(),
+            line=line,
+            log=log,
+            clock=clock,
+            fixed_lines=fixed,
+        )
+        line.listener = call
+        running = asyncio.create_task(call.run())
+        await asyncio.sleep(0)
+        track = np.zeros(int(for_s * 16_000), np.float32)
+        number = 0
+        actions: list[tuple[float, Callable[[Call], None]]] = []
+        for at_s, what in steps:
+            if isinstance(what, str):
+                number += 1
+                audio = speech_audio(number, what)
+                track[int(at_s * 16_000) : int(at_s * 16_000) + audio.size] = audio
+            else:
+                actions.append((at_s, what))
+        for index in range(0, track.size, FRAME):
+            while actions and index / 16_000 >= actions[0][0]:
+                actions.pop(0)[1](call)
+            call.feed(track[index : index + FRAME])
+            await asyncio.sleep(0.02)
+            if running.done():
+                break
+        call.caller_gone("caller_hung_up")
+        await running
+        result.append(Played(list(log), line, models, call))
+
+    run_virtual(main())
+    return result[0]
+
+
+def test_greets_then_answers_from_the_knowledge() -> None:
+    played = play([(3.0, "what are your hours")], for_s=9)
+    assert played.heard() == ["Hello, this is the test desk.", "Sure, we are open Monday to Friday from eight to five."]
+    (decided,) = played.of(ev.TurnDecided)
+    assert isinstance(decided, ev.TurnDecided)
+    assert decided.reason == "model"
+    assert decided.speech_end_s == pytest.approx(4.0, abs=0.04)
+
+
+def test_the_reply_is_prepared_while_the_turn_is_still_being_decided() -> None:
+    """An unsure model costs the time-out, not the time-out plus the work."""
+    played = play([(3.0, "what are your hours")], for_s=9, prepare=lambda m: setattr(m, "score", lambda audio: 0.0))
+    (decided,) = played.of(ev.TurnDecided)
+    first = next(e for e in played.of(ev.FirstAudio) if isinstance(e, ev.FirstAudio) and e.turn == 1)
+    assert decided.at_s == pytest.approx(4.0 + AGENT.turn_taking.timeout_ms / 1000, abs=0.06)
+    assert first.at_s - decided.at_s < 0.01
+
+
+def test_nothing_is_audible_before_the_turn_is_decided_and_going_on_voids_the_reply() -> None:
+    played = play(
+        [(3.0, "what are your"), (4.1, "hours today")],
+        for_s=9,
+        prepare=lambda m: setattr(m, "score", lambda audio: 0.95 if audio.size > 1.9 * 16_000 else 0.0),
+    )
+    assert len(played.of(ev.TurnResumed)) == 1
+    assert played.heard()[1:] == ["Sure, we are open Monday to Friday from eight to five."]
+    finals = [e.text for e in played.log if isinstance(e, ev.FinalTranscript)]
+    assert finals[-1] == "what are your hours today"
+
+
+def test_a_trailing_and_gets_patience() -> None:
+    played = play([(3.0, "the hours and"), (4.6, "the price")], for_s=10)
+    decided = played.of(ev.TurnDecided)
+    assert len(decided) == 1
+    assert decided[0].at_s > 5.0
+
+
+def test_generated_words_that_the_fact_does_not_bear_out_are_replaced_by_the_fact() -> None:
+    played = play(
+        [(3.0, "the price please")],
+        for_s=9,
+        prepare=lambda m: setattr(m, "generated", {"price": ["A cleaning costs fifty dollars.", "Great!"]}),
+    )
+    assert played.heard()[1:] == ["A cleaning costs ninety dollars."]
+    clause = next(e for e in played.log if isinstance(e, ev.ClauseDecided) and e.turn == 1)
+    assert (clause.source, clause.rejected) == ("knowledge", "A cleaning costs fifty dollars.")
+
+
+def test_a_question_outside_the_knowledge_gets_the_honest_line() -> None:
+    played = play([(3.0, "is the moon out")], for_s=9)
+    assert played.heard()[1:] == ["I don't have that information."]
+    assert not played.models.requests
+
+
+def test_barge_in_silences_the_agent_and_history_keeps_only_what_was_heard() -> None:
+    played = play([(3.0, "what are your hours"), (6.0, "the price please")], for_s=12)
+    (barge_in,) = played.of(ev.BargeIn)
+    assert isinstance(barge_in, ev.BargeIn)
+    whole = "Sure, we are open Monday to Friday from eight to five."
+    assert barge_in.heard
+    assert whole.startswith(barge_in.heard)
+    assert barge_in.heard != whole
+    contents = [message.content for message in played.call.responder.history]
+    assert barge_in.heard in contents
+    assert whole not in contents
+    assert contents[-1] == "A cleaning costs ninety dollars."
+    assert barge_in.at_s == pytest.approx(6.0 + AGENT.turn_taking.barge_in_ms / 1000, abs=0.07)
+
+
+def test_a_false_interruption_lets_the_agent_go_on() -> None:
+    """Noise that the VAD took for speech, without words: the cut clause is said again."""
+
+    def no_words_in_noise(models: FakeModels) -> None:
+        models.utterances[1] = ""
+
+    played = play([(3.0, "what are your hours"), (5.5, "rumble rumble")], for_s=14, prepare=no_words_in_noise)
+    assert len(played.of(ev.TurnDropped)) == 1
+    assert played.heard()[-1] == "Sure, we are open Monday to Friday from eight to five."
+
+
+def test_speech_without_words_is_asked_about() -> None:
+    def mumble(models: FakeModels) -> None:
+        models.utterances[0] = ""
+
+    played = play([(3.0, "mumble mumble mumble mumble mumble")], for_s=9, prepare=mumble)
+    assert played.heard()[1:] == ["Sorry, could you say that again?"]
+
+
+@pytest.mark.parametrize("stage", ["transcribe", "route", "reply", "speak"])
+@pytest.mark.parametrize("how", ["broken", "stuck"])
+def test_a_failing_stage_is_apologised_for_and_the_call_goes_on(stage: str, how: str) -> None:
+    def mend(call: Call) -> None:
+        for broken in (models_used[0].broken, models_used[0].stuck):
+            broken.clear()
+
+    models_used: list[FakeModels] = []
+
+    def prepare(models: FakeModels) -> None:
+        models_used.append(models)
+        getattr(models, how).add(stage)
+
+    played = play(
+        [(3.0, "what are your hours"), (11.0, mend), (14.0, "the price please")],
+        for_s=20,
+        prepare=prepare,
+    )
+    assert "Sorry, something went wrong." in played.heard()
+    assert "A cleaning costs ninety dollars." in played.heard()
+    assert any(isinstance(e, ev.StageFailed) for e in played.log)
+
+
+def test_a_booking_is_talked_through_and_logged() -> None:
+    played = play(
+        [
+            (3.0, "I want to book"),
+            (9.5, "Tuesday at ten please"),
+            (15.0, "my name is John Miller"),
+            (23.0, "yes that is right"),
+        ],
+        for_s=31,
+    )
+    (filled,) = played.of(ev.FormFilled)
+    assert isinstance(filled, ev.FormFilled)
+    assert filled.values == {"opening": "Tuesday 10:00", "name": "John Miller"}
+
+
+def test_goodbye_is_answered_and_the_agent_hangs_up() -> None:
+    played = play([(3.0, "okay bye now")], for_s=12)
+    assert played.heard()[-1] == "Goodbye."
+    assert played.line.hung_up
+    assert played.log[-1] == ev.CallEnded(seq=played.log[-1].seq, at_s=played.log[-1].at_s, reason="farewell")
+
+
+def test_a_minute_of_silence_is_asked_into_twice_and_then_ends_the_call() -> None:
+    played = play([], for_s=60)
+    assert played.heard() == [
+        "Hello, this is the test desk.",
+        "Are you there?",
+        "Are you there?",
+        "I'll hang up now.",
+    ]
+    assert isinstance(played.log[-1], ev.CallEnded)
+    assert played.log[-1].reason == "silence"
+
+
+def test_the_longest_call_is_ended_with_words() -> None:
+    agent = AGENT.model_copy(update={"longest_call_s": 12.0})
+    played = play([], for_s=30, agent=agent)
+    assert played.heard()[-1] == "This call has reached its limit."
+    assert played.log[-1].reason == "too_long"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("at_s", [3.3, 4.2, 6.0])
+def test_a_caller_who_hangs_up_mid_word_or_mid_reply_ends_the_call_cleanly(at_s: float) -> None:
+    played = play(
+        [(3.0, "what are your hours"), (at_s, lambda call: call.caller_gone("caller_hung_up"))],
+        for_s=9,
+    )
+    assert isinstance(played.log[-1], ev.CallEnded)
+    assert played.log[-1].reason == "caller_hung_up"
+    assert played.log[-1].at_s == pytest.approx(at_s, abs=0.03)
+
+
+def test_a_key_silences_the_agent() -> None:
+    played = play([(1.0, lambda call: call.press("5"))], for_s=3)
+    assert [type(e) for e in played.log if isinstance(e, ev.Keypress | ev.BargeIn)] == [ev.Keypress, ev.BargeIn]
+
+
+def test_partials_come_at_least_every_400_ms_while_the_caller_speaks() -> None:
+    played = play([(3.0, "what are your hours on every single day of the week please")], for_s=10)
+    partials = [e for e in played.log if isinstance(e, ev.PartialTranscript)]
+    assert len(partials) >= 5
+    gaps = [later.at_s - earlier.at_s for earlier, later in pairwise(partials)]
+    assert max(gaps) <= 0.45
+
+
+def test_a_turn_longer_than_the_transcriber_can_hear_is_cut_and_answered() -> None:
+    agent = AGENT.model_copy(update={"turn_taking": AGENT.turn_taking.model_copy(update={"longest_turn_s": 5.0})})
+    played = play([(3.0, "what are your hours " * 8)], for_s=14, agent=agent)
+    assert any(isinstance(e, ev.TurnDecided) and e.reason == "too_long" for e in played.log)
+
+
+def test_the_log_reads_back_as_it_was_written() -> None:
+    played = play([(3.0, "what are your hours")], for_s=9)
+    assert ev.read_events([ev.to_json(event) for event in played.log]) == played.log
+    assert [event.seq for event in played.log] == list(range(len(played.log)))
