@@ -26,7 +26,7 @@ _MINUTES = {
 _HOUR_WORDS = "|".join(_HOURS)
 _TIME = re.compile(
     rf"\b(?:(?P<past>half past|quarter past|quarter to) )?(?P<hour>\d{{1,2}}|{_HOUR_WORDS})"
-    rf"(?:[:. ]?(?P<digits>[0-5]\d)\b| (?P<minutes>{'|'.join(_MINUTES)}))?"
+    rf"(?:[:. ]?(?P<digits>[0-5]\d)(?!\d)| (?P<minutes>{'|'.join(_MINUTES)}))?"
     r"(?: ?(?P<half>a\.?m\b\.?|p\.?m\b\.?|in the morning|in the afternoon|in the evening))?"
 )
 _YES = re.compile(

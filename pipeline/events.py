@@ -14,8 +14,11 @@ from typing import ClassVar, Literal
 
 from pipeline.clock import Clock
 
-ReplySource = Literal["greeting", "llm", "knowledge", "form", "fallback", "apology", "reprompt", "farewell"]
-"""Who decided a clause's words. 'llm': generated, and borne out by the knowledge; 'knowledge': the fact as written."""
+ReplySource = Literal[
+    "greeting", "llm", "knowledge", "line", "form", "fallback", "repeat", "apology", "reprompt", "farewell"
+]
+"""Who decided a clause's words. 'llm': generated, and borne out by the knowledge; 'knowledge': the fact as written;
+'line': a line of the agent file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

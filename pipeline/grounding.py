@@ -15,8 +15,8 @@ from num2words import num2words
 _FUNCTION_WORDS = frozenset(
     """a about all also am an and any are as at be been both but by can could do does each for from get give had has
     have here hi how i if in is it its let me more most my of off on or our out please so some such than that the their
-    them then there these they this those to too up us very was we well were what when where which who will with would you
-    your yours ours yes sure certainly course absolutely great thanks thank happy help glad hello welcome just only
+    them then there these they this those to too up us very was we well were what when where which who will with would
+    you your yours ours yes sure certainly course absolutely great thanks thank happy help glad hello welcome just only
     s re ll ve d m anytime currently offer available usually typically cost costs price priced located find call
     come visit""".split()
 )
@@ -48,13 +48,18 @@ def _stem(word: str) -> str:
     return stem if len(stem) >= 3 else word
 
 
-def _is_critical(word: str) -> bool:
-    return word in _NUMBER_WORDS or word.rstrip("s") in _CALENDAR or word in _CALENDAR
-
-
 def critical_words(text: str) -> list[str]:
-    """The numbers, days and the like in a text, in order, numbers as words."""
-    return [word for word in _tokens(text) if _is_critical(word)]
+    """The numbers, days and the like in a text, in order; a number is one entry, in words."""
+    words: list[str] = []
+    in_number = False
+    for word in _tokens(text):
+        is_number = word in _NUMBER_WORDS
+        if is_number and in_number:
+            words[-1] += f" {word}"
+        elif is_number or word in _CALENDAR or word.rstrip("s") in _CALENDAR:
+            words.append(word if is_number else word.rstrip("s"))
+        in_number = is_number or (in_number and word == "and" and words[-1].endswith(("hundred", "thousand")))
+    return words
 
 
 def is_borne_out(clause: str, fact: str) -> bool:

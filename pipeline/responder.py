@@ -112,9 +112,9 @@ class Responder:
             booking = BookingDialogue(self._agent.booking)
             return self._form_plan(utterance, booking, booking.begin(utterance))
         if kind == "say" and route is not None and route.line:
-            return Plan(utterance, fixed=self._clauses(route.line, "knowledge"))
+            return Plan(utterance, fixed=self._clauses(route.line, "line"))
         if kind == "repeat":
-            return Plan(utterance, fixed=self._clauses(self._last_said(), "knowledge"))
+            return Plan(utterance, fixed=self._clauses(self._last_said(), "repeat"))
         if fact is not None and kind != "fallback":
             return Plan(utterance, fact=fact)
         fallbacks = self._agent.lines.fallback

@@ -161,7 +161,7 @@ class TurnTracker:
                 self._held = True
                 signals.append(SpeechHeld(audio_s=self.received_s))
         elif self._in_turn:
-            self._silence_ms += self._window_ms
+            signals += self._lengthen_silence()
         return signals
 
     def _silence(self) -> list[TurnSignal]:
@@ -169,6 +169,9 @@ class TurnTracker:
         if not self._in_turn:
             return []
         self._speaking = False
+        return self._lengthen_silence()
+
+    def _lengthen_silence(self) -> list[TurnSignal]:
         before, self._silence_ms = self._silence_ms, self._silence_ms + self._window_ms
         signals: list[TurnSignal] = []
         for silence_ms in self._silences_ms:

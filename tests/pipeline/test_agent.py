@@ -1,0 +1,51 @@
+"""Agent files: what is wrong is said with file, key and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from models.settings import SettingsError
+from pipeline.agent import load_agent
+
+DENTAL = Path(__file__).parents[2] / "configs" / "agents" / "dental.yaml"
+
+
+def test_the_demo_agent_loads() -> None:
+    agent = load_agent(DENTAL)
+    assert {route.kind for route in agent.routes} >= {"knowledge", "booking", "farewell", "fallback"}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("voice: af_heart", "voice: af_heart\ncolour: red"), "colour: unknown key"),
+        (("voice: af_heart", ""), "voice: missing"),
+        (
+            ("timeout_ms: 704", "timeout_ms: soon"),
+            "turn_taking.timeout_ms: Input should be a valid integer; got 'soon'",
+        ),
+        (("timeout_ms: 704", "timeout_ms: 5"), "turn_taking.timeout_ms"),
+        (('time: "10:00"', 'time: "25:00"'), "booking.openings[0].time"),
+        (("{opening}, for {name}", "{opening}, for {nmae}"), "confirm: unknown placeholder 'nmae'"),
+        (
+            ("kind: say\n    line: Hello! What can I do for you?", "kind: say"),
+            "routes[3]: Value error, line is required",
+        ),
+        (("id: hours_sunday", "id: hours"), "facts: ids must differ"),
+        (("name: Bright Dental", "name: [Bright"), "not valid YAML"),
+    ],
+)
+def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    text = DENTAL.read_text()
+    assert change[0] in text
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(text.replace(*change, 1))
+    with pytest.raises(SettingsError) as error:
+        load_agent(wrong)
+    assert str(wrong) in str(error.value)
+    assert complaint in str(error.value)
+
+
+def test_a_missing_agent_file_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
+        load_agent(Path("nowhere.yaml"))

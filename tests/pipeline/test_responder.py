@@ -1,0 +1,99 @@
+"""What is said to what: planning changes nothing, committing does."""
+
+import asyncio
+
+import pytest
+
+from models.types import RouteDecision
+from pipeline.responder import Plan, Responder, sounds_unfinished
+from tests.pipeline.agents import AGENT
+from tests.pipeline.fakes import FakeModels, decision
+
+
+def responder(generated: dict[str, list[str]] | None = None) -> tuple[Responder, FakeModels]:
+    models = FakeModels(utterances=[], generated=generated or {}, first_clause_s=0)
+    return Responder(AGENT, models), models
+
+
+def say(agent: Responder, plan: Plan) -> list[tuple[str, str]]:
+    async def collect() -> list[tuple[str, str]]:
+        return [(clause.source, clause.text) async for clause in agent.clauses(plan, "r1")]
+
+    return asyncio.run(collect())
+
+
+def texts(plan: Plan) -> list[str]:
+    return [clause.text for clause in plan.fixed]
+
+
+def test_planning_a_booking_step_twice_gives_the_same_plan() -> None:
+    agent, _ = responder()
+    agent.commit(agent.plan("book please", decision("booking")))
+    first = agent.plan("Tuesday at ten", RouteDecision("knowledge", 0.1))
+    second = agent.plan("Tuesday at ten", RouteDecision("knowledge", 0.1))
+    assert texts(first) == texts(second) == ["What is your name?"]
+
+
+def test_a_question_in_the_middle_of_a_booking_is_answered_and_the_booking_goes_on() -> None:
+    agent, _ = responder({"cost": ["A cleaning costs ninety dollars."]})
+    agent.commit(agent.plan("book please", decision("booking")))
+    plan = agent.plan("what does a cleaning cost", decision("knowledge", "cleaning"))
+    assert next(text for _, text in say(agent, plan)) == "A cleaning costs ninety dollars."
+    assert plan.booking is not None
+    assert texts(plan)[0].startswith("I have Tuesday")
+
+
+def test_goodbye_in_the_middle_of_a_booking_ends_the_call() -> None:
+    agent, _ = responder()
+    agent.commit(agent.plan("book please", decision("booking")))
+    assert agent.plan("bananas, bye", decision("farewell")).ends_call
+
+
+def test_repeat_says_what_the_caller_last_heard() -> None:
+    agent, _ = responder()
+    agent.heard("A cleaning costs")
+    route = AGENT.routes[0].model_copy(update={"name": "again", "kind": "repeat"})
+    repeating = Responder(AGENT.model_copy(update={"routes": (*AGENT.routes, route)}), FakeModels(utterances=[]))
+    repeating.heard("A cleaning costs")
+    assert texts(repeating.plan("what", decision("again"))) == ["A cleaning costs"]
+
+
+def test_an_unsure_route_leaves_the_word_to_the_facts() -> None:
+    agent, _ = responder()
+    plan = agent.plan("hm cost", RouteDecision("farewell", 0.2, decision("x", "cleaning").passages))
+    assert plan.fact is not None
+    assert not plan.ends_call
+
+
+def test_chatter_that_leaves_the_answer_out_is_followed_by_the_fact() -> None:
+    agent, _ = responder({"cost": ["Sure, I can help you with that!"]})
+    plan = agent.plan("cost", decision("knowledge", "cleaning"))
+    assert say(agent, plan) == [
+        ("llm", "Sure, I can help you with that!"),
+        ("knowledge", "A cleaning costs ninety dollars."),
+    ]
+
+
+def test_generation_stops_once_the_answer_is_out() -> None:
+    agent, models = responder({"cost": ["A cleaning costs ninety dollars.", "We are great.", "Buy two."]})
+    assert len(say(agent, agent.plan("cost", decision("knowledge", "cleaning")))) == 1
+    assert models.aborted == 1
+
+
+def test_the_prompt_begins_the_same_for_every_question_so_that_the_prefix_cache_hits() -> None:
+    agent, models = responder()
+    for question, fact in (("cost", "cleaning"), ("hours", "hours")):
+        say(agent, agent.plan(question, decision("knowledge", fact)))
+    one, two = models.requests
+    assert one.messages[:-1] == two.messages[:-1]
+    assert one.messages[-1] != two.messages[-1]
+
+
+@pytest.mark.parametrize("text", ["I'd like to book and", "my number is,", "Can I come on the", "Um...", "It's for"])
+def test_words_that_break_off_sound_unfinished(text: str) -> None:
+    assert sounds_unfinished(text)
+
+
+@pytest.mark.parametrize("text", ["What are your hours?", "Tuesday at ten.", "yes", "", "That's all."])
+def test_whole_sentences_do_not(text: str) -> None:
+    assert not sounds_unfinished(text)

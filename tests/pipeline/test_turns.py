@@ -1,0 +1,70 @@
+"""Following speech: confirmed starts, pauses of interest, resumption; blips and dips don't count."""
+
+import numpy as np
+import pytest
+
+from pipeline.agent import TurnTaking
+from pipeline.turns import PREROLL_S, Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnSignal, TurnTracker
+from tests.pipeline.fakes import FakeVad
+
+SETTINGS = TurnTaking()
+
+
+def follow(pattern: str) -> tuple[TurnTracker, list[TurnSignal]]:
+    """One character a 32 ms window: '#' speech, '.' silence."""
+    tracker = TurnTracker(FakeVad(), SETTINGS)
+    audio = np.concatenate([np.full(512, 0.1 if mark == "#" else 0.0, np.float32) for mark in pattern])
+    return tracker, [
+        signal for start in range(0, audio.size, 320) for signal in tracker.feed(audio[start : start + 320])
+    ]
+
+
+def test_a_blip_is_no_speech() -> None:
+    tracker, signals = follow("....##....#...##....")
+    assert signals == []
+    assert not tracker.in_turn
+
+
+def test_speech_is_dated_back_to_its_first_window() -> None:
+    _, signals = follow("." * 10 + "###")
+    assert signals == [SpeechBegan(audio_s=pytest.approx(0.32))]
+
+
+def test_pauses_are_reported_once_each_with_the_end_of_speech() -> None:
+    tracker, signals = follow("#####" + "." * 60)
+    pauses = [signal for signal in signals if isinstance(signal, Paused)]
+    assert [pause.silence_ms for pause in pauses] == [128, 192, 384, 704, 1600]
+    assert {round(pause.speech_end_s, 3) for pause in pauses} == {0.16}
+    assert tracker.in_turn
+    assert not tracker.speaking
+
+
+def test_a_dip_between_words_is_not_reported() -> None:
+    _, signals = follow("#######...#####")
+    assert [type(signal) for signal in signals] == [SpeechBegan, SpeechHeld]
+
+
+def test_going_on_after_a_reported_pause_is_reported() -> None:
+    _, signals = follow("#######" + "." * 8 + "####")
+    assert [type(signal) for signal in signals] == [SpeechBegan, SpeechHeld, Paused, Paused, SpeechResumed]
+
+
+def test_a_blip_in_a_pause_does_not_stop_the_clock() -> None:
+    _, signals = follow("#######" + "....." + "#" + "......")
+    assert [signal.silence_ms for signal in signals if isinstance(signal, Paused)] == [128, 192, 384]
+
+
+def test_the_turn_s_audio_starts_before_the_speech_and_keeps_all_of_it() -> None:
+    tracker, _ = follow("." * 100 + "#" * 20 + "." * 5)
+    audio = tracker.turn_audio()
+    assert (audio > 0).sum() == 20 * 512
+    lead_s = np.argmax(audio > 0) / 16_000
+    assert PREROLL_S - 0.13 <= lead_s <= PREROLL_S
+    assert tracker.turn_s == audio.size / 16_000
+
+
+def test_after_the_turn_only_the_preroll_is_kept() -> None:
+    tracker, _ = follow("#" * 100 + "." * 30)
+    tracker.end_turn()
+    assert not tracker.in_turn
+    assert tracker.turn_s <= PREROLL_S + 0.032
