@@ -84,7 +84,7 @@ class FakeModels:
 
     async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
         self.requests.append(request)
-        question = request.messages[-1].content.rsplit("Question: ", 1)[-1]
+        question = request.messages[-1].content.removeprefix("Caller: ").partition("\n")[0]
         finished = False
         try:
             for key, clauses in self.generated.items():
