@@ -173,7 +173,7 @@ def baselines(folder: Path, threads: int) -> list[Side]:
 
     return [
         Side("faster-whisper", lambda audio: transcribe(audio, False)),
-        Side("faster-whisper, no timestamps", lambda audio: transcribe(audio, True)),
+        Side("same, no timestamps", lambda audio: transcribe(audio, True)),
     ]
 
 
@@ -205,6 +205,11 @@ def speech_json(sides: Sequence[Side], measured: Sequence[Measured], prompts: Se
                 if at
             },
             "latency_ms": Percentiles.of(one.milliseconds).as_json(),
+            "wrong": {
+                prompt.name: {"said": prompt.text, "heard": text}
+                for prompt, text in zip(prompts, one.texts, strict=True)
+                if normalised(prompt.text) != normalised(text)
+            },
         }
         for side, one in zip(sides, measured, strict=True)
     }
@@ -321,8 +326,8 @@ def show(console: Console, sides: Sequence[Side], result: dict[str, Json], verdi
     assert isinstance(speech, dict)
     assert isinstance(not_speech, dict)
     table = Table(title=f"{result['weights']}: {result['prompts']} prompts, {result['audio_s']} s of speech")
-    for heading in ("", "WER %", "held out", "p50 ms", "p95", "p99", "silent on non-speech", "its p50 ms"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    for heading in ("", "WER %", "held out", "p50 ms", "p95", "p99", "silent", "p50 ms"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
     for side in sides:
         one, silence = speech[side.name], not_speech[side.name]
         wer, latency = one["wer_percent"], one["latency_ms"]

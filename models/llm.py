@@ -1,0 +1,352 @@
+"""A language model on vLLM: token ids in, pieces of text out, one engine process an instance.
+
+vLLM's `AsyncLLM` is held directly rather than behind its HTTP server: no JSON and SSE between engine and call, and
+priority, abort and prefix warm-up are ours to use. vLLM is imported by `start`, so that only the process that runs
+an engine pays for the import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from models.settings import StrictModel
+from models.types import Delta, GenerateRequest, ModelFailure
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from vllm.outputs import RequestOutput
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+__all__ = ["EngineGuard", "LlmSettings", "LlmStatistics", "VllmLanguageModel"]
+
+_CHECK_PRIORITY = -1_000_000
+"""Before every call's request: a health check tells whether the engine runs, not how long its queue is."""
+_PREFILL_STEP_BACK = 1
+"""A warm-up runs after the generations of its own priority."""
+_STOP_GRACE_S = 3.0
+"""How long the engine process has to end by itself before it is killed."""
+
+
+class LlmSettings(StrictModel):
+    """One vLLM engine."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the engine; 'auto' takes the weights' own type, and float32 on CPUs that cannot compute in bfloat16
+    (they emulate it, three times slower)."""
+    threads: int = Field(2, ge=1, le=256)
+    """Compute threads of an engine on CPUs; a GPU engine leaves them idle."""
+    context_tokens: int = Field(2048, ge=64)
+    """Longest prompt plus reply, in tokens."""
+    max_prompt_tokens: int = Field(1792, ge=1)
+    """A longer prompt is refused."""
+    max_new_tokens: int = Field(256, ge=1)
+    """No reply is longer than this, whatever its request asks for."""
+    max_sequences: int = Field(4, ge=1)
+    """Generations the engine runs at once; more wait, by priority."""
+    block_tokens: int = Field(32, ge=8, multiple_of=8)
+    """Block of the prefix cache; only full blocks hit. vLLM's CPU kernels want a multiple of 32."""
+    kv_cache_mb: int = Field(512, ge=16)
+    """Memory of the key-value cache."""
+    enforce_eager: bool = True
+    """Run without compiled graphs: a CPU engine starts sooner and answers as fast; set false on a GPU."""
+    tensor_parallel_size: int = Field(1, ge=1)
+    """GPUs that share one engine."""
+    gpu_memory_utilization: float = Field(0.1, gt=0, le=1)
+    """Share of the device's memory (of the machine's, on CPUs) that must be free at start; `kv_cache_mb` decides
+    what is used."""
+    seed: int = 0
+    """Of requests that bring none."""
+    request_timeout_s: float = Field(20.0, gt=0)
+    """A generation that takes longer is aborted."""
+    health_timeout_s: float = Field(5.0, gt=0)
+    """The health check's one token must come within this time."""
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> LlmSettings:
+        if self.max_prompt_tokens + self.max_new_tokens > self.context_tokens:
+            raise ValueError(
+                f"max_prompt_tokens + max_new_tokens must be at most context_tokens ({self.context_tokens}), "
+                f"got {self.max_prompt_tokens} + {self.max_new_tokens}"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class LlmStatistics:
+    """What an engine has done since it started."""
+
+    unfinished: int
+    """Requests running or waiting now."""
+    prompt_tokens: int
+    """Tokens of all prompts whose first token has come, warm-ups included."""
+    cached_tokens: int
+    """How many of them were in the prefix cache."""
+    generated_tokens: int
+
+
+class VllmLanguageModel:
+    """One engine: `start`, then `generate` and `prefill` from any number of tasks, then `stop`."""
+
+    def __init__(self, settings: LlmSettings) -> None:
+        self._settings = settings
+        self._engine: AsyncLLM | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self._checks = 0
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
+        self._generated_tokens = 0
+
+    async def start(self, folder: Path) -> None:
+        """Load the transformers folder (weights, config, tokenizer with a chat template) into a new engine process.
+
+        Sets environment variables that vLLM and the engine process read, for the whole process and for good: give
+        an engine a process of its own. Raises ModelFailure if the folder is not usable or the engine does not start.
+        """
+        if self._engine is not None:
+            raise ModelFailure("language model: already started; stop it first")
+        if not (folder / "config.json").is_file():
+            raise ModelFailure(
+                f"language model: {folder} has no config.json; expected a transformers folder "
+                "(`trunkline models prepare` makes it)"
+            )
+        os.environ.update(engine_environment(self._settings))
+        try:
+            # Importing, spawning and waiting for the engine all block; they take most of the start.
+            engine = await asyncio.to_thread(_make_engine, folder, self._settings)
+        except Exception as error:  # Whatever kept the engine from starting, the caller needs one kind of failure.
+            raise ModelFailure(f"language model: the engine did not start on {folder}: {error}") from error
+        self._engine = engine
+        try:
+            await engine.collective_rpc("end_with_parent", args=(os.getpid(),))
+            self._tokenizer = engine.get_tokenizer()
+            if not self._tokenizer.chat_template:
+                raise ModelFailure(f"language model: the tokenizer in {folder} has no chat template")
+            await self.check()  # The first pass is the slowest; no caller should wait for it.
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
+        """The reply, piece by piece as the engine produces it; the last delta has a finish reason.
+
+        Closing the generator aborts the request in the engine. Raises ModelFailure if the prompt is too long, a
+        parameter is out of range, the reply takes longer than `request_timeout_s`, or the engine fails.
+        """
+        async with aclosing(self._run(request, request.priority, self._settings.request_timeout_s)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def prefill(self, request: GenerateRequest) -> None:
+        """Put the request's prompt into the prefix cache, so that the reply's first token comes sooner.
+
+        Does nothing while all the engine's places are taken: a warm-up must not delay a reply. Raises ModelFailure
+        for a prompt that `generate` would refuse too, or if the engine fails.
+        """
+        if self._running().get_num_unfinished_requests() >= self._settings.max_sequences:
+            return
+        one_token = GenerateRequest(f"{request.request_id}-prefill", request.messages, max_tokens=1)
+        priority = request.priority + _PREFILL_STEP_BACK
+        async with aclosing(self._run(one_token, priority, self._settings.request_timeout_s)) as deltas:
+            async for _ in deltas:
+                pass
+
+    async def check(self) -> None:
+        """Have the engine generate one token. Raises ModelFailure if it is dead, or too slow to be of use."""
+        from vllm.inputs.engine import tokens_input
+        from vllm.sampling_params import SamplingParams
+
+        self._checks += 1
+        # Ids that change from check to check: a cached prompt would not exercise the model.
+        prompt = tokens_input([1 + self._checks % 256, 1])
+        params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
+        name = f"check-{self._checks}"
+        outputs = self._outputs(prompt, params, name, _CHECK_PRIORITY, self._settings.health_timeout_s)
+        async with aclosing(outputs) as pieces:
+            async for _ in pieces:
+                pass
+
+    def statistics(self) -> LlmStatistics:
+        """Counts since the start. Raises ModelFailure if the engine is not running."""
+        unfinished = self._running().get_num_unfinished_requests()
+        return LlmStatistics(unfinished, self._prompt_tokens, self._cached_tokens, self._generated_tokens)
+
+    async def stop(self) -> None:
+        """End the engine process. Safe to call twice, and on an engine that died."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.shutdown, _STOP_GRACE_S)
+
+    def prompt_tokens(self, request: GenerateRequest) -> list[int]:
+        """The token ids the engine gets: the messages in the model's chat template, up to where the reply begins.
+
+        Raises ModelFailure if there are no messages or more than `max_prompt_tokens` tokens.
+        """
+        self._running()
+        assert self._tokenizer is not None
+        if not request.messages:
+            raise ModelFailure(f"language model: request {request.request_id} has no messages; expected at least one")
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        ids: list[int] = self._tokenizer.apply_chat_template(
+            messages, tokenize=True, add_generation_prompt=True, return_dict=False
+        )
+        if len(ids) > self._settings.max_prompt_tokens:
+            raise ModelFailure(
+                f"language model: request {request.request_id}: the prompt may have at most "
+                f"{self._settings.max_prompt_tokens} tokens, got {len(ids)}; send fewer or shorter messages"
+            )
+        return ids
+
+    async def _run(self, request: GenerateRequest, priority: int, timeout_s: float) -> AsyncGenerator[Delta, None]:
+        from vllm.inputs.engine import tokens_input
+
+        prompt = tokens_input(self.prompt_tokens(request))
+        params = _sampling(request, self._settings)
+        first = True
+        async with aclosing(self._outputs(prompt, params, request.request_id, priority, timeout_s)) as outputs:
+            async for output in outputs:
+                piece = output.outputs[0]
+                if first:
+                    self._prompt_tokens += len(output.prompt_token_ids)
+                    self._cached_tokens += output.num_cached_tokens or 0
+                    first = False
+                self._generated_tokens += len(piece.token_ids)
+                if piece.finish_reason not in (None, "stop", "length", "abort"):
+                    raise ModelFailure(f"language model: request {request.request_id} ended in {piece.finish_reason}")
+                yield Delta(piece.text, len(piece.token_ids), piece.finish_reason)
+
+    async def _outputs(
+        self, prompt: object, params: SamplingParams, request_id: str, priority: int, timeout_s: float
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """The engine's outputs, its many failures made one, each waited for no longer than the request may take."""
+        engine = self._running()
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        async with aclosing(engine.generate(prompt, params, request_id, priority=priority)) as outputs:
+            while True:
+                try:
+                    # Around each step, not around the loop: a time-out must not span a yield, where other code runs.
+                    async with asyncio.timeout_at(deadline):
+                        output = await anext(outputs)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise ModelFailure(
+                        f"language model: request {request_id} was aborted: not finished within {timeout_s:g} s"
+                    ) from error
+                except Exception as error:  # vLLM raises kinds of its own for a dead engine and for bad requests.
+                    raise ModelFailure(f"language model: request {request_id}: {_describe(error)}") from error
+                yield output
+
+    def _running(self) -> AsyncLLM:
+        if self._engine is None:
+            raise ModelFailure("language model: not started")
+        if self._engine.errored:
+            raise ModelFailure("language model: the engine process died; the replica must be restarted")
+        return self._engine
+
+
+class EngineGuard:
+    """Mixed into vLLM's worker: its methods run inside the engine process."""
+
+    def end_with_parent(self, parent_pid: int) -> None:
+        """From now on, end this process when the process that started the engine is gone, however it ended.
+
+        vLLM ends the engine when its owner stops in an orderly way; one that was killed leaves it behind, with all
+        its memory.
+        """
+        threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
+
+
+def _end_with(parent_pid: int) -> None:
+    while True:
+        try:
+            os.kill(parent_pid, 0)
+        except ProcessLookupError:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(1.0)
+
+
+def engine_environment(settings: LlmSettings) -> Mapping[str, str]:
+    """Variables that vLLM reads when it is imported and its engine process when it starts."""
+    return {
+        # Ray sets this to 1 for a replica that reserves no CPU; the engine would then compute on one core.
+        "OMP_NUM_THREADS": str(settings.threads),
+        # Each token crosses some 200 thread barriers. Threads that spin there are fastest on idle cores, but as soon
+        # as another process computes too they keep each other from running: under 1 token a second instead of 14.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        # Without it vLLM moves a CPU engine's worker into a third process, and pins it to one core less.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    arguments = AsyncEngineArgs(
+        model=str(folder),
+        dtype=_dtype(settings),
+        max_model_len=settings.context_tokens,
+        max_num_seqs=settings.max_sequences,
+        block_size=settings.block_tokens,
+        kv_cache_memory_bytes=settings.kv_cache_mb << 20,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        distributed_executor_backend="uni" if settings.tensor_parallel_size == 1 else None,
+        enforce_eager=settings.enforce_eager,
+        enable_prefix_caching=True,
+        scheduling_policy="priority",
+        seed=settings.seed,
+        generation_config="vllm",  # Sampling is as the request says, not as a file in the folder does.
+        worker_extension_cls=f"{EngineGuard.__module__}.{EngineGuard.__qualname__}",
+        disable_log_stats=True,
+        enable_log_requests=False,
+        use_tqdm_on_load=False,
+    )
+    return AsyncLLM.from_engine_args(arguments)
+
+
+def _dtype(settings: LlmSettings) -> str:
+    import torch
+    from vllm.platforms import current_platform
+
+    if settings.dtype == "auto" and current_platform.is_cpu() and not torch.cpu._is_avx512_bf16_supported():
+        return "float32"
+    return settings.dtype
+
+
+def _sampling(request: GenerateRequest, settings: LlmSettings) -> SamplingParams:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    if request.max_tokens < 1:
+        raise ModelFailure(f"language model: max_tokens must be at least 1, got {request.max_tokens}")
+    try:
+        return SamplingParams(
+            max_tokens=min(request.max_tokens, settings.max_new_tokens),
+            temperature=request.temperature,
+            stop=list(request.stop) or None,
+            seed=settings.seed if request.seed is None else request.seed,
+            structured_outputs=StructuredOutputsParams(choice=list(request.choices)) if request.choices else None,
+            output_kind=RequestOutputKind.DELTA,
+        )
+    except ValueError as error:
+        raise ModelFailure(f"language model: request {request.request_id}: {error}") from error
+
+
+def _describe(error: Exception) -> str:
+    cause = error.__cause__
+    return f"{type(error).__name__}: {error}" + (f" ({type(cause).__name__}: {cause})" if cause else "")

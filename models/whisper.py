@@ -1,0 +1,353 @@
+"""Whisper on CTranslate2, driven directly: a window sized to the audio, in place of 30 s whatever was said.
+
+A turn of three seconds encoded in a 30 s window spends nine tenths of its time on padding. A short window is many times
+faster, but Whisper was trained on 30 s and repeats itself in a shorter one. What makes it hold, each measured by
+`bench/stt.py`:
+
+- the window has silence behind the speech, as the weights' `WhisperWindow` says;
+- comfort noise 40 dB below the speech lies under all of it: digital silence is foreign to Whisper and makes it guess;
+- timestamps are on, and what comes after a segment that ends where the audio's sound ends is cut;
+- tokens are budgeted by the audio's length; an output that uses them up or repeats itself is a loop, and that audio is
+  decoded again in the full window.
+
+Text made of noise or silence is told by Whisper's own no-speech probability together with Silero VAD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import ctranslate2
+import numpy as np
+import numpy.typing as npt
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.vad import get_vad_model
+from tokenizers import Tokenizer as HubTokenizer
+
+from models.decoding import (
+    Decoded,
+    cut_at_sound_end,
+    is_invented,
+    is_loop,
+    needs_speech_evidence,
+    token_budget,
+    without_repeats,
+)
+from models.mel import log_mel
+from models.registry import WhisperWindow
+from models.types import HEARING_RATE_HZ, FloatAudio, ModelFailure, Transcript, Word
+
+__all__ = ["WhisperTranscriber"]
+
+FULL_WINDOW_S = 30.0
+LONGEST_PIECE_S = 28.0
+"""Longer audio is split where it is quietest, so that each piece leaves room for silence in a 30 s window."""
+
+COMFORT_NOISE_RMS = 1e-3
+"""-60 dBFS: too quiet to be heard, yet padding sounds like an open line with it, and not like nothing."""
+
+COMFORT_NOISE_FOR_RMS = 0.1
+"""The noise is meant for turns at -20 dBFS, as those it was measured on; under a quieter turn it is quieter too."""
+
+INAUDIBLE_RMS = 3e-4
+"""-70 dBFS: below this a whole turn is silence; u-law's smallest step is 8/32768 = -72 dBFS."""
+
+_MOST_TOKENS = 224
+"""Whisper's decoder holds 448 positions; CTranslate2 gives the text half of `max_length`."""
+
+_SPEECH_PROBABILITY = 0.5
+_VAD_WINDOW_SAMPLES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of one caller's turn, no longer than a window can hold."""
+
+    turn: int
+    offset_s: float
+    audio: FloatAudio
+
+    @property
+    def audio_s(self) -> float:
+        return len(self.audio) / HEARING_RATE_HZ
+
+
+class WhisperTranscriber:
+    """One set of Whisper weights in CTranslate2's format. Keeps nothing between calls; threads may share it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        window: WhisperWindow,
+        threads: int = 2,
+        compute_type: str = "int8",
+        language: str | None = "en",
+        device: Literal["cpu", "cuda"] = "cpu",
+    ) -> None:
+        """Load the weights (model.bin, config.json, tokenizer.json, vocabulary.txt) from a prepared folder.
+
+        `threads` is for one batch on the CPU. `language` is an ISO 639-1 code, or None to detect it for each turn.
+        Raises ModelFailure if a file is missing, CTranslate2 cannot load it, or the weights don't know the language.
+        """
+        for name in ("model.bin", "config.json", "tokenizer.json"):
+            if not (folder / name).is_file():
+                raise ModelFailure(
+                    f"{folder / name}: no such file; expected Whisper's weights for CTranslate2: "
+                    f"run `trunkline models prepare {folder.name}`"
+                )
+        try:
+            self._model = ctranslate2.models.Whisper(
+                str(folder), device=device, compute_type=compute_type, intra_threads=threads, inter_threads=1
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ModelFailure(
+                f"{folder}: CTranslate2 cannot load it as {compute_type} on {device}: {error}"
+            ) from error
+        self._words = HubTokenizer.from_file(str(folder / "tokenizer.json"))
+        self._multilingual: bool = self._model.is_multilingual
+        self._mel_count: int = self._model.n_mels
+        self._window = window
+        self._language = language
+        self._check_language(language)
+        noise = np.random.default_rng(0).standard_normal(int(FULL_WINDOW_S * HEARING_RATE_HZ)) * COMFORT_NOISE_RMS
+        self._noise: FloatAudio = noise.astype(np.float32)
+        self._vad = get_vad_model()
+        # The first run of all is the slow one; it also shows that the engine works on this machine.
+        self._decode_all([_Piece(0, 0.0, 100 * self._noise[:HEARING_RATE_HZ])], language, word_times=False)
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether the weights know languages other than English."""
+        return self._multilingual
+
+    def transcribe(
+        self, audios: Sequence[FloatAudio], *, language: str | None = None, word_times: bool = False
+    ) -> list[Transcript]:
+        """What was said in each of several turns, in their order. Blocks; releases the GIL while it computes.
+
+        Each audio is one whole turn (or the turn so far), shape (n,), float32, 16 kHz. Turns whose windows are of
+        like size share a batch. `language` overrides the transcriber's. Word times cost one more decoder pass.
+        Raises ModelFailure on audio of another shape or type, an unknown language, or a failure of the engine.
+        """
+        self._check_language(language)
+        spoken = language or self._language
+        for index, audio in enumerate(audios):
+            if audio.ndim != 1 or audio.dtype != np.float32:
+                raise ModelFailure(
+                    f"audio {index}: expected mono float32 of shape (n,) at 16 kHz, got {audio.dtype} {audio.shape}"
+                )
+        pieces = [piece for turn, audio in enumerate(audios) for piece in _pieces(turn, audio)]
+        try:
+            decoded = self._decode_all(pieces, spoken, word_times)
+        except RuntimeError as error:
+            raise ModelFailure(f"Whisper failed on a batch of {len(audios)} turns: {error}") from error
+        by_turn: list[list[tuple[_Piece, Decoded]]] = [[] for _ in audios]
+        for piece, one in zip(pieces, decoded, strict=True):
+            by_turn[piece.turn].append((piece, one))
+        return [
+            _transcript(parts, len(audio) / HEARING_RATE_HZ, spoken or "en")
+            for parts, audio in zip(by_turn, audios, strict=True)
+        ]
+
+    def _check_language(self, language: str | None) -> None:
+        if language is None or language == "en":
+            return
+        if not self._multilingual:
+            raise ModelFailure(f"language {language!r}: these Whisper weights know English only; expected 'en'")
+        if self._words.token_to_id(f"<|{language}|>") is None:
+            raise ModelFailure(
+                f"language {language!r}: Whisper has no such language; expected a code such as 'en' or 'es'"
+            )
+
+    def _decode_all(self, pieces: Sequence[_Piece], language: str | None, word_times: bool) -> list[Decoded]:
+        """Decode in windows sized to the audio; loops that are no noise once more in the full window."""
+        results: dict[int, Decoded] = {}
+        for batch, window_s in self._batches(pieces):
+            results.update(self._judge(pieces, self._decode(pieces, batch, window_s, language, word_times)))
+        again = [index for index, one in results.items() if one.looped and not one.full_window]
+        if again:
+            redone = self._judge(pieces, self._decode(pieces, again, FULL_WINDOW_S, language, word_times))
+            results.update({index: replace(one, redecoded=True) for index, one in redone.items()})
+        return [results[index] for index in range(len(pieces))]
+
+    def _batches(self, pieces: Sequence[_Piece]) -> list[tuple[list[int], float]]:
+        """Indices of pieces to decode together, and their window: no piece gets over a third more than it wants."""
+        wanted = [self._window_s(piece.audio_s) for piece in pieces]
+        batches: list[tuple[list[int], float]] = []
+        for index in sorted(range(len(pieces)), key=lambda i: -wanted[i]):
+            if batches and wanted[index] >= 0.75 * batches[-1][1]:
+                batches[-1][0].append(index)
+            else:
+                batches.append(([index], wanted[index]))
+        return batches
+
+    def _window_s(self, audio_s: float) -> float:
+        if self._window.full_window:
+            return FULL_WINDOW_S
+        # Whole tenths of a second keep the encoder's shapes few.
+        wanted = np.ceil(10 * max(self._window.minimum_s, audio_s + self._window.extra_silence_s)) / 10
+        return float(min(FULL_WINDOW_S, wanted))
+
+    def _decode(
+        self, pieces: Sequence[_Piece], batch: Sequence[int], window_s: float, language: str | None, word_times: bool
+    ) -> dict[int, Decoded]:
+        """One encoder run and one greedy decoder run over equal windows."""
+        full = window_s == FULL_WINDOW_S
+        features = np.stack([self._features(pieces[index].audio, window_s) for index in batch])
+        encoded = self._model.encode(ctranslate2.StorageView.from_array(features))
+        languages = [language or "en"] * len(batch)
+        if language is None and self._multilingual:
+            languages = [found[0][0].strip("<|>") for found in self._model.detect_language(encoded)]
+        tokenizers = [self._tokenizer(one) for one in languages]
+        prompts = [list(tokenizer.sot_sequence) for tokenizer in tokenizers]
+        budgets = [_MOST_TOKENS if full else token_budget(pieces[index].audio_s) for index in batch]
+        generated = self._model.generate(
+            encoded,
+            prompts,
+            beam_size=1,
+            # CTranslate2 gives generated tokens at most half of max_length (src/models/whisper.cc).
+            max_length=2 * min(_MOST_TOKENS, max(budgets)),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        results: dict[int, Decoded] = {}
+        for row, (index, result) in enumerate(zip(batch, generated, strict=True)):
+            tokenizer, tokens = tokenizers[row], result.sequences_ids[0]
+            kept = cut_at_sound_end(tokens, _sound_end_s(pieces[index].audio), tokenizer.timestamp_begin, tokenizer.eot)
+            looped = is_loop(tokenizer.decode(kept.text_tokens), kept, len(tokens), budgets[row])
+            endless = full and not kept.finished and len(tokens) >= budgets[row]
+            text_tokens = without_repeats(kept.text_tokens) if endless else kept.text_tokens
+            results[index] = Decoded(
+                text=tokenizer.decode(text_tokens).strip(),
+                text_tokens=tuple(text_tokens),
+                language=languages[row],
+                no_speech_probability=result.no_speech_prob,
+                # As faster-whisper counts it: the end of text is a token too.
+                average_log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
+                looped=looped,
+                full_window=full,
+            )
+        if word_times:
+            results = self._with_words(pieces, batch, encoded, results)
+        return results
+
+    def _features(self, audio: FloatAudio, window_s: float) -> npt.NDArray[np.float32]:
+        loudness = min(1.0, _rms(audio) / COMFORT_NOISE_FOR_RMS)
+        samples = self._noise[: round(window_s * HEARING_RATE_HZ)] * np.float32(loudness)
+        samples[: len(audio)] += audio[: len(samples)]
+        return log_mel(samples, self._mel_count)
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        return Tokenizer(self._words, self._multilingual, task="transcribe", language=language)
+
+    def _with_words(
+        self,
+        pieces: Sequence[_Piece],
+        batch: Sequence[int],
+        encoded: ctranslate2.StorageView,
+        results: dict[int, Decoded],
+    ) -> dict[int, Decoded]:
+        """Words with times (by attention, CTranslate2's `align`) and mean token probabilities."""
+        for language in {results[index].language for index in batch}:
+            tokenizer = self._tokenizer(language)
+            texts = [list(results[index].text_tokens) if results[index].language == language else [] for index in batch]
+            if not any(texts):
+                continue
+            frames = [int(pieces[index].audio_s * 100) for index in batch]
+            start = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+            for index, tokens, aligned in zip(
+                batch, texts, self._model.align(encoded, start, texts, frames), strict=True
+            ):
+                if tokens:
+                    words = _words(tokenizer, tokens, aligned, pieces[index])
+                    results[index] = replace(results[index], words=words)
+        return results
+
+    def _judge(self, pieces: Sequence[_Piece], results: dict[int, Decoded]) -> dict[int, Decoded]:
+        """Empty the texts that Whisper made of no speech; ask the VAD only where there is doubt."""
+        judged = {}
+        for index, one in results.items():
+            invented = needs_speech_evidence(one) and is_invented(one, self._speech_s(pieces[index].audio))
+            judged[index] = replace(one, text="", text_tokens=(), words=(), looped=False) if invented else one
+        return judged
+
+    def _speech_s(self, audio: FloatAudio) -> float:
+        """Seconds that Silero VAD holds for speech (faster-whisper's copy, which takes a whole clip in one run)."""
+        samples = np.pad(audio, (0, -len(audio) % _VAD_WINDOW_SAMPLES))
+        windows = int(np.count_nonzero(self._vad(samples) >= _SPEECH_PROBABILITY))
+        return windows * _VAD_WINDOW_SAMPLES / HEARING_RATE_HZ
+
+
+def _rms(audio: FloatAudio) -> float:
+    return float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
+
+
+def _pieces(turn: int, audio: FloatAudio) -> list[_Piece]:
+    """Nothing of an inaudible turn; a long one split at its quietest fifth of a second between 14 and 28 s."""
+    if _rms(audio) < INAUDIBLE_RMS:
+        return []
+    pieces, offset = [], 0
+    longest, shortest, quiet = (int(s * HEARING_RATE_HZ) for s in (LONGEST_PIECE_S, LONGEST_PIECE_S / 2, 0.2))
+    while len(audio) - offset > longest:
+        loudness = np.convolve(np.square(audio[offset + shortest : offset + longest]), np.ones(quiet), mode="valid")
+        end = offset + shortest + int(np.argmin(loudness)) + quiet // 2
+        pieces.append(_Piece(turn, offset / HEARING_RATE_HZ, audio[offset:end]))
+        offset = end
+    pieces.append(_Piece(turn, offset / HEARING_RATE_HZ, audio[offset:]))
+    return pieces
+
+
+def _sound_end_s(audio: FloatAudio) -> float:
+    """Where the last 20 ms lies that are within 30 dB of the loudest 20 ms."""
+    frame = HEARING_RATE_HZ // 50
+    if len(audio) < frame:
+        return len(audio) / HEARING_RATE_HZ
+    power = np.square(audio[: len(audio) // frame * frame]).reshape(-1, frame).mean(axis=1)
+    return float(np.flatnonzero(power >= power.max() * 1e-3)[-1] + 1) * frame / HEARING_RATE_HZ
+
+
+def _words(
+    tokenizer: Tokenizer, tokens: list[int], aligned: ctranslate2.models.WhisperAlignmentResult, piece: _Piece
+) -> tuple[Word, ...]:
+    texts, groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
+    if not aligned.alignments or len(groups) < 2:
+        return ()
+    token_places, times = np.array(aligned.alignments).T
+    # The first frame of each token, in the encoder's 20 ms.
+    starts = times[np.flatnonzero(np.diff(token_places, prepend=-1))] * 0.02
+    words: list[Word] = []
+    place = 0
+    for text, group in zip(texts[:-1], groups[:-1], strict=True):
+        end = place + len(group)
+        start_s, end_s = (
+            piece.offset_s + min(float(starts[min(at, len(starts) - 1)]), piece.audio_s) for at in (place, end)
+        )
+        probability = float(np.mean(aligned.text_token_probs[place:end]))
+        place = end
+        if words and not any(letter.isalnum() for letter in text):
+            # Punctuation belongs to the word it follows.
+            words[-1] = replace(words[-1], text=words[-1].text + text.strip())
+        else:
+            words.append(Word(text.strip(), start_s, max(start_s, end_s), probability))
+    return tuple(word for word in words if word.text)
+
+
+def _transcript(parts: Sequence[tuple[_Piece, Decoded]], audio_s: float, language: str) -> Transcript:
+    said = [one for _, one in parts if one.text]
+    if not said:
+        nothing = max((one.no_speech_probability for _, one in parts), default=1.0)
+        return Transcript(text="", language=language, no_speech_probability=nothing, audio_s=audio_s)
+    weights = [len(one.text_tokens) for one in said]
+    return Transcript(
+        text=" ".join(one.text for one in said),
+        words=tuple(word for one in said for word in one.words),
+        language=said[0].language,
+        no_speech_probability=min(one.no_speech_probability for one in said),
+        average_log_probability=float(np.average([one.average_log_probability for one in said], weights=weights)),
+        audio_s=audio_s,
+        full_window=any(one.redecoded for one in said),
+    )

@@ -1,0 +1,84 @@
+"""The one builder: a stack file becomes two Serve applications, `models` and `gateway`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.agent import Agent
+from serve.config import Deployment, LanguageModelSettings, Stack
+from serve.secrets import Secrets
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+GATEWAY_APP = "gateway"
+SHUTDOWN_S = 10.0
+"""A model's replica that is stopped finishes what it has begun within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applications:
+    """What Serve runs."""
+
+    models: Application
+    gateway: Application
+
+
+def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache_dir: Path) -> Applications:
+    """Both applications of a stack.
+
+    `runs_dir`: where calls are saved, absolute. `cache_dir`: where the agent's fixed lines are kept, absolute.
+    """
+    from ray import serve
+
+    from serve.deployments import LanguageModel, Router, SpeechToText, TextToSpeech
+    from serve.gateway_app import Gateway
+
+    # Started in this order; the language model takes longest.
+    companions = [
+        _deployment(LanguageModel, "SmallLanguageModel", stack.small_language_model).bind(stack.small_language_model)
+    ]
+    if isinstance(stack.large_language_model, LanguageModelSettings):
+        large = stack.large_language_model
+        companions.append(_deployment(LanguageModel, "LargeLanguageModel", large).bind(large))
+    companions.append(
+        _deployment(TextToSpeech, "TextToSpeech", stack.text_to_speech).bind(stack.text_to_speech, (agent.voice,))
+    )
+    companions.append(_deployment(SpeechToText, "SpeechToText", stack.speech_to_text).bind(stack.speech_to_text))
+    # The application's root would listen on a port of its own, next to the gateway's, were it not told otherwise.
+    router = _deployment(Router, "Router", stack.router, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
+    examples = {route.name: route.examples for route in agent.routes}
+    passages = tuple((fact.id, fact.text, fact.questions) for fact in agent.facts)
+    gateway = serve.deployment(
+        Gateway,
+        name="Gateway",
+        num_replicas=stack.gateway.replicas,
+        max_ongoing_requests=stack.gateway.max_calls * 4 + 64,
+        graceful_shutdown_timeout_s=stack.gateway.drain_s,
+        health_check_period_s=5,
+        ray_actor_options={"num_cpus": 0},
+    )
+    return Applications(
+        models=router.bind(stack.router, examples, passages, tuple(companions)),
+        gateway=gateway.bind(stack, agent, secrets, runs_dir, cache_dir),
+    )
+
+
+def _deployment(kind: type, name: str, settings: Deployment, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]  # Serve ships no types
+    from ray import serve
+
+    options: dict[str, object] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
+    if env:
+        options["runtime_env"] = {"env_vars": env}
+    return serve.deployment(
+        kind,
+        name=name,
+        num_replicas=settings.replicas,
+        max_ongoing_requests=settings.max_ongoing_requests,
+        health_check_period_s=settings.health_check_period_s,
+        health_check_timeout_s=settings.health_check_timeout_s,
+        graceful_shutdown_timeout_s=SHUTDOWN_S,
+        ray_actor_options=options,
+    )

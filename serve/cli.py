@@ -1,0 +1,302 @@
+"""The command line: `trunkline serve | call | check | models`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from models.settings import SettingsError
+from models.weights import WeightsError, home_folder, load_registry, prepare_all, prepared_path
+from models.weights import verify as verify_weights
+from pipeline.agent import Agent, load_agent
+from serve.config import EMBEDDED_STACK, Stack, load_stack
+from serve.preflight import ROOT, agent_path, preflight
+from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
+from serve.stack import StackError, StackState, find_running, running_stack, wait_for_calls_to_end
+
+if TYPE_CHECKING:
+    from serve.demo_call import SimulatedCaller
+
+DEMO_SCRIPT = ROOT / "bench" / "scripts" / "dental_demo.yaml"
+EXPECTED_ERRORS: tuple[type[Exception], ...] = (SettingsError, WeightsError, StackError)
+UNMET, FAILED, INTERRUPTED = 1, 2, 130
+"""Exit codes: the call went through but its script's expectations were not met; something could not run; Ctrl-C."""
+
+app = typer.Typer(
+    name="trunkline",
+    help="Answers phone calls with models that you own: speech recognition, a language model and speech, all on this "
+    "machine, behind a Twilio number or a simulated caller.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models_app = typer.Typer(help="Fetch, list and check the weights that the stacks use.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+StackOption = Annotated[
+    Path, typer.Option("--stack", help="Stack file: what runs where.", dir_okay=False, show_default="embedded")
+]
+AgentOption = Annotated[
+    Path | None,
+    typer.Option("--agent", help="Agent file: who answers and how.", dir_okay=False, show_default="the stack's"),
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", min=1024, max=65000, help="Port of the gateway.", show_default="the stack's"),
+]
+RunsOption = Annotated[
+    Path | None,
+    typer.Option("--runs", help="Where calls are saved.", file_okay=False, show_default="the stack's"),
+]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Entries of the registry; none: all that the embedded stack needs.")
+]
+
+
+@app.command()
+def serve(
+    stack: StackOption = EMBEDDED_STACK,
+    agent: AgentOption = None,
+    port: PortOption = None,
+    runs: RunsOption = None,
+) -> None:
+    """Start the stack, leave it up until Ctrl-C, and print how to point a Twilio number at it.
+
+    TWILIO_AUTH_TOKEN (or TWILIO_AUTH_TOKEN_FILE) and TRUNKLINE_PUBLIC_URL connect it to a real number; without them it
+    takes simulated calls only (`trunkline call` in a second terminal).
+    """
+    console = _console()
+    with _plain_errors(console):
+        chosen = _with_port(load_stack(stack), port)
+        who = load_agent(agent or agent_path(chosen))
+        secrets = read_secrets()
+        _prepare(chosen.weights(), console)
+        with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
+            _explain_connection(console, state, real=secrets is not None)
+            _wait_for_interrupt(console)
+
+
+@app.command()
+def call(
+    script: Annotated[
+        Path,
+        typer.Option("--script", help="What the caller says, and expects.", dir_okay=False, show_default="a demo"),
+    ] = DEMO_SCRIPT,
+    stack: StackOption = EMBEDDED_STACK,
+    agent: AgentOption = None,
+    port: PortOption = None,
+    runs: RunsOption = None,
+) -> None:
+    """Place a scripted call and watch it; exits 0 only if the conversation met its script's expectations.
+
+    Uses the stack that is up (`trunkline serve`), or starts one for this call and stops it afterwards.
+    """
+    from bench.caller import CallFailed
+    from bench.script import load_script
+    from bench.voices import VoiceError
+    from serve.demo_call import simulated_caller
+
+    console = _console()
+    with _plain_errors(console, CallFailed, VoiceError):
+        play = load_script(script)
+        chosen = _with_port(load_stack(stack), port)
+        who = load_agent(agent or agent_path(chosen))
+        home = home_folder()
+        up = find_running(home)
+        if up is not None and up.agent != who.name:
+            raise StackError(
+                f"the stack that is up (process {up.pid}) answers as '{up.agent}', not as '{who.name}'; "
+                "stop it, or leave out --agent"
+            )
+        _prepare([*chosen.weights(), "piper-joe"], console)
+        with simulated_caller(play, home) as caller:
+            if up is not None:
+                console.print(f"Using the stack that is up at {up.url}.")
+                outcome = asyncio.run(_call(up, caller, console))
+            else:
+                with _starting(chosen, who, local_secrets(), runs, console) as state:
+                    outcome = asyncio.run(_call(state, caller, console))
+    raise typer.Exit(outcome)
+
+
+@app.command()
+def check(
+    stack: StackOption = EMBEDDED_STACK,
+    agent: AgentOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only look whether weights are there.")] = False,
+) -> None:
+    """Check everything a start needs (files, weights, memory, port, tools) and exit 1 if something is amiss."""
+    console = _console()
+    findings = preflight(stack, agent, every_byte=not quick)
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "check", "found"):
+        table.add_column(title, overflow="fold")
+    for finding in findings:
+        table.add_row("[green]ok[/]" if finding.ok else "[red]no[/]", finding.what, finding.found)
+    console.print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """Every entry of the registry: what it is for, its licence, and whether it is prepared."""
+    console = _console()
+    with _plain_errors(console):
+        table = Table(box=None, pad_edge=False)
+        for title in ("name", "purpose", "licence", "fetch", "state"):
+            table.add_column(title, overflow="fold")
+        for name, entry in load_registry().entries.items():
+            state = "prepared" if prepared_path(name) is not None else "-"
+            table.add_row(name, entry.purpose, entry.licence, f"{entry.fetched_bytes / 1e6:.0f} MB", state)
+        console.print(table)
+
+
+@models_app.command("prepare")
+def prepare_models(
+    names: NamesArgument = None,
+    stack: StackOption = EMBEDDED_STACK,
+    repair: Annotated[bool, typer.Option("--repair", help="Throw away what is there and prepare it anew.")] = False,
+) -> None:
+    """Fetch, assemble and check weights, with progress. Resumes where it was stopped; works offline afterwards."""
+    console = _console()
+    with _plain_errors(console):
+        _prepare(names or [*load_stack(stack).weights(), "piper-joe"], console, repair=repair)
+
+
+@models_app.command("verify")
+def verify_models(names: NamesArgument = None, stack: StackOption = EMBEDDED_STACK) -> None:
+    """Read every byte of prepared weights against its sha256; exits 1 if one differs."""
+    console = _console()
+    with _plain_errors(console):
+        reports = [verify_weights(name) for name in names or [*load_stack(stack).weights(), "piper-joe"]]
+        for report in reports:
+            verdict = "[green]ok[/]" if report.ok else "[red]broken[/]"
+            console.print(f"{verdict} {report.entry}: {report.files} files, {report.size_bytes / 1e6:.0f} MB")
+            for problem in report.problems:
+                console.print(f"   {problem}", markup=False, highlight=False)
+        if not all(report.ok for report in reports):
+            raise typer.Exit(UNMET)
+
+
+async def _call(state: StackState, caller: SimulatedCaller, console: Console) -> int:
+    from serve.demo_call import run_call
+
+    await asyncio.to_thread(caller.wait)
+    outcome = await run_call(state, caller, console)
+    console.print(f"  report          {outcome.report}", highlight=False, soft_wrap=True)
+    if not outcome.failures:
+        console.print("\n[green]The conversation met its script's expectations.[/]")
+        return 0
+    console.print("\n[red]The conversation did not meet its script's expectations:[/]")
+    for failure in outcome.failures:
+        console.print(f"  - {failure}", markup=False, highlight=False)
+    return UNMET
+
+
+@contextmanager
+def _starting(
+    stack: Stack, agent: Agent, secrets: Secrets, runs: Path | None, console: Console
+) -> Iterator[StackState]:
+    began_s = time.monotonic()
+
+    def tell(line: str) -> None:
+        console.print(f"  {time.monotonic() - began_s:5.1f} s  {line}", style="dim", highlight=False)
+
+    console.print(f"Starting the stack '{stack.name}' for {agent.name} ...")
+    runs_dir = (runs or stack.gateway.runs_dir).resolve()
+    with (
+        _terminable(),
+        running_stack(stack, agent, secrets, home=home_folder(), runs_dir=runs_dir, progress=tell) as state,
+    ):
+        console.print(f"Up after {time.monotonic() - began_s:.0f} s.")
+        yield state
+        console.print("Stopping the stack ...", style="dim")
+
+
+def _prepare(names: list[str], console: Console, *, repair: bool = False) -> None:
+    from serve.progress import RichProgress
+
+    with RichProgress(console) as progress:
+        prepare_all(names, progress, repair=repair)
+
+
+def _explain_connection(console: Console, state: StackState, *, real: bool) -> None:
+    console.print(f"\n[bold]{state.agent}[/] answers at {state.url} (calls are saved in {state.runs_dir}).")
+    if real:
+        console.print(
+            f"In the Twilio console, under the number's Voice configuration, set 'A call comes in' to the webhook\n"
+            f"  [bold]{state.public_url}/twilio/voice[/]  (HTTP POST)\n"
+            f"and let {state.public_url} reach {state.url}, WebSockets included."
+        )
+    else:
+        console.print(
+            "It takes simulated calls only: run [bold]trunkline call[/] in a second terminal. For a real number:\n"
+            f"  1. make this machine reachable over https, for example: [bold]cloudflared tunnel --url {state.url}[/]\n"
+            f"     or [bold]ngrok http {state.url.rsplit(':', 1)[1]}[/]\n"
+            f"  2. [bold]export {PUBLIC_URL_VARIABLE}=https://<that host> {TOKEN_VARIABLE}=<your auth token>[/]\n"
+            "  3. start again, and set the number's 'A call comes in' webhook to\n"
+            f"     [bold]https://<that host>/twilio/voice[/]  (HTTP POST)"
+        )
+    console.print("Ctrl-C stops it.\n", style="dim")
+
+
+def _wait_for_interrupt(console: Console) -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        console.print("\nNo new calls; those under way may end. Ctrl-C again cuts them off.", style="dim")
+        wait_for_calls_to_end()
+
+
+def _with_port(stack: Stack, port: int | None) -> Stack:
+    if port is None:
+        return stack
+    return stack.model_copy(update={"gateway": stack.gateway.model_copy(update={"port": port})})
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that nothing it started is left behind."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _plain_errors(console: Console, *more: type[Exception]) -> Iterator[None]:
+    """What a person can put right is told in a few lines, without a traceback."""
+    try:
+        yield
+    except (*EXPECTED_ERRORS, *more) as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        console.print("\nInterrupted.", style="dim")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _console() -> Console:
+    logging.basicConfig(level=logging.ERROR)
+    return Console(highlight=False)
+
+
+if __name__ == "__main__":
+    app()

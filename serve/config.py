@@ -1,0 +1,185 @@
+"""Stack files: what runs where. `configs/stacks/*.yaml` is read into these models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from models.llm import LlmSettings
+from models.settings import StrictModel, load_settings
+
+STACKS = Path(__file__).resolve().parent.parent / "configs" / "stacks"
+EMBEDDED_STACK = STACKS / "embedded.yaml"
+
+MemoryMb = Annotated[int, Field(gt=0, le=4_000_000)]
+
+
+class Deployment(StrictModel):
+    """What every Serve deployment of a model has."""
+
+    weights: str
+    """Entry of the weights' registry (`trunkline models list`)."""
+    replicas: int = Field(1, ge=1, le=256)
+    """Copies of the deployment; each loads the weights once."""
+    memory_mb: MemoryMb
+    """What one replica takes once warm; the sum over the stack is compared with the memory available before a start."""
+    num_cpus: float = Field(0.0, ge=0)
+    """What Ray reserves for one replica; 0 shares the cores."""
+    num_gpus: float = Field(0.0, ge=0)
+    """Share of a GPU that Ray reserves for one replica."""
+    max_ongoing_requests: int = Field(32, ge=1)
+    """Requests in one replica at a time; more wait at the caller."""
+    health_check_period_s: float = Field(5.0, gt=0)
+    """How often Serve asks a replica whether it is well."""
+    health_check_timeout_s: float = Field(20.0, gt=0)
+    """An answer later than this counts as a failed check; three in a row restart the replica."""
+    timeout_s: float = Field(gt=0)
+    """The gateway waits this long for a whole unary answer, or for each next piece of a stream."""
+
+
+class SpeechToTextSettings(Deployment):
+    """Whisper by CTranslate2."""
+
+    threads: int = Field(2, ge=1, le=256)
+    """Compute threads of one batch."""
+    compute_type: Literal["int8", "int8_float32", "int8_float16", "float16", "float32"] = "int8"
+    """Arithmetic of CTranslate2."""
+    window: Literal["entry", "full"] = "entry"
+    """'entry': the decoding window follows the weights' own policy in the registry; 'full': always 30 s."""
+    max_batch_size: int = Field(4, ge=1, le=64)
+    """Turns of different calls decoded together."""
+    batch_wait_ms: float = Field(2.0, ge=0, le=100)
+    """How long the first turn of a batch waits for company."""
+
+
+class LanguageModelSettings(Deployment):
+    """One vLLM engine a replica."""
+
+    engine: LlmSettings = LlmSettings()
+    """The engine's own settings."""
+
+
+class AliasSettings(StrictModel):
+    """The large model is another deployment under a second name."""
+
+    alias_of: Literal["small_language_model"]
+    """The deployment that answers in its place."""
+
+
+class RouterSettings(Deployment):
+    """Sentence embedding and a linear head."""
+
+    threads: int = Field(1, ge=1, le=64)
+    """Compute threads of one utterance."""
+
+
+class TextToSpeechSettings(Deployment):
+    """Kokoro by ONNX Runtime."""
+
+    threads: int = Field(2, ge=1, le=256)
+    """Compute threads of one clause."""
+    mode: Literal["windowed", "whole"] = "windowed"
+    """'windowed': the vocoder runs in growing windows, the first audio leaves early; 'whole': once, as published."""
+
+
+class VoiceActivitySettings(StrictModel):
+    """Silero VAD; runs inside the gateway, frame by frame."""
+
+    weights: str
+
+
+class TurnScorerSettings(StrictModel):
+    """Smart Turn; runs inside the gateway, in a thread."""
+
+    weights: str
+    threads: int = Field(1, ge=1, le=64)
+    """Compute threads of one score."""
+
+
+class GatewaySettings(StrictModel):
+    """The process that holds the calls."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; a tunnel or TLS proxy on the same machine reaches 127.0.0.1."""
+    port: int = Field(8080, ge=1024, le=65000)
+    """The first replica listens here, the next ones on the ports that follow."""
+    replicas: int = Field(1, ge=1, le=64)
+    memory_mb: MemoryMb = 800
+    """What one replica takes with `max_calls` calls."""
+    max_calls: int = Field(4, ge=1, le=256)
+    """Calls one replica holds; one more is told that all lines are busy."""
+    max_message_bytes: int = Field(65_536, ge=1024, le=1_000_000)
+    """A larger WebSocket message ends the call it came on."""
+    token_lifetime_s: float = Field(60.0, gt=0, le=3600)
+    """A media stream must begin this soon after its webhook was answered."""
+    drain_s: float = Field(960.0, ge=0)
+    """A replica that is being replaced keeps its calls this long; at least the longest call."""
+    runs_dir: Path = Path("runs")
+    """Each call's recording, events and report are saved in a folder below."""
+    record: bool = True
+    """Save a stereo WAV of each call."""
+    loop_lag_sample_ms: float = Field(50.0, ge=5, le=1000)
+    """How often the event loop's lag is measured."""
+
+
+class RaySettings(StrictModel):
+    """The Ray node that a single-machine stack starts for itself."""
+
+    num_cpus: int = Field(2, ge=1)
+    """Cores Ray believes in."""
+    object_store_mb: int = Field(96, ge=80)
+    """Shared memory for large objects; a call's hops stay far below it."""
+    overhead_mb: MemoryMb = 900
+    """What Ray's own processes take (store, scheduler, Serve's controller and proxy)."""
+
+
+class Stack(StrictModel):
+    """One stack file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    agent: Path
+    """The agent that answers; relative to the repository's root, or absolute."""
+    gateway: GatewaySettings = GatewaySettings()
+    ray: RaySettings = RaySettings()
+    voice_activity: VoiceActivitySettings
+    turn_scorer: TurnScorerSettings
+    speech_to_text: SpeechToTextSettings
+    router: RouterSettings
+    small_language_model: LanguageModelSettings
+    large_language_model: LanguageModelSettings | AliasSettings
+    text_to_speech: TextToSpeechSettings
+
+    @model_validator(mode="after")
+    def _drain_outlasts_nothing_negative(self) -> Stack:
+        if self.gateway.port + self.gateway.replicas > 65_535:
+            raise ValueError("gateway: port + replicas goes past 65535; choose a lower port")
+        return self
+
+    def deployments(self) -> dict[str, Deployment]:
+        """The Serve deployments of the models application, by their name in Serve."""
+        found: dict[str, Deployment] = {
+            "SmallLanguageModel": self.small_language_model,
+            "SpeechToText": self.speech_to_text,
+            "TextToSpeech": self.text_to_speech,
+            "Router": self.router,
+        }
+        if isinstance(self.large_language_model, LanguageModelSettings):
+            found["LargeLanguageModel"] = self.large_language_model
+        return found
+
+    def weights(self) -> list[str]:
+        """Every registry entry the stack needs, without repeats."""
+        names = [deployment.weights for deployment in self.deployments().values()]
+        return list(dict.fromkeys([*names, self.voice_activity.weights, self.turn_scorer.weights]))
+
+    def memory_mb(self) -> int:
+        """What the whole stack takes."""
+        models = sum(deployment.memory_mb * deployment.replicas for deployment in self.deployments().values())
+        return models + self.gateway.memory_mb * self.gateway.replicas + self.ray.overhead_mb + self.ray.object_store_mb
+
+
+def load_stack(path: Path) -> Stack:
+    """Read a stack file. Raises models.settings.SettingsError naming file, key and what was expected."""
+    return load_settings(path, Stack)

@@ -1,0 +1,182 @@
+"""The models as Ray Serve deployments: each wraps one class of `models/`.
+
+Engines are imported inside the replica that needs them, so that no other process pays for them. Serve runs a
+replica's code on its main loop here; whatever computes runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.llm import VllmLanguageModel
+from models.types import (
+    HEARING_RATE_HZ,
+    FloatAudio,
+    GenerateRequest,
+    ModelFailure,
+    RouteDecision,
+    SpeechChunk,
+    Transcript,
+)
+from pipeline.clauses import clauses_of
+from serve.config import LanguageModelSettings, RouterSettings, SpeechToTextSettings, TextToSpeechSettings
+from serve.scheduling import BatchQueue, PrioritySlot
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+LONGEST_TURN_S = 30
+"""More audio than this is refused: Whisper hears 30 s at most."""
+LONGEST_TEXT = 2000
+"""More characters than this are no clause."""
+
+
+def prepared_folder(weights: str) -> Path:
+    """Folder of a prepared entry of the registry. Raises ModelFailure if it is not on this machine."""
+    from models.weights import prepared_path
+
+    folder = prepared_path(weights)
+    if folder is None:
+        raise ModelFailure(f"weights {weights!r} are not prepared on this machine; run `trunkline models prepare`")
+    return folder
+
+
+class SpeechToText:
+    """Whisper; turns of different calls are decoded together, finals first."""
+
+    def __init__(self, settings: SpeechToTextSettings) -> None:
+        from models.weights import WhisperWindow, entry
+        from models.whisper import WhisperTranscriber
+
+        window = entry(settings.weights).whisper_window
+        if window is None:
+            raise ModelFailure(f"speech_to_text: expected the weights of a Whisper model, got {settings.weights!r}")
+        self._model = WhisperTranscriber(
+            prepared_folder(settings.weights),
+            window=window if settings.window == "entry" else WhisperWindow(full_window=True),
+            threads=settings.threads,
+            compute_type=settings.compute_type,
+        )
+        self._queue: BatchQueue[FloatAudio, Transcript] = BatchQueue(
+            self._transcribe, max_size=settings.max_batch_size, wait_s=settings.batch_wait_ms / 1000
+        )
+        self._transcribe([np.zeros(HEARING_RATE_HZ, np.float32)])
+
+    def _transcribe(self, turns: Sequence[FloatAudio]) -> list[Transcript]:
+        return self._model.transcribe(list(turns))
+
+    async def transcribe(self, audio: FloatAudio, final: bool) -> Transcript:
+        """One turn's audio, 16 kHz, at most 30 s. Raises ModelFailure."""
+        if audio.ndim != 1 or audio.dtype != np.float32 or len(audio) > LONGEST_TURN_S * HEARING_RATE_HZ:
+            raise ModelFailure(
+                f"speech to text: expected mono float32 of at most {LONGEST_TURN_S} s at {HEARING_RATE_HZ} Hz, "
+                f"got {audio.dtype} of shape {audio.shape}"
+            )
+        return await self._queue.submit(audio, priority=0 if final else 1)
+
+    async def ready(self) -> bool:
+        """Answers when the weights are loaded."""
+        return True
+
+
+class LanguageModel:
+    """vLLM; clauses, not tokens, leave the replica."""
+
+    async def __init__(self, settings: LanguageModelSettings) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._model = VllmLanguageModel(settings.engine)
+        await self._model.start(prepared_folder(settings.weights))
+
+    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
+        """The reply's clauses as they are decided; closing aborts the generation. Raises ModelFailure."""
+        async with aclosing(self._model.generate(request)) as deltas:
+            async for clause in clauses_of(deltas):
+                yield clause
+
+    async def prefill(self, request: GenerateRequest) -> None:
+        """Warm the prefix cache."""
+        await self._model.prefill(request)
+
+    async def check_health(self) -> None:
+        """A timed one-token generation; Serve restarts the replica after three failures. Raises ModelFailure."""
+        await self._model.check()
+
+    async def ready(self) -> bool:
+        """Answers when the engine is up."""
+        return True
+
+
+class TextToSpeech:
+    """Kokoro; one computation at a time, and whoever still waits for a first sample goes first."""
+
+    def __init__(self, settings: TextToSpeechSettings, voices: tuple[str, ...]) -> None:
+        from models.kokoro import KokoroSpeaker, SpeechStreaming
+
+        self._model = KokoroSpeaker(
+            prepared_folder(settings.weights), threads=settings.threads, streaming=SpeechStreaming(mode=settings.mode)
+        )
+        self._model.warm_up(voices)
+        self._slot = PrioritySlot()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kokoro")
+
+    async def speak(self, text: str, voice: str) -> AsyncGenerator[SpeechChunk, None]:
+        """One clause as audio; closing stops after the chunk that is being computed. Raises ModelFailure."""
+        if len(text) > LONGEST_TEXT:
+            raise ModelFailure(
+                f"text to speech: expected a clause of at most {LONGEST_TEXT} characters, got {len(text)}"
+            )
+        loop = asyncio.get_running_loop()
+        chunks = iter(self._model.speak(text, voice=voice))
+        priority = 0
+        while True:
+            async with self._slot.hold(priority):
+                chunk = await loop.run_in_executor(self._thread, next, chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+            priority = 1
+
+    async def ready(self) -> bool:
+        """Answers when the weights are loaded and warm."""
+        return True
+
+
+class Router:
+    """MiniLM and a linear head trained on the agent's examples."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        examples: dict[str, tuple[str, ...]],
+        passages: tuple[tuple[str, str, tuple[str, ...]], ...],
+        companions: tuple[DeploymentHandle, ...] = (),
+    ) -> None:
+        """`passages`: id, text, questions of each.
+
+        `companions`: Serve builds an application from one root; this deployment, the smallest, is it.
+        """
+        from models.router import IntentRouter, KnowledgePassage
+
+        self._model = IntentRouter(
+            prepared_folder(settings.weights),
+            examples=examples,
+            passages=[KnowledgePassage(*passage) for passage in passages],
+            threads=settings.threads,
+        )
+        self._companions = companions
+
+    async def route(self, text: str) -> RouteDecision:
+        """Label, confidence, nearest passages. Raises ModelFailure."""
+        if len(text) > LONGEST_TEXT:
+            text = text[-LONGEST_TEXT:]
+        return await asyncio.to_thread(self._model.route, text)
+
+    async def ready(self) -> bool:
+        """Answers when the head is trained."""
+        return True

@@ -1,0 +1,71 @@
+"""What the gateway works with: the services that are given to it, and what it keeps for all its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.agent import Agent
+from pipeline.call import CallModels
+from pipeline.clock import Clock
+from pipeline.fixed_lines import FixedLines
+from pipeline.ports import VoiceActivity
+from serve.admission import Admissions
+from serve.config import GatewaySettings
+from serve.metrics import LoopLagProbe, Metrics
+from serve.secrets import Secrets
+from telephony.session import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
+from telephony.tokens import StreamTokens
+from telephony.twilio import SignatureChecker, stream_twiml
+
+VOICE_PATH: Final = "/twilio/voice"
+MEDIA_PATH: Final = "/twilio/media"
+ACTION_PATH: Final = "/twilio/action"
+"""Paths below the public URL."""
+
+MAX_NUMBER_CHARS = 64
+"""A caller's number is cut here before it goes into TwiML."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayServices:
+    """What the gateway needs of the world."""
+
+    agent: Agent
+    models: CallModels
+    new_vad: Callable[[], VoiceActivity]
+    """A fresh voice activity detector; one a call."""
+    fixed_lines: FixedLines
+    settings: GatewaySettings
+    secrets: Secrets
+    clock: Clock
+    runs_dir: Path
+    not_ready: Callable[[], Awaitable[list[str]]]
+    """Why models do not answer, one line each; empty if all do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one gateway process keeps for all its calls."""
+
+    services: GatewayServices
+    metrics: Metrics
+    lag: LoopLagProbe
+    admissions: Admissions
+    tokens: StreamTokens
+    signatures: SignatureChecker
+
+    def stream(self, call_sid: str, *, caller: str, called: str, attempt: int) -> str:
+        """TwiML that connects the call's stream. Raises ValueError for a call SID that is none."""
+        url = self.services.secrets.public_url
+        return stream_twiml(
+            f"wss{url.removeprefix('https')}{MEDIA_PATH}",
+            action_url=f"{url}{ACTION_PATH}?attempt={attempt}",
+            parameters={
+                TOKEN_PARAMETER: self.tokens.issue(call_sid),
+                CALLER_PARAMETER: caller[:MAX_NUMBER_CHARS],
+                CALLED_PARAMETER: called[:MAX_NUMBER_CHARS],
+            },
+        )

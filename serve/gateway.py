@@ -1,0 +1,159 @@
+"""The gateway: a plain ASGI app that takes the carrier's webhooks and holds the calls.
+
+It runs under Ray Serve (`serve/gateway_app.py`) and under bare uvicorn alike; what it needs of the world comes in
+as `GatewayServices`. Nothing here may block the event loop: see the `event_loop_lag` metric.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import FastAPI, Header, Request, Response, WebSocket
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from serve.admission import Admissions
+from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
+from serve.media import answer_stream
+from serve.metrics import LoopLagProbe, Metrics
+from telephony.tokens import StreamTokens
+from telephony.twilio import SignatureChecker, hang_up_twiml, say_and_hang_up_twiml
+
+MAX_FORM_BYTES = 65_536
+"""A webhook's form is a few hundred bytes."""
+MAX_LOST_STREAMS = 2
+"""A call whose stream breaks is connected again this often before it is told goodbye."""
+
+BUSY_LINE = "All our lines are busy right now. Please call again in a few minutes."
+LOST_LINE = "We are sorry, the connection to our assistant was lost. Please call again."
+
+
+def create_app(services: GatewayServices) -> FastAPI:
+    """The gateway over the given services."""
+    metrics = Metrics()
+    auth_token = services.secrets.twilio_auth_token.get_secret_value()
+    desk = Desk(
+        services=services,
+        metrics=metrics,
+        lag=LoopLagProbe(metrics, sample_ms=services.settings.loop_lag_sample_ms),
+        admissions=Admissions(
+            services.clock,
+            max_calls=services.settings.max_calls,
+            expected_for_s=services.settings.token_lifetime_s,
+        ),
+        tokens=StreamTokens(
+            hashlib.sha256(b"trunkline stream tokens " + auth_token.encode()).digest(),
+            services.clock,
+            lifetime_s=services.settings.token_lifetime_s,
+        ),
+        signatures=SignatureChecker(auth_token, services.secrets.public_url),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        probe = asyncio.create_task(desk.lag.run())
+        try:
+            yield
+        finally:
+            probe.cancel()
+
+    app = FastAPI(title="Trunkline gateway", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    _add_webhooks(app, desk)
+    _add_health(app, desk)
+
+    async def media(socket: WebSocket) -> None:
+        await answer_stream(socket, desk)
+
+    app.add_api_websocket_route(MEDIA_PATH, media)
+    return app
+
+
+def _add_webhooks(app: FastAPI, desk: Desk) -> None:
+    @app.post(VOICE_PATH)
+    async def voice(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
+        """A call is coming in: connect its stream, or say that the lines are busy."""
+        form = await _signed_form(request, desk, VOICE_PATH, x_twilio_signature)
+        if isinstance(form, Response):
+            return form
+        call_sid = form["CallSid"]
+        if (told := desk.admissions.repeated(call_sid)) is not None:
+            return _twiml(told)
+        if not desk.admissions.has_room(call_sid):
+            desk.metrics.refused_total.labels(why="busy").inc()
+            return _twiml(say_and_hang_up_twiml(BUSY_LINE))
+        try:
+            answer = desk.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=1)
+        except ValueError as error:
+            return PlainTextResponse(f"CallSid: {error}\n", status_code=400)
+        desk.admissions.expect(call_sid, answer)
+        return _twiml(answer)
+
+    @app.post(ACTION_PATH)
+    async def action(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
+        """A call's stream has ended: hang up, or connect again if nobody meant it to end."""
+        form = await _signed_form(request, desk, ACTION_PATH, x_twilio_signature)
+        if isinstance(form, Response):
+            return form
+        call_sid = form["CallSid"]
+        lost = desk.admissions.state(call_sid) == "lost" and form.get("CallStatus") != "completed"
+        if not lost:
+            return _twiml(hang_up_twiml())
+        attempt = request.query_params.get("attempt", "1")
+        lost_streams = int(attempt) if attempt.isdecimal() and len(attempt) < 4 else MAX_LOST_STREAMS + 1
+        if lost_streams > MAX_LOST_STREAMS:
+            return _twiml(say_and_hang_up_twiml(LOST_LINE))
+        again = desk.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=lost_streams + 1)
+        desk.admissions.expect(call_sid, again)
+        return _twiml(again)
+
+
+def _add_health(app: FastAPI, desk: Desk) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """The process runs and its event loop turns."""
+        return JSONResponse({"status": "ok", "calls": desk.admissions.live})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """The models answer."""
+        faults = await desk.services.not_ready()
+        if faults:
+            return JSONResponse({"status": "not ready", "waiting_for": faults}, status_code=503)
+        return JSONResponse({"status": "ready", "agent": desk.services.agent.name})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus exposition."""
+        return Response(desk.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _signed_form(request: Request, desk: Desk, path: str, signature: str | None) -> dict[str, str] | Response:
+    """The webhook's fields, or the answer that refuses it."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_FORM_BYTES:
+            return PlainTextResponse(f"form too large: expected at most {MAX_FORM_BYTES} bytes\n", status_code=413)
+    try:
+        form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200))
+    except ValueError as error:
+        return PlainTextResponse(f"body: expected a form of at most 200 fields in UTF-8; {error}\n", status_code=400)
+    if not desk.signatures.webhook_ok(path, form, signature, query=request.url.query):
+        desk.metrics.refused_total.labels(why="signature").inc()
+        fault = "does not fit" if signature else "is missing"
+        return PlainTextResponse(
+            f"X-Twilio-Signature {fault}: expected one of {desk.services.secrets.public_url}{path} and the form, made "
+            "with this account's auth token; check TWILIO_AUTH_TOKEN, TRUNKLINE_PUBLIC_URL and the number's webhook\n",
+            status_code=403,
+        )
+    if not form.get("CallSid"):
+        return PlainTextResponse("CallSid: missing; expected Twilio's form of a voice call\n", status_code=400)
+    return form
+
+
+def _twiml(text: str) -> Response:
+    return Response(text, media_type="application/xml")

@@ -1,0 +1,91 @@
+"""The gateway as a Ray Serve deployment: gathers what it needs, then answers on a port of its own (direct ingress)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ray import serve
+
+from models.types import FloatAudio, ModelFailure
+from pipeline.agent import Agent
+from pipeline.call import CallModels
+from pipeline.clock import LoopClock
+from pipeline.fixed_lines import synthesise_fixed_lines
+from serve.config import Stack
+from serve.deployments import prepared_folder
+from serve.desk import GatewayServices
+from serve.gateway import create_app
+from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
+from serve.secrets import Secrets
+from serve.spoken_lines import RememberingSpeaker
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from models.smart_turn import SmartTurn
+
+FIXED_LINE_TIMEOUT_S = 240.0
+"""The speaker may still be loading when the first line is asked for."""
+READY_TIMEOUT_S = 2.0
+"""How long `/readyz` waits for a model."""
+
+
+class ThreadedTurnScorer:
+    """pipeline.ports.TurnScorer: Smart Turn in a thread, off the event loop."""
+
+    def __init__(self, model: SmartTurn) -> None:
+        self._model = model
+
+    async def end_of_turn_probability(self, audio: FloatAudio) -> float:
+        try:
+            return await asyncio.to_thread(self._model.end_of_turn_probability, audio)
+        except (RuntimeError, ValueError) as error:
+            raise ModelFailure(f"Smart Turn: {error}") from error
+
+
+@serve.ingress()
+class Gateway:
+    """Loads what runs frame by frame, connects to the models' deployments, and builds the ASGI app."""
+
+    async def __init__(self, stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, cache_dir: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+        from models.silero import SileroVad
+        from models.smart_turn import SmartTurn
+        from models.weights import entry
+
+        speech = stack.text_to_speech
+        vad = await asyncio.to_thread(SileroVad, prepared_folder(stack.voice_activity.weights))
+        scorer = await asyncio.to_thread(
+            SmartTurn, prepared_folder(stack.turn_scorer.weights), threads=stack.turn_scorer.threads
+        )
+        remotes = {name: connect(name, settings) for name, settings in stack.deployments().items()}
+        speaker = RaySpeaker(remotes["TextToSpeech"])
+        patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))
+        identity = f"{entry(speech.weights).digest()} {speech.mode}"
+        fixed_lines = await synthesise_fixed_lines(RememberingSpeaker(patient, cache_dir, identity), agent)
+
+        async def not_ready() -> list[str]:
+            answers = await asyncio.gather(*(ready(remote, READY_TIMEOUT_S) for remote in remotes.values()))
+            return [fault for fault in answers if fault]
+
+        self._services = GatewayServices(
+            agent=agent,
+            models=CallModels(
+                transcriber=RayTranscriber(remotes["SpeechToText"]),
+                router=RayRouter(remotes["Router"]),
+                language_model=RayLanguageModel(remotes["SmallLanguageModel"]),
+                speaker=speaker,
+                turn_scorer=ThreadedTurnScorer(scorer),
+            ),
+            new_vad=vad.stream,
+            fixed_lines=fixed_lines,
+            settings=stack.gateway,
+            secrets=secrets,
+            clock=LoopClock(),
+            runs_dir=runs_dir,
+            not_ready=not_ready,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self._services)

@@ -1,0 +1,149 @@
+"""Ray Serve handles as the pipeline's ports: a model that died, hangs or is gone becomes a prompt ModelFailure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from models.types import FloatAudio, GenerateRequest, ModelFailure, RouteDecision, SpeechChunk, Transcript
+from serve.config import Deployment
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+MODELS_APP = "models"
+RECOVERING_TIMEOUT_S = 1.0
+"""How long a deployment whose replica died is waited for until it answers again: the caller hears the apology soon
+instead of sitting through the whole time-out while the replica restarts."""
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Stream(Protocol[T_co]):
+    """What a streaming handle gives back."""
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+    def cancel(self) -> None: ...
+
+
+class Remote:
+    """One deployment, with its time-out and what is known of its health."""
+
+    def __init__(self, name: str, handle: DeploymentHandle, timeout_s: float) -> None:
+        self.name = name
+        self.handle = handle
+        self._timeout_s = timeout_s
+        self._died = False
+
+    async def answer(self, response: Awaitable[T]) -> T:
+        """The whole answer, or ModelFailure."""
+        return await self._wait(response)
+
+    async def pieces(self, stream: _Stream[T]) -> AsyncGenerator[T, None]:
+        """The stream's pieces; closing this cancels the work at the replica. Raises ModelFailure."""
+        try:
+            iterator = aiter(stream)
+            while True:
+                try:
+                    piece = await self._wait(anext(iterator))
+                except StopAsyncIteration:
+                    return
+                yield piece
+        finally:
+            stream.cancel()
+
+    async def _wait(self, response: Awaitable[T]) -> T:
+        timeout_s = min(self._timeout_s, RECOVERING_TIMEOUT_S) if self._died else self._timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await response
+        except StopAsyncIteration:
+            self._died = False
+            raise
+        except ModelFailure:
+            self._died = False  # The replica is there; it said no to this request.
+            raise
+        except TimeoutError as error:
+            raise ModelFailure(f"{self.name}: no answer within {timeout_s:g} s") from error
+        except Exception as error:  # Ray, gRPC and engines raise many kinds; to a call they are one: the model failed.
+            self._died = True
+            raise ModelFailure(f"{self.name}: {_first_line(error)}") from error
+        self._died = False
+        return result
+
+
+class RayTranscriber:
+    """pipeline.ports.Transcriber by the SpeechToText deployment."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
+        return await self._remote.answer(self._remote.handle.transcribe.remote(audio, final))
+
+
+class RayRouter:
+    """pipeline.ports.Router by the Router deployment."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    async def route(self, text: str) -> RouteDecision:
+        return await self._remote.answer(self._remote.handle.route.remote(text))
+
+
+class RayLanguageModel:
+    """pipeline.ports.LanguageModel by a language model deployment."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
+        stream: _Stream[str] = self._remote.handle.options(stream=True).clauses.remote(request)
+        async with aclosing(self._remote.pieces(stream)) as pieces:
+            async for clause in pieces:
+                yield clause
+
+    async def prefill(self, request: GenerateRequest) -> None:
+        await self._remote.answer(self._remote.handle.prefill.remote(request))
+
+
+class RaySpeaker:
+    """pipeline.ports.Speaker by the TextToSpeech deployment."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    async def speak(self, text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
+        stream: _Stream[SpeechChunk] = self._remote.handle.options(stream=True).speak.remote(text, voice)
+        async with aclosing(self._remote.pieces(stream)) as pieces:
+            async for chunk in pieces:
+                yield chunk
+
+
+def connect(name: str, deployment: Deployment) -> Remote:
+    """The deployment `name` of the models application, wherever its replicas are. Call it inside an event loop."""
+    from ray import serve
+
+    return Remote(name, serve.get_deployment_handle(name, MODELS_APP, _check_exists=False), deployment.timeout_s)
+
+
+async def ready(remote: Remote, timeout_s: float) -> str:
+    """Empty if the deployment answers within the time, else why not."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await remote.handle.ready.remote()
+    except TimeoutError:
+        return f"{remote.name}: no answer within {timeout_s:g} s"
+    except Exception as error:  # Whatever the reason, it is not ready; the reason is told.
+        return f"{remote.name}: {_first_line(error)}"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:300]

@@ -1,0 +1,143 @@
+"""Every metric of the gateway, declared once, with buckets that fit its stage."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from pipeline import events as ev
+from telephony.playout import PacingStats
+
+LAG_SAMPLES_KEPT = 24_000
+"""Twenty minutes at one sample every 50 ms: longer than the longest call."""
+
+TRANSCRIBE_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 5)
+ROUTE_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 2)
+TURN_SCORE_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 2)
+SPEECH_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1, 2, 5)
+VOICE_TO_VOICE_S = (0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2, 1.6, 2.4, 4, 8)
+LOOP_LAG_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
+PACING_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.5)
+CALL_S = (5, 15, 30, 60, 120, 300, 600, 1200)
+
+
+@dataclass(frozen=True, slots=True)
+class LagSummary:
+    """How late the event loop woke, over the samples since a moment; None if there is none yet."""
+
+    samples: int
+    p50_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+
+
+class Metrics:
+    """One gateway process's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        stage = self._histogram
+        self.transcribe = stage("transcribe", "Final transcript of a turn, from request to answer", TRANSCRIBE_S)
+        self.partial = stage("partial_transcript", "Transcript while the caller speaks", TRANSCRIBE_S)
+        self.route = stage("route", "Route and passages of an utterance", ROUTE_S)
+        self.turn_score = stage("turn_score", "End-of-turn score", TURN_SCORE_S)
+        self.first_speech = stage("first_speech", "A clause's first samples from the speaker", SPEECH_S)
+        self.voice_to_voice = stage(
+            "voice_to_voice", "Last sample of the caller's speech to first audible frame sent", VOICE_TO_VOICE_S
+        )
+        self.loop_lag = stage("event_loop_lag", "How late the gateway's event loop wakes a sleeper", LOOP_LAG_S)
+        self.pacing_p50 = stage("frame_lateness_p50", "A call's median lateness of audio frames sent", PACING_S)
+        self.pacing_p99 = stage("frame_lateness_p99", "A call's 99th percentile of the same", PACING_S)
+        self.call_duration = stage("call_duration", "Length of a call", CALL_S)
+        self.calls = Gauge("trunkline_calls", "Calls under way", registry=self.registry)
+        self.calls_total = Counter(
+            "trunkline_calls_ended", "Calls by how they ended", ["reason"], registry=self.registry
+        )
+        self.refused_total = Counter("trunkline_refused", "Requests refused", ["why"], registry=self.registry)
+        self.stage_failures_total = Counter(
+            "trunkline_stage_failures",
+            "Stages that failed and cost the caller an apology",
+            ["stage"],
+            registry=self.registry,
+        )
+        self.barge_ins_total = Counter("trunkline_barge_ins", "Replies cut by the caller", registry=self.registry)
+        self.resumed_total = Counter(
+            "trunkline_turns_resumed", "Prepared replies thrown away because the caller went on", registry=self.registry
+        )
+
+    def render(self) -> bytes:
+        """The exposition text of all metrics."""
+        return generate_latest(self.registry)
+
+    def follow(self, log: ev.EventLog) -> None:
+        """Count a call's events as they come."""
+        speech_end_s: dict[int, float] = {}
+
+        def observe(event: ev.Event) -> None:
+            match event:
+                case ev.FinalTranscript(took_ms=took_ms):
+                    self.transcribe.observe(took_ms / 1000)
+                case ev.PartialTranscript(took_ms=took_ms):
+                    self.partial.observe(took_ms / 1000)
+                case ev.Routed(took_ms=took_ms):
+                    self.route.observe(took_ms / 1000)
+                case ev.EndpointScored(took_ms=took_ms):
+                    self.turn_score.observe(took_ms / 1000)
+                case ev.SpeechReady(took_ms=took_ms):
+                    self.first_speech.observe(took_ms / 1000)
+                case ev.TurnDecided(turn=turn, speech_end_s=end_s):
+                    speech_end_s[turn] = end_s
+                case ev.FirstAudio(turn=turn) if turn in speech_end_s:
+                    self.voice_to_voice.observe(max(0.0, event.at_s - speech_end_s.pop(turn)))
+                case ev.StageFailed(stage=stage):
+                    self.stage_failures_total.labels(stage=stage).inc()
+                case ev.BargeIn():
+                    self.barge_ins_total.inc()
+                case ev.CallEnded(reason=reason):
+                    self.calls_total.labels(reason=reason).inc()
+                    self.call_duration.observe(event.at_s)
+
+        log.subscribe(observe)
+
+    def observe_pacing(self, pacing: PacingStats) -> None:
+        """Count a call's frames when it has ended."""
+        self.pacing_p50.observe(pacing.p50_ms / 1000)
+        self.pacing_p99.observe(pacing.p99_ms / 1000)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"trunkline_{name}_seconds", help_text, buckets=buckets, registry=self.registry)
+
+
+class LoopLagProbe:
+    """Measures how late the event loop wakes: what blocks the loop shows here."""
+
+    def __init__(self, metrics: Metrics, *, sample_ms: float) -> None:
+        self._metrics = metrics
+        self._sample_s = sample_ms / 1000
+        self._lags: deque[tuple[float, float]] = deque(maxlen=LAG_SAMPLES_KEPT)
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            # Not the loop's own clock: uvloop's ticks in whole milliseconds.
+            due_s = time.monotonic() + self._sample_s
+            await asyncio.sleep(self._sample_s)
+            lag_s = max(0.0, time.monotonic() - due_s)
+            self._lags.append((due_s, lag_s))
+            self._metrics.loop_lag.observe(lag_s)
+
+    def since(self, monotonic_s: float) -> LagSummary:
+        """The lag from a moment of `time.monotonic()` until now."""
+        lags = sorted(lag_s * 1000 for at_s, lag_s in self._lags if at_s >= monotonic_s)
+        if not lags:
+            return LagSummary(samples=0, p50_ms=None, p99_ms=None, max_ms=None)
+
+        def rank(share: float) -> float:
+            return round(lags[max(0, math.ceil(share * len(lags)) - 1)], 3)
+
+        return LagSummary(samples=len(lags), p50_ms=rank(0.5), p99_ms=rank(0.99), max_ms=round(lags[-1], 3))

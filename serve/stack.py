@@ -1,0 +1,321 @@
+"""Starting and stopping a single-machine stack: a Ray node of its own, and the two Serve applications on it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets as randomness
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+from pydantic import Field, SecretStr, ValidationError
+
+from models.settings import SettingsError, StrictModel
+from pipeline.agent import Agent
+from serve.build import GATEWAY_APP, build
+from serve.config import GatewaySettings, Stack
+from serve.handles import MODELS_APP
+from serve.secrets import Secrets
+
+START_TIMEOUT_S = 300.0
+"""A stack that is not ready by then has failed to start."""
+POLL_S = 0.2
+GRACE_S = 5.0
+"""Processes that Ray has told to end get this long before they are killed."""
+LONGEST_SOCKET_FOLDER = 40
+"""Ray puts Unix sockets some 60 characters below its folder, and their paths end at 107."""
+
+Progress = Callable[[str], None]
+"""Told what has just come up, one short line at a time."""
+
+
+class StackError(RuntimeError):
+    """The stack cannot start, or went down: says what was expected, what was found, what to do."""
+
+
+class StackState(StrictModel):
+    """What a second command must know of a stack that is up; kept in a file that only its owner reads."""
+
+    pid: int
+    """The process that started it."""
+    stack: str
+    agent: str
+    url: str
+    """Where the gateway listens, on this machine."""
+    public_url: str
+    twilio_auth_token: str = Field(repr=False)
+    runs_dir: Path
+
+    def secrets(self) -> Secrets:
+        return Secrets(twilio_auth_token=SecretStr(self.twilio_auth_token), public_url=self.public_url)
+
+
+def state_file(home: Path) -> Path:
+    return home / "stack.json"
+
+
+def find_running(home: Path) -> StackState | None:
+    """The stack that is up on this machine under this home, or None; the file of one that died is removed."""
+    path = state_file(home)
+    try:
+        state = StackState.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise StackError(f"{path}: expected the state of a running stack; {error}; remove the file") from error
+    if psutil.pid_exists(state.pid):
+        return state
+    path.unlink(missing_ok=True)
+    return None
+
+
+def check_memory(stack: Stack, available_bytes: int | None = None) -> None:
+    """Raises StackError if the machine has less memory available than the stack needs."""
+    available_mb = (psutil.virtual_memory().available if available_bytes is None else available_bytes) // 2**20
+    needed_mb = stack.memory_mb()
+    if available_mb < needed_mb:
+        parts = {name: part.memory_mb * part.replicas for name, part in stack.deployments().items()}
+        parts |= {"Gateway": stack.gateway.memory_mb * stack.gateway.replicas}
+        parts |= {"Ray": stack.ray.overhead_mb + stack.ray.object_store_mb}
+        listed = ", ".join(f"{name} {size} MB" for name, size in parts.items())
+        raise StackError(
+            f"too little memory: the stack '{stack.name}' needs {needed_mb} MB ({listed}), {available_mb} MB are "
+            "available; end other programs, or lower replicas, kv_cache_mb or memory_mb in the stack file"
+        )
+
+
+def check_ports(gateway: GatewaySettings) -> None:
+    """Raises StackError if a port of the gateway is taken."""
+    for port in range(gateway.port, gateway.port + gateway.replicas):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((gateway.host, port))
+            except OSError as error:
+                raise StackError(
+                    f"port in use: the gateway cannot listen on {gateway.host}:{port} ({error.strerror}); "
+                    "end the program that listens there, or set gateway.port in the stack file or --port"
+                ) from error
+
+
+@contextmanager
+def running_stack(
+    stack: Stack, agent: Agent, secrets: Secrets, *, home: Path, runs_dir: Path, progress: Progress = lambda line: None
+) -> Iterator[StackState]:
+    """Start the stack, hand out its state once it answers calls, and stop every process of it at the end.
+
+    Raises StackError if it cannot start; what had come up by then is stopped.
+    """
+    up = find_running(home)
+    if up is not None:
+        raise StackError(f"a stack is already up: '{up.stack}', process {up.pid}, at {up.url}; stop that one first")
+    check_ports(stack.gateway)
+    check_memory(stack)
+    url = f"http://{stack.gateway.host}:{stack.gateway.port}"
+    state = StackState(
+        pid=os.getpid(),
+        stack=stack.name,
+        agent=agent.name,
+        url=url,
+        public_url=secrets.public_url,
+        twilio_auth_token=secrets.twilio_auth_token.get_secret_value(),
+        runs_dir=runs_dir,
+    )
+    with ExitStack() as undo:
+        folder = _ray_folder(home)
+        undo.enter_context(_environment(_ray_environment(stack.gateway)))
+        undo.enter_context(_ray_node(stack, folder))
+        progress("Ray is up")
+        _deploy(stack, agent, secrets, runs_dir, home)
+        _wait_until_ready(stack, url, folder, progress)
+        _write_state(state, home)
+        undo.callback(_remove_state, home)
+        yield state
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_calls_to_end() -> None:
+    """Take the gateway down; calls under way go on until they end or the drain time is over."""
+    from ray import serve
+
+    serve.delete(GATEWAY_APP)
+
+
+def _deploy(stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, home: Path) -> None:
+    from ray import serve
+    from ray.serve.api import RunTarget
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(
+        http_options={"host": stack.gateway.host, "port": _free_port(stack.gateway.host)},
+        proxy_location="HeadOnly",
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+    applications = build(stack, agent, secrets, runs_dir=runs_dir, cache_dir=home / "lines")
+    serve.run_many(
+        [
+            RunTarget(target=applications.models, name=MODELS_APP, route_prefix=None),
+            RunTarget(target=applications.gateway, name=GATEWAY_APP, route_prefix="/"),
+        ],
+        wait_for_applications_running=False,
+        wait_for_ingress_deployment_creation=False,
+    )
+
+
+def _wait_until_ready(stack: Stack, url: str, ray_folder: Path, progress: Progress) -> None:
+    from ray import serve
+
+    began_s = time.monotonic()
+    told: set[str] = set()
+    waiting_for = "the deployments"
+    while (waited_s := time.monotonic() - began_s) < START_TIMEOUT_S:
+        for name, application in serve.status().applications.items():
+            for deployment, status in application.deployments.items():
+                if status.status == "HEALTHY" and deployment not in told:
+                    told.add(deployment)
+                    progress(f"{deployment} is up")
+            if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+                faults = [f"{d}: {s.message}" for d, s in application.deployments.items() if s.status != "HEALTHY"]
+                raise StackError(_failure(name, "\n".join(faults) or application.message, ray_folder))
+        try:
+            answer = httpx.get(f"{url}/readyz", timeout=5.0)
+            if answer.status_code == httpx.codes.OK:
+                return
+            waiting_for = answer.text[:500]
+        except httpx.TransportError as error:
+            waiting_for = f"the gateway at {url} ({type(error).__name__})"
+        time.sleep(POLL_S)
+    raise StackError(f"the stack is not ready after {waited_s:.0f} s; still waiting for {waiting_for}")
+
+
+def _failure(application: str, message: str, ray_folder: Path) -> str:
+    lines = [line for line in message.strip().splitlines() if line.strip()]
+    kept = "\n  ".join(lines[-12:])
+    return f"the application '{application}' could not start:\n  {kept}\nRay's logs: {ray_folder}"
+
+
+@contextmanager
+def _ray_node(stack: Stack, folder: Path) -> Iterator[None]:
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    before = set(psutil.Process().children(recursive=True))
+    try:
+        ray.init(
+            address="local",
+            num_cpus=stack.ray.num_cpus,
+            object_store_memory=stack.ray.object_store_mb * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            _temp_dir=str(folder),
+        )
+        yield
+    finally:
+        started = set(psutil.Process().children(recursive=True)) - before
+        ray.shutdown()
+        _end(started)
+
+
+def _end(processes: set[psutil.Process]) -> None:
+    """See to it that none of these processes lives on; an engine that was still loading may not know it is over."""
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=GRACE_S)
+
+
+def _ray_environment(gateway: GatewaySettings) -> dict[str, str]:
+    """Switches that Ray reads when its processes start."""
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray's processes listen on all interfaces: without this run's token nobody gets a word in.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": randomness.token_hex(32),
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Media goes straight to the gateway's replica, on ports that the operator knows.
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(gateway.port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateway.port + gateway.replicas),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        # Nothing that an engine forked may outlive its replica.
+        "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",
+    }
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _ray_folder(home: Path) -> Path:
+    """A folder for this process's Ray sessions; those of processes that are gone are removed.
+
+    After a clean end the folder is removed; after a failure it stays, with Ray's logs, until the next start.
+    """
+    root = home / "ray"
+    if len(str(root)) > LONGEST_SOCKET_FOLDER:
+        root = Path(tempfile.gettempdir()) / f"trunkline-ray-{os.getuid()}"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for old in root.iterdir():
+        if old.name.isdigit() and not psutil.pid_exists(int(old.name)):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / str(os.getpid())
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _write_state(state: StackState, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    path = state_file(home)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(state.model_dump(mode="json"), file)
+    draft.replace(path)
+
+
+def _remove_state(home: Path) -> None:
+    state_file(home).unlink(missing_ok=True)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+__all__ = [
+    "Progress",
+    "SettingsError",
+    "StackError",
+    "StackState",
+    "check_memory",
+    "check_ports",
+    "find_running",
+    "running_stack",
+    "state_file",
+    "wait_for_calls_to_end",
+]

@@ -1,0 +1,51 @@
+"""Shared by all tests: one started stack for those that need real models behind real Serve deployments."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.agent import Agent, load_agent
+from serve.config import EMBEDDED_STACK, Stack, load_stack
+from serve.preflight import agent_path
+from serve.secrets import local_secrets
+from serve.stack import StackState, running_stack
+
+EVERY_WEIGHT = ("piper-joe",)
+"""Beyond what the stack itself needs: the simulated caller's voice."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackUp:
+    """The embedded stack, up on a port of its own."""
+
+    stack: Stack
+    agent: Agent
+    state: StackState
+
+
+@pytest.fixture(scope="session")
+def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUp]:
+    """Starts the embedded stack once a test session; at the end, no process of it may be left. For slow tests only."""
+    from models.weights import home_folder, prepare_all
+
+    embedded = load_stack(EMBEDDED_STACK)
+    prepare_all([*embedded.weights(), *EVERY_WEIGHT])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    stack = embedded.model_copy(update={"gateway": embedded.gateway.model_copy(update={"port": port})})
+    agent = load_agent(agent_path(stack))
+    runs_dir: Path = tmp_path_factory.mktemp("runs")
+    before = set(psutil.Process().children(recursive=True))
+    # Its own home, so that a stack which the developer has up is left alone; kept, because it remembers spoken lines.
+    with running_stack(stack, agent, local_secrets(), home=home_folder() / "tests", runs_dir=runs_dir) as state:
+        started = set(psutil.Process().children(recursive=True)) - before
+        yield StackUp(stack, agent, state)
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert not alive, f"left behind by the stack: {alive}"

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.registry import load_registry
+from models.settings import SettingsError, parse_settings
+from pipeline.agent import load_agent
+from serve.config import EMBEDDED_STACK, AliasSettings, Stack, load_stack
+from serve.preflight import agent_path
+
+TEXT = EMBEDDED_STACK.read_text()
+
+
+def test_the_embedded_stack_names_weights_and_an_agent_that_exist() -> None:
+    stack = load_stack(EMBEDDED_STACK)
+    assert set(stack.weights()) <= set(load_registry().entries)
+    assert load_agent(agent_path(stack)).name
+    assert isinstance(stack.large_language_model, AliasSettings)
+
+
+def test_an_alias_is_no_deployment_of_its_own() -> None:
+    assert "LargeLanguageModel" not in load_stack(EMBEDDED_STACK).deployments()
+
+
+def test_memory_counts_every_replica_and_ray_itself() -> None:
+    stack = load_stack(EMBEDDED_STACK)
+    doubled = stack.model_copy(update={"router": stack.router.model_copy(update={"replicas": 2})})
+    assert doubled.memory_mb() == stack.memory_mb() + stack.router.memory_mb
+    assert stack.memory_mb() > stack.ray.overhead_mb + sum(part.memory_mb for part in stack.deployments().values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("port: 8080", "prot: 8080", "gateway.prot: unknown key"),
+        ("port: 8080", "port: '8080'", "gateway.port: Input should be a valid integer"),
+        ("port: 8080", "port: 80", "gateway.port: Input should be greater than or equal to 1024"),
+        ("compute_type: int8", "compute_type: int7", "speech_to_text.compute_type"),
+        ("alias_of: small_language_model", "alias_of: large", "large_language_model"),
+        ("mode: windowed", "mode: true", "text_to_speech.mode"),
+        ("  timeout_s: 8", "", "text_to_speech.timeout_s: missing"),
+        ("max_calls: 4", "max_calls: 4\n  max_calls: [", "not valid YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_file_key_and_expectation(old: str, new: str, told: str) -> None:
+    assert old in TEXT
+    with pytest.raises(SettingsError) as error:
+        parse_settings(TEXT.replace(old, new, 1), Stack, "my-stack.yaml")
+    assert "my-stack.yaml: " in str(error.value)
+    assert told in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
+        load_stack(tmp_path / "nowhere.yaml")

@@ -1,0 +1,123 @@
+"""What the pipeline sees of a deployment that answers, hangs, dies or says no. The handle is a fake of Ray Serve's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.types import GenerateRequest, Message, ModelFailure, SpeechChunk, Transcript
+from serve import handles
+from serve.handles import RayLanguageModel, RaySpeaker, RayTranscriber, Remote
+
+REQUEST = GenerateRequest(request_id="r", messages=(Message("user", "hello"),))
+AUDIO = np.zeros(16_000, np.float32)
+
+
+class FakeStream:
+    """A streaming response: yields its pieces, then raises or ends; remembers whether it was cancelled."""
+
+    def __init__(self, pieces: list[Any], then: BaseException | None = None, *, hang: bool = False) -> None:
+        self.cancelled = False
+        self._pieces = pieces
+        self._then = then
+        self._hang = hang
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for piece in self._pieces:
+            yield piece
+        if self._hang:
+            await asyncio.sleep(3600)
+        if self._then is not None:
+            raise self._then
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def handle(**methods: Callable[..., Any]) -> SimpleNamespace:
+    """Like a DeploymentHandle with these methods, streaming or not."""
+    made = SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
+    made.options = lambda **_: made
+    return made
+
+
+def transcriber(answer: Callable[[], Awaitable[Transcript]], timeout_s: float = 0.05) -> RayTranscriber:
+    return RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda audio, final: answer()), timeout_s))
+
+
+async def answers() -> Transcript:
+    return Transcript("hello")
+
+
+async def hangs() -> Transcript:
+    await asyncio.sleep(3600)
+    return Transcript("never")
+
+
+async def died() -> Transcript:
+    raise RuntimeError("The actor died unexpectedly before finishing this task.\nIts node was removed.")
+
+
+async def test_an_answer_passes_through() -> None:
+    assert (await transcriber(answers).transcribe(AUDIO, final=True)).text == "hello"
+
+
+async def test_a_hanging_replica_is_a_failure_after_the_time_out() -> None:
+    with pytest.raises(ModelFailure, match=r"SpeechToText: no answer within 0\.05 s"):
+        await transcriber(hangs).transcribe(AUDIO, final=True)
+
+
+async def test_a_dead_replica_is_a_failure_at_once() -> None:
+    with pytest.raises(ModelFailure, match=r"SpeechToText: RuntimeError: Its node was removed"):
+        await transcriber(died, timeout_s=3600).transcribe(AUDIO, final=True)
+
+
+async def test_after_a_failure_the_wait_is_short_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "RECOVERING_TIMEOUT_S", 0.02)
+    behaviour = died
+    speech = RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda audio, final: behaviour()), 3600))
+    with pytest.raises(ModelFailure):
+        await speech.transcribe(AUDIO, final=True)
+    behaviour = hangs
+    with pytest.raises(ModelFailure, match=r"within 0\.02 s"):
+        await speech.transcribe(AUDIO, final=True)
+    behaviour = answers
+    await speech.transcribe(AUDIO, final=True)
+    behaviour = hangs
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await speech.transcribe(AUDIO, final=True)
+
+
+async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:
+    stream = FakeStream(["Sure,", "we are open."])
+    model = RayLanguageModel(Remote("SmallLanguageModel", handle(clauses=lambda request: stream), 1))
+    async with aclosing(model.clauses(REQUEST)) as clauses:
+        assert await anext(clauses) == "Sure,"
+        assert not stream.cancelled
+    assert stream.cancelled
+
+
+async def test_a_replica_that_dies_or_hangs_between_clauses_is_a_failure() -> None:
+    for stream, why in (
+        (FakeStream(["Sure,"], RuntimeError("gone")), "gone"),
+        (FakeStream(["Sure,"], hang=True), "no answer within"),
+    ):
+        model = RayLanguageModel(Remote("SmallLanguageModel", handle(clauses=lambda request, s=stream: s), 0.05))
+        clauses = model.clauses(REQUEST)
+        assert await anext(clauses) == "Sure,"
+        with pytest.raises(ModelFailure, match=why):
+            await anext(clauses)
+        assert stream.cancelled
+
+
+async def test_speech_comes_chunk_by_chunk() -> None:
+    chunks = [SpeechChunk(np.zeros(10, np.float32), last=False), SpeechChunk(np.zeros(5, np.float32))]
+    speaker = RaySpeaker(Remote("TextToSpeech", handle(speak=lambda text, voice: FakeStream(chunks)), 1))
+    assert [chunk.last async for chunk in speaker.speak("Hello.", voice="af_heart")] == [False, True]
