@@ -35,7 +35,7 @@ _CHECK_PRIORITY = -1_000_000
 """Before every call's request: a health check tells whether the engine runs, not how long its queue is."""
 _PREFILL_STEP_BACK = 1
 """A warm-up runs after the generations of its own priority."""
-_STOP_GRACE_S = 3.0
+_STOP_GRACE_S = 1.0
 """How long the engine process has to end by itself before it is killed."""
 
 
@@ -164,6 +164,7 @@ class VllmLanguageModel:
 
     async def check(self) -> None:
         """Have the engine generate one token. Raises ModelFailure if it is dead, or too slow to be of use."""
+        self._running()
         from vllm.inputs.engine import tokens_input
         from vllm.sampling_params import SamplingParams
 
@@ -209,9 +210,10 @@ class VllmLanguageModel:
         return ids
 
     async def _run(self, request: GenerateRequest, priority: int, timeout_s: float) -> AsyncGenerator[Delta, None]:
+        ids = self.prompt_tokens(request)
         from vllm.inputs.engine import tokens_input
 
-        prompt = tokens_input(self.prompt_tokens(request))
+        prompt = tokens_input(ids)
         params = _sampling(request, self._settings)
         first = True
         async with aclosing(self._outputs(prompt, params, request.request_id, priority, timeout_s)) as outputs:
@@ -330,6 +332,7 @@ def _dtype(settings: LlmSettings) -> str:
 
 
 def _sampling(request: GenerateRequest, settings: LlmSettings) -> SamplingParams:
+    from vllm.exceptions import VLLMClientError
     from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
     if request.max_tokens < 1:
@@ -343,7 +346,7 @@ def _sampling(request: GenerateRequest, settings: LlmSettings) -> SamplingParams
             structured_outputs=StructuredOutputsParams(choice=list(request.choices)) if request.choices else None,
             output_kind=RequestOutputKind.DELTA,
         )
-    except ValueError as error:
+    except (ValueError, VLLMClientError) as error:
         raise ModelFailure(f"language model: request {request.request_id}: {error}") from error
 
 

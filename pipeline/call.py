@@ -398,6 +398,8 @@ class Call:
                 turn=reply.turn, clause_id=clause_id, text=clause.text, source=clause.source, rejected=clause.rejected
             )
         )
+        if clause.failure:
+            self._log.append(ev.StageFailed(turn=reply.turn, stage="reply", error=clause.failure))
         began_s = self._clock.now_s()
         first = True
         async with aclosing(self._chunks(clause.text)) as chunks:

@@ -204,7 +204,7 @@ class Keypress(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFailed(Event):
-    """A stage failed; `said` is what the caller heard instead of a reply."""
+    """A stage failed. An apology follows, or an answer that does without the stage."""
 
     kind: ClassVar[str] = "stage_failed"
     turn: int

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from models.types import GenerateRequest, Message, RouteDecision
+from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
 from pipeline.agent import Agent, Fact
 from pipeline.booking import BookingDialogue, FormReply
 from pipeline.clauses import split_clauses
@@ -43,6 +43,8 @@ class Clause:
     source: ReplySource
     rejected: str = ""
     """What the language model said instead, if the knowledge did not bear it out."""
+    failure: str = ""
+    """Why the language model could not be asked, if the fact is said as written for want of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Responder:
         self._language_model = language_model
         self._booking: BookingDialogue | None = None
         self._misses = 0
+        self._model_failed = False
         self._history: list[Message] = []
 
     @property
@@ -134,18 +137,32 @@ class Responder:
 
     async def _from_fact(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[Clause, None]:
         said: list[str] = []
-        rejected = ""
-        async with aclosing(self._language_model.clauses(self._request(fact, question, request_id))) as generated:
-            async for text in generated:
-                if not is_borne_out(text, fact.text):
-                    rejected = text
-                    break
-                said.append(text)
-                yield Clause(text, "llm")
-                if answers(" ".join(said), fact.text):
-                    return
+        rejected = failure = ""
+        try:
+            async with aclosing(self._generated(fact, question, request_id)) as generated:
+                async for text in generated:
+                    if not is_borne_out(text, fact.text):
+                        rejected = text
+                        break
+                    said.append(text)
+                    yield Clause(text, "llm")
+                    if answers(" ".join(said), fact.text):
+                        return
+        except ModelFailure as error:
+            # The first failure is apologised for; while it lasts, the facts themselves are answer enough.
+            if said or not self._model_failed:
+                self._model_failed = True
+                raise
+            failure = str(error)
         for text in split_clauses(fact.text):
-            yield Clause(text, "knowledge", rejected=rejected)
+            yield Clause(text, "knowledge", rejected=rejected, failure=failure)
+            rejected = failure = ""
+
+    async def _generated(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[str, None]:
+        async with aclosing(self._language_model.clauses(self._request(fact, question, request_id))) as clauses:
+            async for text in clauses:
+                self._model_failed = False
+                yield text
 
     def _request(self, fact: Fact, question: str, request_id: str) -> GenerateRequest:
         generation = self._agent.generation

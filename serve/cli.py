@@ -84,7 +84,7 @@ def serve(
         _prepare(chosen.weights(), console)
         with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
             _explain_connection(console, state, real=secrets is not None)
-            _wait_for_interrupt(console)
+            _wait_for_interrupt(console, chosen)
 
 
 @app.command()
@@ -219,6 +219,7 @@ def _starting(
     with (
         _terminable(),
         running_stack(stack, agent, secrets, home=home_folder(), runs_dir=runs_dir, progress=tell) as state,
+        _terminable(),  # Once more: Ray has put its own handlers in.
     ):
         console.print(f"Up after {time.monotonic() - began_s:.0f} s.")
         yield state
@@ -252,12 +253,12 @@ def _explain_connection(console: Console, state: StackState, *, real: bool) -> N
     console.print("Ctrl-C stops it.\n", style="dim")
 
 
-def _wait_for_interrupt(console: Console) -> None:
+def _wait_for_interrupt(console: Console, stack: Stack) -> None:
     try:
         signal.pause()
     except KeyboardInterrupt:
         console.print("\nNo new calls; those under way may end. Ctrl-C again cuts them off.", style="dim")
-        wait_for_calls_to_end()
+        wait_for_calls_to_end(stack.gateway.drain_s)
 
 
 def _with_port(stack: Stack, port: int | None) -> Stack:
@@ -268,16 +269,20 @@ def _with_port(stack: Stack, port: int | None) -> Stack:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does, so that nothing it started is left behind."""
+    """SIGTERM ends the command as Ctrl-C does, so that nothing it started is left behind.
+
+    SIGINT is set too: a shell starts what runs in its background with SIGINT ignored.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

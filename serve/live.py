@@ -274,7 +274,7 @@ def waterfall(turn: TurnTimeline, *, ascii_only: bool = False) -> Padding:
         )
         took, done = Text(f"{stage.own_ms:.0f}", _NOTE), Text(f"at {stage.since_end_ms:.0f} ms")
         table.add_row(Text(STAGE_LABELS[stage.name]), bar, took, done)
-    return Padding(Group(title, table), (0, 0, 1, 18))
+    return Padding(Group(title, table), (0, 0, 1, 4))
 
 
 async def follow_events(path: Path, handle: Callable[[Event], None], stop: asyncio.Event, poll_s: float = 0.05) -> None:

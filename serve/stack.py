@@ -142,11 +142,14 @@ def running_stack(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for_calls_to_end() -> None:
-    """Take the gateway down; calls under way go on until they end or the drain time is over."""
+def wait_for_calls_to_end(drain_s: float) -> None:
+    """Take the gateway down; calls under way go on until they end, at most for `drain_s`."""
     from ray import serve
 
-    serve.delete(GATEWAY_APP)
+    serve.delete(GATEWAY_APP, _blocking=False)
+    until_s = time.monotonic() + drain_s
+    while GATEWAY_APP in serve.status().applications and time.monotonic() < until_s:
+        time.sleep(POLL_S)
 
 
 def _deploy(stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, home: Path) -> None:
@@ -188,6 +191,8 @@ def _wait_until_ready(stack: Stack, url: str, ray_folder: Path, progress: Progre
         try:
             answer = httpx.get(f"{url}/readyz", timeout=5.0)
             if answer.status_code == httpx.codes.OK:
+                for deployment in sorted(set(stack.deployments()) - told):
+                    progress(f"{deployment} is up")
                 return
             waiting_for = answer.text[:500]
         except httpx.TransportError as error:

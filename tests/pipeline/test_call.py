@@ -219,6 +219,16 @@ def test_a_failing_stage_is_apologised_for_and_the_call_goes_on(stage: str, how:
     assert any(isinstance(e, ev.StageFailed) for e in played.log)
 
 
+def test_while_the_language_model_stays_down_the_facts_are_said_as_written() -> None:
+    played = play(
+        [(3.0, "what are your hours"), (9.0, "the price please")],
+        for_s=16,
+        prepare=lambda m: m.broken.add("reply"),
+    )
+    assert played.heard()[1:] == ["Sorry, something went wrong.", "A cleaning costs ninety dollars."]
+    assert [e.stage for e in played.log if isinstance(e, ev.StageFailed)] == ["reply", "reply"]
+
+
 def test_a_booking_is_talked_through_and_logged() -> None:
     played = play(
         [
