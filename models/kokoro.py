@@ -191,7 +191,7 @@ class KokoroSpeaker:
         if not phonemes.symbols:
             return
         parts = [self._run_front(part, voice) for part in _parts(phonemes)]
-        spans = [_span(part.durations, first=i == 0) for i, part in enumerate(parts)]
+        spans = [_span(part.durations) for part in parts]
         ends = phonemes.symbols[-1] in _SENTENCE_ENDS
         tail = _samples_in(self._streaming.sentence_tail_ms if ends else self._streaming.clause_tail_ms)
         lead_in = _samples_in(self._streaming.lead_in_ms)
@@ -347,7 +347,7 @@ def _parts(phonemes: Phonemes) -> list[Phonemes]:
     return parts
 
 
-def _span(durations: npt.NDArray[np.int64], *, first: bool) -> range:
+def _span(durations: npt.NDArray[np.int64]) -> range:
     """Vocoder frames worth computing: from shortly before the first sound can begin."""
     return range(2 * max(0, int(durations[0]) - _EARLIEST_ONSET_FRAMES), 2 * int(durations.sum()))
 

@@ -40,7 +40,7 @@ STATISTICS = "statistics"
 """Means, then deviations, of every normalised channel: 1 x n x 1 float32. Input of the carrying vocoder, output of the
 measuring one."""
 
-_OUR_DOMAIN = "com.microsoft"
+_ORT_DOMAIN = "com.microsoft"
 _FAR = 2**40
 
 
@@ -209,7 +209,7 @@ def _replace_integer_convolutions(graph: _Graph) -> None:
         if bias is not None:
             inputs.append(graph.constant(f"{node.name}/bias", bias.astype(np.float32)))
         product = f"{node.name}/product"
-        nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [product], node.name, domain=_OUR_DOMAIN))
+        nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [product], node.name, domain=_ORT_DOMAIN))
         nodes.append(helper.make_node("Transpose", [product], [scaled.output[0]], perm=[0, 2, 1]))
         graph.make(scaled.output[0], nodes)
 

