@@ -44,7 +44,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --no-deps "$$(grep '^uv==' requirements.lock)" "$$(grep '^torch==' requirements.lock)"
 	@grep -vE '^(#|torch==)' requirements.lock > $(VENV)/rest.txt
-	@$(BIN)/uv pip install -q --no-deps --python $(BIN)/python -r $(VENV)/rest.txt || $(BIN)/python -m pip install -q --no-deps -r $(VENV)/rest.txt
+	@$(BIN)/uv pip install -q --compile-bytecode --no-deps --python $(BIN)/python -r $(VENV)/rest.txt || $(BIN)/python -m pip install -q --no-deps -r $(VENV)/rest.txt
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.complete-* && touch $@
 

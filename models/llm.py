@@ -65,6 +65,9 @@ class LlmSettings(StrictModel):
     """Memory of the key-value cache."""
     enforce_eager: bool = True
     """Run without compiled graphs: a CPU engine starts sooner and answers as fast; set false on a GPU."""
+    prompt_lookup_tokens: int = Field(0, ge=0, le=16)
+    """Tokens guessed a step by copying from the prompt what followed the last words there, then checked in one pass;
+    0: none. Answers that quote the prompt come in a third of the steps (Saxena 2023, prompt lookup decoding)."""
     tensor_parallel_size: int = Field(1, ge=1)
     """GPUs that share one engine."""
     gpu_memory_utilization: float = Field(0.1, gt=0, le=1)
@@ -301,6 +304,17 @@ def engine_environment(settings: LlmSettings) -> Mapping[str, str]:
     }
 
 
+def _speculation(settings: LlmSettings) -> dict[str, str | int] | None:
+    if not settings.prompt_lookup_tokens:
+        return None
+    return {
+        "method": "ngram",
+        "num_speculative_tokens": settings.prompt_lookup_tokens,
+        "prompt_lookup_min": 1,
+        "prompt_lookup_max": 3,
+    }
+
+
 def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
     early = _start_importing() if _is_cpu_build() else None
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -322,6 +336,7 @@ def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
         enforce_eager=settings.enforce_eager,
         enable_prefix_caching=True,
         scheduling_policy="priority",
+        speculative_config=_speculation(settings),
         seed=settings.seed,
         generation_config="vllm",  # Sampling is as the request says, not as a file in the folder does.
         worker_extension_cls=f"{EngineGuard.__module__}.{EngineGuard.__qualname__}",

@@ -166,6 +166,7 @@ class Call:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._spawn(self._watch())
+                self._spawn(self._warm_up())
                 self._say(self._agent.lines.greeting, "greeting")
                 await self._over.wait()
                 for work in self._work:
@@ -481,6 +482,14 @@ class Call:
         self._responder.heard(text)
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
         self._quiet_since_s = self._clock.now_s()
+
+    async def _warm_up(self) -> None:
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                await self._responder.warm_up(f"{id(self):x}-warm-up")
+        except (ModelFailure, TimeoutError) as error:
+            # Nobody waits for it; the first question will find out by itself.
+            self._log.append(ev.StageFailed(turn=0, stage="reply", error=_explain(error)))
 
     # -- the call --------------------------------------------------------------------------------------------------
 

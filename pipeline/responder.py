@@ -127,6 +127,10 @@ class Responder:
             misses=self._misses + 1,
         )
 
+    async def warm_up(self, request_id: str) -> None:
+        """Have the prompt's stable part in the engine's prefix cache before the first question. Raises ModelFailure."""
+        await self._language_model.prefill(self._request(self._agent.facts[0], "", request_id))
+
     async def clauses(self, plan: Plan, request_id: str) -> AsyncGenerator[Clause, None]:
         """The reply's clauses, as early as each is certain. Raises ModelFailure."""
         if plan.fact is not None:

@@ -23,7 +23,7 @@ from pipeline.agent import Agent, load_agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import ROOT, agent_path, preflight
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
-from serve.stack import StackError, StackState, find_running, running_stack, wait_for_calls_to_end
+from serve.stack import StackError, StackState, find_running, running_stack, usable_port, wait_for_calls_to_end
 
 if TYPE_CHECKING:
     from serve.demo_call import SimulatedCaller
@@ -53,7 +53,9 @@ AgentOption = Annotated[
 ]
 PortOption = Annotated[
     int | None,
-    typer.Option("--port", min=1024, max=65000, help="Port of the gateway.", show_default="the stack's"),
+    typer.Option(
+        "--port", min=1024, max=65000, help="Port of the gateway.", show_default="the stack's; call: a free one"
+    ),
 ]
 RunsOption = Annotated[
     Path | None,
@@ -110,7 +112,7 @@ def call(
     console = _console()
     with _plain_errors(console, CallFailed, VoiceError):
         play = load_script(script)
-        chosen = _with_port(load_stack(stack), port)
+        chosen = load_stack(stack)
         who = load_agent(agent or agent_path(chosen))
         home = home_folder()
         up = find_running(home)
@@ -125,7 +127,8 @@ def call(
                 console.print(f"Using the stack that is up at {up.url}.")
                 outcome = asyncio.run(_call(up, caller, console))
             else:
-                with _starting(chosen, who, local_secrets(), runs, console) as state:
+                here = _with_port(chosen, port or usable_port(chosen.gateway))
+                with _starting(here, who, local_secrets(), runs, console) as state:
                     outcome = asyncio.run(_call(state, caller, console))
     raise typer.Exit(outcome)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ray import serve
+from ray.serve._private import replica
 
 from models.types import FloatAudio, ModelFailure
 from pipeline.agent import Agent
@@ -23,6 +24,9 @@ from serve.spoken_lines import RememberingSpeaker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from ray.serve.config import HTTPOptions
+    from starlette.types import ASGIApp
+    from uvicorn import Server
 
     from models.smart_turn import SmartTurn
 
@@ -45,6 +49,24 @@ class ThreadedTurnScorer:
             raise ModelFailure(f"Smart Turn: {error}") from error
 
 
+def _bind_port_at_once() -> None:
+    """Let this process's ingress take a port again right after a stop.
+
+    Ray binds it without SO_REUSEPORT, and for a minute after the last run's calls the kernel would refuse it.
+    """
+    start = replica.start_asgi_http_server
+
+    async def start_at_once(
+        app: ASGIApp, options: HTTPOptions, *, event_loop: asyncio.AbstractEventLoop, enable_so_reuseport: bool
+    ) -> tuple[asyncio.Task[None], Server]:
+        serving: tuple[asyncio.Task[None], Server] = await start(
+            app, options, event_loop=event_loop, enable_so_reuseport=True
+        )
+        return serving
+
+    replica.start_asgi_http_server = start_at_once
+
+
 @serve.ingress()
 class Gateway:
     """Loads what runs frame by frame, connects to the models' deployments, and builds the ASGI app."""
@@ -54,6 +76,7 @@ class Gateway:
         from models.smart_turn import SmartTurn
         from models.weights import entry
 
+        _bind_port_at_once()
         speech = stack.text_to_speech
         vad = await asyncio.to_thread(SileroVad, prepared_folder(stack.voice_activity.weights))
         scorer = await asyncio.to_thread(

@@ -28,12 +28,18 @@ CALL_S = (5, 15, 30, 60, 120, 300, 600, 1200)
 
 @dataclass(frozen=True, slots=True)
 class LagSummary:
-    """How late the event loop woke, over the samples since a moment; None if there is none yet."""
+    """How late the event loop woke, over the samples since a moment; None if there is none yet.
+
+    Late and busy: something computed on the loop. Late but not busy: something blocked it, or the machine gave the
+    cores to others.
+    """
 
     samples: int
     p50_ms: float | None
     p99_ms: float | None
     max_ms: float | None
+    busy_max_ms: float | None
+    """The most CPU time that the loop's thread spent between two samples."""
 
 
 class Metrics:
@@ -119,25 +125,34 @@ class LoopLagProbe:
     def __init__(self, metrics: Metrics, *, sample_ms: float) -> None:
         self._metrics = metrics
         self._sample_s = sample_ms / 1000
-        self._lags: deque[tuple[float, float]] = deque(maxlen=LAG_SAMPLES_KEPT)
+        self._samples: deque[tuple[float, float, float]] = deque(maxlen=LAG_SAMPLES_KEPT)
+        """(due, lag, CPU time of the loop's thread since the sample before), in seconds."""
 
     async def run(self) -> None:
         """Sample until cancelled."""
         while True:
             # Not the loop's own clock: uvloop's ticks in whole milliseconds.
             due_s = time.monotonic() + self._sample_s
+            busy_s = time.thread_time()
             await asyncio.sleep(self._sample_s)
             lag_s = max(0.0, time.monotonic() - due_s)
-            self._lags.append((due_s, lag_s))
+            self._samples.append((due_s, lag_s, time.thread_time() - busy_s))
             self._metrics.loop_lag.observe(lag_s)
 
     def since(self, monotonic_s: float) -> LagSummary:
         """The lag from a moment of `time.monotonic()` until now."""
-        lags = sorted(lag_s * 1000 for at_s, lag_s in self._lags if at_s >= monotonic_s)
-        if not lags:
-            return LagSummary(samples=0, p50_ms=None, p99_ms=None, max_ms=None)
+        samples = [(lag_s * 1000, busy_s * 1000) for at_s, lag_s, busy_s in self._samples if at_s >= monotonic_s]
+        if not samples:
+            return LagSummary(samples=0, p50_ms=None, p99_ms=None, max_ms=None, busy_max_ms=None)
+        lags = sorted(lag_ms for lag_ms, _ in samples)
 
         def rank(share: float) -> float:
             return round(lags[max(0, math.ceil(share * len(lags)) - 1)], 3)
 
-        return LagSummary(samples=len(lags), p50_ms=rank(0.5), p99_ms=rank(0.99), max_ms=round(lags[-1], 3))
+        return LagSummary(
+            samples=len(lags),
+            p50_ms=rank(0.5),
+            p99_ms=rank(0.99),
+            max_ms=round(lags[-1], 3),
+            busy_max_ms=round(max(busy_ms for _, busy_ms in samples), 3),
+        )

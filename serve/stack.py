@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import httpx
 import psutil
 from pydantic import Field, SecretStr, ValidationError
 
-from models.settings import SettingsError, StrictModel
+from models.settings import StrictModel
 from pipeline.agent import Agent
 from serve.build import GATEWAY_APP, build
 from serve.config import GatewaySettings, Stack
@@ -28,6 +29,7 @@ from serve.secrets import Secrets
 START_TIMEOUT_S = 300.0
 """A stack that is not ready by then has failed to start."""
 POLL_S = 0.2
+PORTS_TRIED = 100
 GRACE_S = 5.0
 """Processes that Ray has told to end get this long before they are killed."""
 LONGEST_SOCKET_FOLDER = 40
@@ -95,15 +97,32 @@ def check_memory(stack: Stack, available_bytes: int | None = None) -> None:
 def check_ports(gateway: GatewaySettings) -> None:
     """Raises StackError if a port of the gateway is taken."""
     for port in range(gateway.port, gateway.port + gateway.replicas):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        try:
+            if _listens(gateway.host, port):
+                raise OSError(errno.EADDRINUSE, "another program listens there")
+            with socket.socket() as probe:
+                # As the gateway binds it: connections of an earlier run that are still closing do not count.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 probe.bind((gateway.host, port))
-            except OSError as error:
-                raise StackError(
-                    f"port in use: the gateway cannot listen on {gateway.host}:{port} ({error.strerror}); "
-                    "end the program that listens there, or set gateway.port in the stack file or --port"
-                ) from error
+        except OSError as error:
+            raise StackError(
+                f"port in use: the gateway cannot listen on {gateway.host}:{port} ({error.strerror}); "
+                "end the program that uses it, or set gateway.port in the stack file or --port"
+            ) from error
+
+
+def usable_port(gateway: GatewaySettings) -> int:
+    """The gateway's port, or if it is taken the next one that is not. Raises StackError if a hundred are taken.
+
+    Not a port that the system picks: by the time the gateway binds it, Ray might have been given it.
+    """
+    for port in range(gateway.port, gateway.port + PORTS_TRIED - 1):
+        with suppress(StackError):
+            check_ports(gateway.model_copy(update={"port": port}))
+            return port
+    last = gateway.model_copy(update={"port": gateway.port + PORTS_TRIED - 1})
+    check_ports(last)
+    return last.port
 
 
 @contextmanager
@@ -186,10 +205,10 @@ def _wait_until_ready(stack: Stack, url: str, ray_folder: Path, progress: Progre
                     told.add(deployment)
                     progress(f"{deployment} is up")
             if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-                faults = [f"{d}: {s.message}" for d, s in application.deployments.items() if s.status != "HEALTHY"]
-                raise StackError(_failure(name, "\n".join(faults) or application.message, ray_folder))
+                faults = {d: s.message for d, s in application.deployments.items() if s.status != "HEALTHY"}
+                raise StackError(_failure(name, faults, application.message, ray_folder))
         try:
-            answer = httpx.get(f"{url}/readyz", timeout=5.0)
+            answer = httpx.get(f"{url}/readyz", timeout=5.0, trust_env=False)
             if answer.status_code == httpx.codes.OK:
                 for deployment in sorted(set(stack.deployments()) - told):
                     progress(f"{deployment} is up")
@@ -201,10 +220,11 @@ def _wait_until_ready(stack: Stack, url: str, ray_folder: Path, progress: Progre
     raise StackError(f"the stack is not ready after {waited_s:.0f} s; still waiting for {waiting_for}")
 
 
-def _failure(application: str, message: str, ray_folder: Path) -> str:
-    lines = [line for line in message.strip().splitlines() if line.strip()]
-    kept = "\n  ".join(lines[-12:])
-    return f"the application '{application}' could not start:\n  {kept}\nRay's logs: {ray_folder}"
+def _failure(application: str, faults: Mapping[str, str], message: str, ray_folder: Path) -> str:
+    """Serve's messages end with what was raised; the traceback before it is in the logs."""
+    told = [f"{name}: {text.strip().splitlines()[-1]}" for name, text in faults.items() if text.strip()]
+    shown = "\n  ".join(told) or message.strip()
+    return f"the application '{application}' could not start:\n  {shown}\nRay's logs: {ray_folder}"
 
 
 @contextmanager
@@ -305,22 +325,15 @@ def _remove_state(home: Path) -> None:
     state_file(home).unlink(missing_ok=True)
 
 
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, port)) == 0
+
+
 def _free_port(host: str) -> int:
+    """A port that nobody uses now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-__all__ = [
-    "Progress",
-    "SettingsError",
-    "StackError",
-    "StackState",
-    "check_memory",
-    "check_ports",
-    "find_running",
-    "running_stack",
-    "state_file",
-    "wait_for_calls_to_end",
-]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pipeline.agent import Agent, load_agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import agent_path
 from serve.secrets import local_secrets
-from serve.stack import StackState, running_stack
+from serve.stack import StackState, running_stack, usable_port
 
 EVERY_WEIGHT = ("piper-joe",)
 """Beyond what the stack itself needs: the simulated caller's voice."""
@@ -36,9 +35,7 @@ def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUp]:
 
     embedded = load_stack(EMBEDDED_STACK)
     prepare_all([*embedded.weights(), *EVERY_WEIGHT])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = usable_port(embedded.gateway)
     stack = embedded.model_copy(update={"gateway": embedded.gateway.model_copy(update={"port": port})})
     agent = load_agent(agent_path(stack))
     runs_dir: Path = tmp_path_factory.mktemp("runs")
