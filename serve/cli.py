@@ -134,6 +134,18 @@ def call(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A call's folder below runs/.", exists=True, file_okay=False)],
+) -> None:
+    """Write report.html into the folder of a call that has been saved, and print its path."""
+    from serve.report import ReportError, write_report
+
+    console = _console()
+    with _plain_errors(console, ReportError):
+        console.print(str(write_report(folder)), soft_wrap=True)
+
+
+@app.command()
 def check(
     stack: StackOption = EMBEDDED_STACK,
     agent: AgentOption = None,

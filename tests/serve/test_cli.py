@@ -17,6 +17,7 @@ from serve.config import EMBEDDED_STACK, load_stack
 from serve.preflight import agent_path, preflight
 from serve.secrets import local_secrets, read_secrets
 from serve.stack import StackError, StackState, check_memory, check_ports, find_running, running_stack, state_file
+from tests.serve.example_run import ExampleCall
 
 STACK = load_stack(EMBEDDED_STACK)
 
@@ -42,6 +43,16 @@ def test_help_says_what_a_command_does(run: CliRunner, command: list[str], told:
     assert result.exit_code == 0
     for word in told:
         assert word in result.output
+
+
+def test_report_is_written_for_a_saved_call_and_refused_for_another_folder(run: CliRunner, tmp_path: Path) -> None:
+    ExampleCall().build().write(tmp_path)
+    assert run.invoke(app, ["report", str(tmp_path)]).exit_code == 0
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    (tmp_path / "empty").mkdir()
+    refused = run.invoke(app, ["report", str(tmp_path / "empty")])
+    assert refused.exit_code == 2
+    assert "events.jsonl" in refused.output
 
 
 def test_models_list_shows_every_entry_with_its_licence(run: CliRunner) -> None:
