@@ -37,6 +37,9 @@ EndReason = Literal["caller_hung_up", "farewell", "silence", "too_long", "line_l
 _WATCH_EVERY_S = 0.25
 """How often silence and the call's length are looked at."""
 
+_CUT_OFF_WORDS = 2
+"""A reply of which no more than this was heard when the caller spoke had come too soon: the turn goes on."""
+
 _SURELY_SPEECH_S = 1.0
 """What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
 
@@ -61,8 +64,8 @@ class _Reply:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the turn is decided; nothing is audible before."""
     task: asyncio.Task[None] | None = None
-    transcribed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the words are known, or cannot be."""
+    planned: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the words and what to answer are known, or cannot be."""
     transcript: Transcript | None = None
     plan: Plan | None = None
     clauses: list[Clause] = field(default_factory=list)
@@ -100,6 +103,8 @@ class Call:
         self._candidate: _Reply | None = None
         self._speaking: _Reply | None = None
         self._unheard: tuple[Clause, ...] = ()
+        self._carried = ""
+        """Words of a turn that was answered too soon; they belong to the turn under way."""
         self._tasks: asyncio.TaskGroup | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._partial_task: asyncio.Task[None] | None = None
@@ -206,11 +211,16 @@ class Call:
     async def _decide_if_finished(
         self, candidate: _Reply, reason: Literal["model", "timeout"], silence_ms: float
     ) -> None:
-        """The turn is over, unless its words break off. Waiting for them costs nothing: no reply can come sooner."""
-        await candidate.transcribed.wait()
-        still_open = self._candidate is candidate and not candidate.gate.is_set()
+        """The turn is over, unless its words break off, or mean nothing to us: then the caller is likely to go on.
+
+        Waiting for the words costs nothing: no reply can come sooner.
+        """
+        await candidate.planned.wait()
+        if self._candidate is not candidate or candidate.gate.is_set():
+            return
         text = candidate.transcript.text if candidate.transcript else ""
-        if still_open and not sounds_unfinished(text):
+        at_a_loss = reason == "model" and candidate.plan is not None and candidate.plan.is_at_a_loss
+        if not at_a_loss and not sounds_unfinished(text):
             self._decide(reason, silence_ms)
 
     def _decided(self) -> bool:
@@ -258,7 +268,7 @@ class Call:
         candidate, self._candidate = self._candidate, None
         if candidate is None:
             return
-        candidate.transcribed.set()
+        candidate.planned.set()
         if candidate.task is not None:
             candidate.task.cancel()
         if self._speaking is candidate:
@@ -303,8 +313,12 @@ class Call:
             for index, clause in enumerate(reply.clauses)
             if f"t{reply.turn}.{reply.number}.c{index}" not in complete
         )
-        self._log.append(ev.BargeIn(turn=self._turn, heard=_joined(heard)))
+        words = _joined(heard)
+        self._log.append(ev.BargeIn(turn=self._turn, heard=words))
         self._reply_over(reply, complete=False, heard=heard)
+        if reply.plan is not None and reply.turn < self._turn and len(words.split()) <= _CUT_OFF_WORDS:
+            # Speech that begins as the reply does was on its way before it: we cut the caller off.
+            self._carried = self._responder.take_back(reply.plan).rstrip(" .,?!…")
 
     # -- replies ---------------------------------------------------------------------------------------------------
 
@@ -315,8 +329,8 @@ class Call:
             began_s = self._clock.now_s()
             async with asyncio.timeout(self._agent.stage_timeout_s):
                 transcript = reply.transcript = await self._models.transcriber.transcribe(audio, final=True)
-            reply.transcribed.set()
             if not transcript.text:
+                reply.planned.set()
                 await self._without_words(reply)
                 return
             self._log.append(
@@ -328,8 +342,9 @@ class Call:
                 )
             )
             stage, began_s = "route", self._clock.now_s()
+            utterance = f"{self._carried} {transcript.text}".strip()
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                decision = await self._models.router.route(transcript.text)
+                decision = await self._models.router.route(utterance)
             self._log.append(
                 ev.Routed(
                     turn=reply.turn,
@@ -341,9 +356,10 @@ class Call:
                 )
             )
             stage = "reply"
-            reply.plan = self._responder.plan(transcript.text, decision)
+            reply.plan = self._responder.plan(utterance, decision)
+            reply.planned.set()
         except (ModelFailure, TimeoutError) as error:
-            reply.transcribed.set()
+            reply.planned.set()
             await self._apologise(reply, stage, error)
             return
         await self._speak_plan(reply, reply.plan)
@@ -472,6 +488,7 @@ class Call:
         self._unheard = ()
         if reply.plan is not None:
             self._reprompts = 0
+            self._carried = ""
             self._responder.commit(reply.plan)
             if reply.plan.filled:
                 self._log.append(ev.FormFilled(turn=reply.turn, form="booking", values=dict(reply.plan.filled)))

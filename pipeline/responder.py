@@ -23,6 +23,13 @@ from pipeline.ports import LanguageModel
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
 
+SURE_ROUTE = 0.9
+"""From this confidence on, 'it is a question for us' lets a fact count that is a little further away."""
+SURE_ROUTE_SLACK = 0.15
+"""How much further."""
+CLEARLY_NEAREST = 0.05
+"""Such a fact must be nearer than the next one by this much."""
+
 _UNFINISHED = re.compile(
     r"(?:\b(?:and|or|but|so|because|to|the|a|an|my|your|of|for|with|at|on|in|from|if|is|are|um|uh|like|about|between)"
     r"|[,\-–—]|\.\.\.|…)[.…]*$",
@@ -30,9 +37,16 @@ _UNFINISHED = re.compile(
 )
 
 
+_UNFINISHED_QUESTION = re.compile(
+    r"\b(?:and|or|to|the|a|an|my|your|is|are|do you (?:take|accept|have|do|offer))\?$", re.I
+)
+"""What a transcriber makes of a question that breaks off."""
+
+
 def sounds_unfinished(text: str) -> bool:
     """Whether an utterance breaks off: ends in a conjunction, preposition, article, filler or comma."""
-    return bool(_UNFINISHED.search(text.strip()))
+    stripped = text.strip()
+    return bool(_UNFINISHED.search(stripped) or _UNFINISHED_QUESTION.search(stripped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,11 @@ class Plan:
     """How many utterances in a row could not be answered, this one included."""
     ends_call: bool = False
 
+    @property
+    def is_at_a_loss(self) -> bool:
+        """Whether we have no answer: a sign that the caller may not have finished."""
+        return any(clause.source == "fallback" for clause in self.fixed)
+
 
 class Responder:
     """One call's side of the conversation: its history, its open form."""
@@ -75,6 +94,8 @@ class Responder:
         self._misses = 0
         self._model_failed = False
         self._history: list[Message] = []
+        self._committed: Plan | None = None
+        self._before: tuple[BookingDialogue | None, int, int] = (None, 0, 0)
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -83,9 +104,23 @@ class Responder:
 
     def commit(self, plan: Plan) -> None:
         """The plan's reply has become audible: it counts."""
+        self._before = (self._booking, self._misses, len(self._history))
+        self._committed = plan
         self._booking = plan.booking
         self._misses = plan.misses
         self._remember(Message(role="user", content=plan.utterance))
+
+    def take_back(self, plan: Plan) -> str:
+        """The caller had not finished: undo the plan, if it was the last to count, and give the words it answered.
+
+        Empty if there is nothing to undo, or if the plan has booked something.
+        """
+        if plan is not self._committed or plan.filled:
+            return ""
+        self._booking, self._misses, length = self._before
+        del self._history[length:]
+        self._committed = None
+        return plan.utterance
 
     def heard(self, text: str) -> None:
         """These words of the agent reached the caller."""
@@ -106,7 +141,7 @@ class Responder:
         """How to answer. Pure: nothing changes until `commit`."""
         route = self._agent.route(decision.label) if decision.confidence >= self._agent.route_confidence else None
         kind = route.kind if route else "knowledge"
-        fact = self._known(decision)
+        fact = self._known(decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
         if self._booking is not None:
             return self._plan_in_booking(utterance, kind, fact, copy.deepcopy(self._booking))
         if kind == "farewell":
@@ -202,9 +237,14 @@ class Responder:
             filled=reply.values,
         )
 
-    def _known(self, decision: RouteDecision) -> Fact | None:
-        best = decision.passages[0] if decision.passages else None
-        return self._agent.fact(best.id) if best and best.score >= self._agent.fact_score else None
+    def _known(self, decision: RouteDecision, *, sure: bool) -> Fact | None:
+        if not decision.passages:
+            return None
+        best, *others = decision.passages
+        lead = best.score - max((passage.score for passage in others), default=-1.0)
+        near = best.score >= self._agent.fact_score
+        near = near or (sure and best.score >= self._agent.fact_score - SURE_ROUTE_SLACK and lead >= CLEARLY_NEAREST)
+        return self._agent.fact(best.id) if near else None
 
     def _last_said(self) -> str:
         said = [message.content for message in self._history if message.role == "assistant"]

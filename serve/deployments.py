@@ -67,7 +67,6 @@ class SpeechToText:
         self._queue: BatchQueue[FloatAudio, Transcript] = BatchQueue(
             self._transcribe, max_size=settings.max_batch_size, wait_s=settings.batch_wait_ms / 1000
         )
-        self._transcribe([np.zeros(HEARING_RATE_HZ, np.float32)])
 
     def _transcribe(self, turns: Sequence[FloatAudio]) -> list[Transcript]:
         return self._model.transcribe(list(turns))

@@ -145,6 +145,22 @@ def test_a_trailing_and_gets_patience() -> None:
     assert decided[0].at_s > 5.0
 
 
+def test_words_that_mean_nothing_yet_get_the_whole_time_out() -> None:
+    """A confident Smart Turn does not end 'how much is', since there is no answer to it."""
+    played = play([(3.0, "so tell me"), (4.2, "the price")], for_s=10)
+    assert len(played.of(ev.TurnDecided)) == 1
+    assert played.heard()[1:] == ["A cleaning costs ninety dollars."]
+
+
+def test_a_caller_who_was_cut_off_is_answered_as_a_whole() -> None:
+    """The reply comes into a pause; the caller goes on as it begins: both halves are one question."""
+    played = play([(3.0, "the price please"), (4.3, "and the hours")], for_s=12)
+    questions = [request.messages[-1].content for request in played.models.requests]
+    assert "Caller: the price please and the hours" in questions[-1]
+    users = [message.content for message in played.call.responder.history if message.role == "user"]
+    assert users == ["the price please and the hours"]
+
+
 def test_generated_words_that_the_fact_does_not_bear_out_are_replaced_by_the_fact() -> None:
     played = play(
         [(3.0, "the price please")],

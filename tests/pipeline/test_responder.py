@@ -89,7 +89,10 @@ def test_the_prompt_begins_the_same_for_every_question_so_that_the_prefix_cache_
     assert one.messages[-1] != two.messages[-1]
 
 
-@pytest.mark.parametrize("text", ["I'd like to book and", "my number is,", "Can I come on the", "Um...", "It's for"])
+@pytest.mark.parametrize(
+    "text",
+    ["I'd like to book and", "my number is,", "Can I come on the", "Um...", "It's for", "How much is?", "Do you take?"],
+)
 def test_words_that_break_off_sound_unfinished(text: str) -> None:
     assert sounds_unfinished(text)
 
