@@ -150,7 +150,7 @@ def running_stack(
     )
     with ExitStack() as undo:
         folder = _ray_folder(home)
-        undo.enter_context(_environment(_ray_environment(stack.gateway)))
+        undo.enter_context(_environment(ray_environment(stack.gateway)))
         undo.enter_context(_ray_node(stack, folder))
         progress("Ray is up")
         _deploy(stack, agent, secrets, runs_dir, home)
@@ -260,8 +260,8 @@ def _end(processes: set[psutil.Process]) -> None:
     psutil.wait_procs(alive, timeout=GRACE_S)
 
 
-def _ray_environment(gateway: GatewaySettings) -> dict[str, str]:
-    """Switches that Ray reads when its processes start."""
+def ray_environment(gateway: GatewaySettings) -> dict[str, str]:
+    """Switches that Ray reads when its processes start, some of them as early as its import."""
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         # Ray's processes listen on all interfaces: without this run's token nobody gets a word in.

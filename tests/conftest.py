@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,11 @@ from pipeline.agent import Agent, load_agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import agent_path
 from serve.secrets import local_secrets
-from serve.stack import StackState, running_stack, usable_port
+from serve.stack import StackState, ray_environment, running_stack, usable_port
+
+# Ray reads some of its switches when it is imported, which tests that use vLLM do before the stack is started.
+for _name, _value in ray_environment(load_stack(EMBEDDED_STACK).gateway).items():
+    os.environ.setdefault(_name, _value)
 
 EVERY_WEIGHT = ("piper-joe",)
 """Beyond what the stack itself needs: the simulated caller's voice."""
