@@ -211,7 +211,7 @@ class Call:
     async def _decide_if_finished(
         self, candidate: _Reply, reason: Literal["model", "timeout"], silence_ms: float
     ) -> None:
-        """The turn is over, unless its words break off, or mean nothing to us: then the caller is likely to go on.
+        """The turn is over, unless its words break off, or ask nothing: then the caller is likely to go on.
 
         Waiting for the words costs nothing: no reply can come sooner.
         """
@@ -219,8 +219,8 @@ class Call:
         if self._candidate is not candidate or candidate.gate.is_set():
             return
         text = candidate.transcript.text if candidate.transcript else ""
-        at_a_loss = reason == "model" and candidate.plan is not None and candidate.plan.is_at_a_loss
-        if not at_a_loss and not sounds_unfinished(text):
+        expects_more = reason == "model" and candidate.plan is not None and candidate.plan.expects_more
+        if not expects_more and not sounds_unfinished(text):
             self._decide(reason, silence_ms)
 
     def _decided(self) -> bool:

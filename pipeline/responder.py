@@ -79,9 +79,9 @@ class Plan:
     ends_call: bool = False
 
     @property
-    def is_at_a_loss(self) -> bool:
-        """Whether we have no answer: a sign that the caller may not have finished."""
-        return any(clause.source == "fallback" for clause in self.fixed)
+    def expects_more(self) -> bool:
+        """Whether the utterance asks nothing we can answer, or is a mere courtesy: its speaker is likely to go on."""
+        return any(clause.source in ("fallback", "line") for clause in self.fixed)
 
 
 class Responder:
