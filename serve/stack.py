@@ -32,6 +32,8 @@ POLL_S = 0.2
 PORTS_TRIED = 100
 GRACE_S = 5.0
 """Processes that Ray has told to end get this long before they are killed."""
+SAME_START_S = 2.0
+"""A process's start is known to within the clock's corrections since boot."""
 LONGEST_SOCKET_FOLDER = 40
 """Ray puts Unix sockets some 60 characters below its folder, and their paths end at 107."""
 
@@ -48,6 +50,8 @@ class StackState(StrictModel):
 
     pid: int
     """The process that started it."""
+    started_s: float
+    """When that process started, seconds since the epoch: process ids are used again."""
     stack: str
     agent: str
     url: str
@@ -73,8 +77,9 @@ def find_running(home: Path) -> StackState | None:
         return None
     except (OSError, ValidationError) as error:
         raise StackError(f"{path}: expected the state of a running stack; {error}; remove the file") from error
-    if psutil.pid_exists(state.pid):
-        return state
+    with suppress(psutil.NoSuchProcess):
+        if abs(psutil.Process(state.pid).create_time() - state.started_s) < SAME_START_S:
+            return state
     path.unlink(missing_ok=True)
     return None
 
@@ -141,6 +146,7 @@ def running_stack(
     url = f"http://{stack.gateway.host}:{stack.gateway.port}"
     state = StackState(
         pid=os.getpid(),
+        started_s=psutil.Process().create_time(),
         stack=stack.name,
         agent=agent.name,
         url=url,
@@ -275,6 +281,8 @@ def ray_environment(gateway: GatewaySettings) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateway.port + gateway.replicas),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        # Ray would run every replica at 15; here models step back behind the gateway (serve/deployments.py).
+        "RAY_worker_niceness": "0",
         # Nothing that an engine forked may outlive its replica.
         "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",
     }

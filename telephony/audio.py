@@ -220,7 +220,7 @@ def interleave(left: Pcm16, right: Pcm16) -> Pcm16:
 
 
 class WavWriter:
-    """A 16-bit WAV file written as the audio comes: never a whole call in memory, valid after every write."""
+    """A 16-bit WAV file written as the audio comes: never a whole call in memory, valid at any time."""
 
     def __init__(self, path: Path, *, sample_rate_hz: int = WIRE_RATE_HZ, channels: int = 1) -> None:
         """Raises OSError if the file cannot be created."""
@@ -230,6 +230,8 @@ class WavWriter:
         self._file.setnchannels(channels)
         self._file.setsampwidth(2)
         self._file.setframerate(sample_rate_hz)
+        self._file.writeframes(b"")
+        self._bytes.flush()
 
     def write(self, samples: Pcm16) -> None:
         """Append samples, interleaved if there are several channels. Raises ValueError for half a stereo frame."""

@@ -6,6 +6,7 @@ import socket
 import stat
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -118,9 +119,10 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path) -> None:
     assert not state_file(tmp_path).exists()
 
 
-def state(pid: int) -> StackState:
+def state(pid: int, *, started_s: float | None = None) -> StackState:
     return StackState(
         pid=pid,
+        started_s=psutil.Process(pid).create_time() if started_s is None else started_s,
         stack="embedded",
         agent="Bright Dental",
         url="http://127.0.0.1:8080",
@@ -130,12 +132,13 @@ def state(pid: int) -> StackState:
     )
 
 
-def test_the_state_of_a_stack_that_died_is_forgotten(tmp_path: Path) -> None:
+def test_the_state_of_a_stack_that_died_is_forgotten_also_if_its_process_id_is_used_again(tmp_path: Path) -> None:
     process = os.spawnlp(os.P_NOWAIT, "true", "true")
     os.waitpid(process, 0)
-    state_file(tmp_path).write_text(state(process).model_dump_json())
-    assert find_running(tmp_path) is None
-    assert not state_file(tmp_path).exists()
+    for pid in (process, os.getpid()):
+        state_file(tmp_path).write_text(state(pid, started_s=1_000_000.0).model_dump_json())
+        assert find_running(tmp_path) is None
+        assert not state_file(tmp_path).exists()
 
 
 def test_the_state_of_a_running_stack_is_found_and_keeps_its_secret(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ async def test_the_files_are_whole_while_the_call_still_runs(tmp_path: Path):
     for n in range(500):
         recorder.received(ulaw(1000), n * FRAME_S)
     sound = recorder.folder / "call.wav"
-    await asyncio.to_thread(wait_until, lambda: sound.exists() and read(sound).shape[0] >= 7 * 8000)
+    await asyncio.to_thread(wait_until, lambda: sound.exists() and sound.stat().st_size > 0)
+    await asyncio.to_thread(wait_until, lambda: read(sound).shape[0] >= 7 * 8000)
     lines = (recorder.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
     assert ev.read_events(lines) == [ev.Keypress(digit="5", at_s=0.1)]
     await recorder.close()
