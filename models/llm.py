@@ -68,6 +68,9 @@ class LlmSettings(StrictModel):
     prompt_lookup_tokens: int = Field(0, ge=0, le=16)
     """Tokens guessed a step by copying from the prompt what followed the last words there, then checked in one pass;
     0: none. Answers that quote the prompt come in a third of the steps (Saxena 2023, prompt lookup decoding)."""
+    spin_count: int = Field(5000, ge=0)
+    """How long an idle compute thread spins at a barrier before it sleeps, in libgomp's steps (about 15 ns each);
+    CPU engines only."""
     tensor_parallel_size: int = Field(1, ge=1)
     """GPUs that share one engine."""
     gpu_memory_utilization: float = Field(0.1, gt=0, le=1)
@@ -293,9 +296,10 @@ def engine_environment(settings: LlmSettings) -> Mapping[str, str]:
     return {
         # Ray sets this to 1 for a replica that reserves no CPU; the engine would then compute on one core.
         "OMP_NUM_THREADS": str(settings.threads),
-        # Each token crosses some 200 thread barriers. Threads that spin there are fastest on idle cores, but as soon
-        # as another process computes too they keep each other from running: under 1 token a second instead of 14.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        # Each token crosses some 200 thread barriers. Threads that sleep there cost a wake-up each; threads that spin
+        # without end keep each other from running as soon as another process computes too (under 1 token a second
+        # instead of 14). A short spin costs neither: docs/adr/0004.
+        "GOMP_SPINCOUNT": str(settings.spin_count),
         # Without it vLLM moves a CPU engine's worker into a third process, and pins it to one core less.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "ERROR",

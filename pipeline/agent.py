@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -22,9 +24,31 @@ class PausePoint(StrictModel):
     """The end-of-turn probability that is enough at this point."""
 
 
-class TurnTaking(StrictModel):
-    """When the caller has finished, and when the agent yields."""
+_PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        "brisk": {
+            "pause_points": ({"silence_ms": 128, "probability": 0.7}, {"silence_ms": 256, "probability": 0.4}),
+            "timeout_ms": 384,
+            "open_timeout_ms": 640,
+            "unfinished_timeout_ms": 960,
+        },
+        "balanced": {},
+        "patient": {
+            "pause_points": ({"silence_ms": 320, "probability": 0.8}, {"silence_ms": 512, "probability": 0.6}),
+            "timeout_ms": 896,
+            "open_timeout_ms": 1280,
+            "unfinished_timeout_ms": 1920,
+        },
+    }
+)
 
+
+class TurnTaking(StrictModel):
+    """When the caller has finished, and when the agent yields. Silences are the VAD's, which hears the end of speech
+    some 85 ms late: 512 ms here are about 600 ms for the caller."""
+
+    preset: Literal["brisk", "balanced", "patient"] = "balanced"
+    """For callers who are quick, mixed or slow: what the keys below are if they are not given."""
     speech_probability: float = Field(0.6, gt=0, lt=1)
     """VAD probability at which a window counts as speech."""
     silence_probability: float = Field(0.35, gt=0, lt=1)
@@ -33,17 +57,19 @@ class TurnTaking(StrictModel):
     """Speech this long starts a turn."""
     barge_in_ms: int = Field(192, ge=32, le=2000)
     """Speech this long silences the agent."""
-    candidate_silence_ms: int = Field(128, ge=32, le=1000)
+    candidate_silence_ms: int = Field(64, ge=32, le=1000)
     """After this much silence the turn is transcribed and its reply prepared, behind a gate."""
     pause_points: tuple[PausePoint, ...] = (
-        PausePoint(silence_ms=192, probability=0.85),
-        PausePoint(silence_ms=384, probability=0.5),
+        PausePoint(silence_ms=128, probability=0.85),
+        PausePoint(silence_ms=320, probability=0.5),
     )
-    """Checked in order; see docs/turn-taking.md."""
-    timeout_ms: int = Field(704, ge=96, le=10000)
-    """Silence that ends a turn whatever the model says."""
-    unfinished_timeout_ms: int = Field(1600, ge=96, le=10000)
-    """The same, if the words so far sound unfinished (a trailing 'and', 'to', 'my')."""
+    """Where Smart Turn may end a turn whose words are complete; checked in order, see docs/turn-taking.md."""
+    timeout_ms: int = Field(512, ge=96, le=10000)
+    """Silence that ends a turn whatever Smart Turn says."""
+    open_timeout_ms: int = Field(800, ge=96, le=10000)
+    """The same, if the words so far ask nothing ("I just moved here")."""
+    unfinished_timeout_ms: int = Field(1440, ge=96, le=10000)
+    """The same, if the words so far break off (a trailing 'and', 'to', 'my', half a phone number)."""
     longest_turn_s: float = Field(28.0, gt=1, le=30)
     """A turn is cut here: the transcriber hears at most 30 s."""
     partial_every_ms: int = Field(400, ge=100, le=5000)
@@ -53,13 +79,25 @@ class TurnTaking(StrictModel):
     reprompts: int = Field(2, ge=0, le=10)
     """How often it asks before it says goodbye."""
 
+    poor_log_probability: float = Field(-1.0, le=0)
+    """Mean log probability a token below which words that lead to no answer were probably misheard."""
+    filler_after_ms: int = Field(1500, ge=200, le=10000)
+    """From the turn's end: with nothing to be heard by then, the filler line is said."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("preset") not in _PRESETS:
+            return given
+        return {**_PRESETS[given["preset"]], **given}
+
     @model_validator(mode="after")
     def _points_rise(self) -> TurnTaking:
         silences = [point.silence_ms for point in self.pause_points]
         if silences != sorted(set(silences)) or (silences and silences[-1] > self.timeout_ms):
             raise ValueError("pause_points must rise in silence_ms and end before timeout_ms")
-        if self.unfinished_timeout_ms < self.timeout_ms:
-            raise ValueError("unfinished_timeout_ms must be at least timeout_ms")
+        if not self.timeout_ms <= self.open_timeout_ms <= self.unfinished_timeout_ms:
+            raise ValueError("expected timeout_ms <= open_timeout_ms <= unfinished_timeout_ms")
         return self
 
 
@@ -70,7 +108,13 @@ class Lines(StrictModel):
     fallback: tuple[Line, ...] = Field(min_length=1)
     """For questions outside the knowledge; used in turn."""
     not_understood: tuple[Line, ...] = Field(min_length=1)
-    """The caller spoke, but no words could be made out; used in turn."""
+    """The caller spoke, but no words could be made out, or poor ones; used in turn."""
+    keypad: Line | None = None
+    """Said after two tries that came to nothing: which keys do what. Needs `keys`."""
+    escalation: Line | None = None
+    """Said after three tries without words: what happens now. Then the agent hangs up."""
+    filler: Line | None = None
+    """Said while an answer takes long."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -170,6 +214,8 @@ class Agent(StrictModel):
     routes: tuple[Route, ...] = Field(min_length=1)
     facts: tuple[Fact, ...] = Field(min_length=1)
     booking: BookingForm | None = None
+    keys: dict[Annotated[str, Field(pattern=r"^[0-9*#]$")], str] = Field(default_factory=dict)
+    """What a key pressed outside a form stands for, as an utterance ("1": "What are your opening hours?")."""
     generation: Generation = Generation()
     turn_taking: TurnTaking = TurnTaking()
     fact_score: float = Field(0.5, ge=-1, le=1)
@@ -190,6 +236,8 @@ class Agent(StrictModel):
             raise ValueError(f"facts: ids must differ: {', '.join(ids)}")
         if any(route.kind == "booking" for route in self.routes) and self.booking is None:
             raise ValueError("a route is of kind 'booking', but there is no `booking`")
+        if (self.lines.keypad is None) != (not self.keys):
+            raise ValueError("lines.keypad and keys belong together: give both or neither")
         return self
 
     def route(self, name: str) -> Route | None:

@@ -149,6 +149,11 @@ class BookingDialogue:
         self._name: str | None = None
         self._misses = 0
 
+    @property
+    def asks_for_value(self) -> bool:
+        """Whether a time or a name is asked for, not just a yes."""
+        return self._opening is None or self._name is None
+
     def begin(self, utterance: str) -> FormReply:
         """The first question; uses a day or time that the opening utterance already names."""
         asked = asked_time(utterance)

@@ -3,36 +3,33 @@
 A turn's life: speech -> pause -> a *candidate* (transcript, route, reply, first speech) is prepared behind a gate ->
 Smart Turn or silence decides that the turn is over -> the gate opens -> the reply becomes audible -> it has been heard.
 If the caller goes on before the reply is audible, the candidate is thrown away and the turn goes on.
+Speech over a reply silences it at once. It is held until words say what the speech was: a turn, and the reply is over;
+or a cough or an "mm-hm", and it goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Literal
+from contextlib import aclosing, suppress
+from typing import Literal, TypeVar
 
 from models.types import FloatAudio, ModelFailure, SpeechChunk, Transcript
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
+from pipeline.endpointer import Endpointer
 from pipeline.fixed_lines import FixedLines
-from pipeline.ports import (
-    HeardClause,
-    LanguageModel,
-    Line,
-    Router,
-    Speaker,
-    Transcriber,
-    TurnScorer,
-    VoiceActivity,
-)
-from pipeline.responder import Clause, Plan, Responder, sounds_unfinished
+from pipeline.ports import HeardClause, Line, VoiceActivity
+from pipeline.reply import CallModels, Reply
+from pipeline.responder import Clause, Plan, Responder
+from pipeline.speculation import SpeculationBudget
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
 
-EndReason = Literal["caller_hung_up", "farewell", "silence", "too_long", "line_lost", "failure"]
+T = TypeVar("T")
+EndReason = Literal["caller_hung_up", "farewell", "escalated", "silence", "too_long", "line_lost", "failure"]
 
 _WATCH_EVERY_S = 0.25
 """How often silence and the call's length are looked at."""
@@ -40,39 +37,14 @@ _WATCH_EVERY_S = 0.25
 _CUT_OFF_WORDS = 2
 """A reply of which no more than this was heard when the caller spoke had come too soon: the turn goes on."""
 
+_BETWEEN_PARTIALS_S = 0.15
+"""Partials come no faster than this."""
+
+_CALM_WITHIN_S = 0.15
+"""How long a sound may keep a gate shut: speech is confirmed sooner."""
+
 _SURELY_SPEECH_S = 1.0
 """What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallModels:
-    """The models a call uses."""
-
-    transcriber: Transcriber
-    router: Router
-    language_model: LanguageModel
-    speaker: Speaker
-    turn_scorer: TurnScorer
-
-
-@dataclass(slots=True, eq=False)
-class _Reply:
-    """A reply, from candidate to heard."""
-
-    turn: int
-    number: int
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the turn is decided; nothing is audible before."""
-    task: asyncio.Task[None] | None = None
-    planned: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the words and what to answer are known, or cannot be."""
-    transcript: Transcript | None = None
-    plan: Plan | None = None
-    clauses: list[Clause] = field(default_factory=list)
-    audible: bool = False
-
-    def clause_id(self) -> str:
-        return f"t{self.turn}.{self.number}.c{len(self.clauses)}"
 
 
 class Call:
@@ -88,7 +60,9 @@ class Call:
         log: ev.EventLog,
         clock: Clock,
         fixed_lines: FixedLines,
+        speculation: SpeculationBudget,
     ) -> None:
+        """`speculation` is shared by all calls of a gateway."""
         self._agent = agent
         self._models = models
         self._line = line
@@ -96,18 +70,24 @@ class Call:
         self._clock = clock
         self._fixed_lines = fixed_lines
         self._settings = agent.turn_taking
+        self._speculation = speculation
+        self._endpointer = Endpointer(
+            models.turn_scorer, agent.turn_taking, log, clock, timeout_s=agent.stage_timeout_s
+        )
         self._tracker = TurnTracker(vad, agent.turn_taking)
         self._responder = Responder(agent, models.language_model)
         self._turn = 0
         self._replies = 0
-        self._candidate: _Reply | None = None
-        self._speaking: _Reply | None = None
-        self._unheard: tuple[Clause, ...] = ()
+        self._candidate: Reply | None = None
+        self._speaking: Reply | None = None
+        self._calm = asyncio.Event()
+        """Cleared while a sound that may become speech keeps a gate shut."""
+        self._calm.set()
         self._carried = ""
         """Words of a turn that was answered too soon; they belong to the turn under way."""
         self._tasks: asyncio.TaskGroup | None = None
-        self._work: set[asyncio.Task[None]] = set()
-        self._partial_task: asyncio.Task[None] | None = None
+        self._work: set[asyncio.Task[object]] = set()
+        self._partial_task: asyncio.Task[Transcript | None] | None = None
         self._last_partial_s = 0.0
         self._quiet_since_s = clock.now_s()
         self._reprompts = 0
@@ -132,19 +112,33 @@ class Call:
                 case SpeechResumed():
                     self._withdraw_candidate()
                 case SpeechHeld():
-                    self._interrupt()
+                    self._hold()
                 case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
                     self._paused(silence_ms, speech_end_s)
+        if self._tracker.voiced:
+            self._calm.clear()
+        else:
+            self._calm.set()
         self._maybe_partial()
         if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
             self._prepare()
-            self._decide("too_long", 0)
+            if self._candidate is not None:
+                self._endpointer.decided(self._candidate, "too_long", 0, self._tracker.speech_end_s)
+                self._open(self._candidate)
 
     def press(self, digit: str) -> None:
-        """A key was pressed: the agent stops to listen."""
+        """A key was pressed: the agent stops, and answers what the key stands for if it stands for anything."""
         self._log.append(ev.Keypress(digit=digit))
         self._quiet_since_s = self._clock.now_s()
         self._interrupt()
+        meaning = self._agent.keys.get(digit)
+        if meaning is not None and self._tasks is not None and not self._responder.in_form:
+            self._withdraw_candidate()
+            self._tracker.end_turn()
+            self._turn += 1
+            reply = self._new_reply(self._turn)
+            reply.gate.set()
+            reply.task = self._spawn(self._reply_to_words(reply, meaning))
 
     def caller_gone(self, reason: Literal["caller_hung_up", "line_lost"]) -> None:
         """The caller hung up, or the stream broke."""
@@ -181,6 +175,8 @@ class Call:
             raise
         finally:
             self._tasks = None
+            if self._candidate is not None:
+                self._settle(self._candidate, wasted=True)
             if self._speaking is not None and self._speaking.audible:
                 self._reply_over(self._speaking, complete=False)
             self._log.append(ev.CallEnded(reason=self._end_reason))
@@ -200,28 +196,26 @@ class Call:
             self._prepare()
         candidate = self._candidate
         assert candidate is not None
-        for point in self._settings.pause_points:
-            if point.silence_ms == silence_ms:
-                self._spawn(self._score(candidate, silence_ms, point.probability, self._tracker.turn_audio()))
-        if silence_ms == self._settings.timeout_ms:
-            self._spawn(self._decide_if_finished(candidate, "timeout", silence_ms))
-        elif silence_ms == self._settings.unfinished_timeout_ms:
-            self._decide("timeout", silence_ms)
+        settings = self._settings
+        if any(point.silence_ms == silence_ms for point in settings.pause_points):
+            self._spawn(self._consider(candidate, silence_ms, self._tracker.turn_audio()))
+        elif silence_ms in (settings.timeout_ms, settings.open_timeout_ms, settings.unfinished_timeout_ms):
+            self._spawn(self._consider(candidate, silence_ms, None))
 
-    async def _decide_if_finished(
-        self, candidate: _Reply, reason: Literal["model", "timeout"], silence_ms: float
-    ) -> None:
-        """The turn is over, unless its words break off, or ask nothing: then the caller is likely to go on.
+    async def _consider(self, candidate: Reply, silence_ms: int, audio: FloatAudio | None) -> None:
+        """Weigh whether the turn is over; with audio, Smart Turn is asked, if its word can bring the reply forward.
 
-        Waiting for the words costs nothing: no reply can come sooner.
+        Waiting for the words costs nothing: no reply can come sooner. And while the language model still writes, Smart
+        Turn would only take its core.
         """
         await candidate.planned.wait()
-        if self._candidate is not candidate or candidate.gate.is_set():
+        if audio is not None and self._is_pending(candidate) and candidate.can_be_soon:
+            await self._endpointer.score(candidate, silence_ms, audio)
+        if not self._is_pending(candidate):
             return
-        text = candidate.transcript.text if candidate.transcript else ""
-        expects_more = reason == "model" and candidate.plan is not None and candidate.plan.expects_more
-        if not expects_more and not sounds_unfinished(text):
-            self._decide(reason, silence_ms)
+        silence_ms = max(silence_ms, self._tracker.silence_ms)
+        if self._endpointer.conclude(candidate, silence_ms, self._tracker.speech_end_s):
+            self._open(candidate)
 
     def _decided(self) -> bool:
         """Whether the turn under way is decided and its reply not yet audible."""
@@ -231,37 +225,22 @@ class Call:
         """Begin a candidate reply to the turn so far."""
         if self._candidate is None:
             self._candidate = self._new_reply(self._turn)
-            self._candidate.task = self._spawn(self._reply_to_turn(self._candidate, self._tracker.turn_audio()))
-
-    async def _score(self, candidate: _Reply, silence_ms: int, enough: float, audio: FloatAudio) -> None:
-        began_s = self._clock.now_s()
-        try:
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                probability = await self._models.turn_scorer.end_of_turn_probability(audio)
-        except (ModelFailure, TimeoutError) as error:
-            # The silence time-out still ends the turn.
-            self._log.append(ev.StageFailed(turn=candidate.turn, stage="turn_score", error=_explain(error)))
-            return
-        self._log.append(
-            ev.EndpointScored(
-                turn=candidate.turn, silence_ms=silence_ms, probability=probability, took_ms=self._since_ms(began_s)
+            self._candidate.task = self._spawn(
+                self._reply_to_turn(self._candidate, self._tracker.turn_audio(), self._tracker.speech_end_s)
             )
-        )
-        if probability >= enough:
-            await self._decide_if_finished(candidate, "model", silence_ms)
 
-    def _decide(self, reason: Literal["model", "timeout", "too_long"], silence_ms: float) -> None:
-        candidate = self._candidate
-        assert candidate is not None
-        self._log.append(
-            ev.TurnDecided(
-                turn=candidate.turn,
-                reason=reason,
-                speech_end_s=self._tracker.speech_end_s,
-                silence_ms=silence_ms,
-            )
-        )
+    def _is_pending(self, candidate: Reply) -> bool:
+        return self._candidate is candidate and not candidate.gate.is_set()
+
+    def _open(self, candidate: Reply) -> None:
+        """The turn is decided: the candidate may be heard."""
         candidate.gate.set()
+        self._settle(candidate, wasted=False)
+
+    def _settle(self, candidate: Reply, *, wasted: bool) -> None:
+        if candidate.speculates:
+            candidate.speculates = False
+            self._speculation.give_back(wasted=wasted)
 
     def _withdraw_candidate(self) -> None:
         """The caller went on: what was prepared no longer answers what was said."""
@@ -269,6 +248,7 @@ class Call:
         if candidate is None:
             return
         candidate.planned.set()
+        self._settle(candidate, wasted=True)
         if candidate.task is not None:
             candidate.task.cancel()
         if self._speaking is candidate:
@@ -278,60 +258,101 @@ class Call:
         self._log.append(ev.TurnResumed(turn=candidate.turn))
 
     def _maybe_partial(self) -> None:
-        due_s = self._last_partial_s + self._settings.partial_every_ms / 1000
+        """Now and then while the caller speaks; and as a silence begins, since that one may be the last needed."""
+        tracker = self._tracker
+        since_s = tracker.received_s - self._last_partial_s
         busy = self._partial_task is not None and not self._partial_task.done()
-        if self._tracker.speaking and not busy and self._tracker.received_s >= due_s:
-            self._last_partial_s = self._tracker.received_s
-            self._partial_task = self._spawn(self._partial(self._turn, self._tracker.turn_audio()))
+        if busy or not tracker.speaking:
+            return
+        falls_silent = tracker.silence_ms > 0 and since_s >= _BETWEEN_PARTIALS_S
+        if falls_silent or (tracker.voiced and since_s >= self._settings.partial_every_ms / 1000):
+            self._last_partial_s = tracker.received_s
+            self._partial_task = self._spawn(self._partial(self._turn, tracker.turn_audio(), urgent=falls_silent))
 
-    async def _partial(self, turn: int, audio: FloatAudio) -> None:
+    async def _partial(self, turn: int, audio: FloatAudio, *, urgent: bool) -> Transcript | None:
         began_s = self._clock.now_s()
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                transcript = await self._models.transcriber.transcribe(audio, final=False)
+                transcript = await self._models.transcriber.transcribe(audio, final=urgent)
         except (ModelFailure, TimeoutError) as error:
             self._log.append(ev.StageFailed(turn=turn, stage="transcribe", error=_explain(error)))
-            return
+            return None
         if transcript.text and turn == self._turn:
+            if not is_backchannel(transcript.text):
+                self._give_way()
             self._log.append(
                 ev.PartialTranscript(
                     turn=turn, text=transcript.text, audio_s=transcript.audio_s, took_ms=self._since_ms(began_s)
                 )
             )
+        return transcript
+
+    async def _hear(self, audio: FloatAudio, speech_end_s: float) -> Transcript:
+        """The turn's words; those of the last partial, if it had the whole of the speech."""
+        if self._partial_task is not None and self._last_partial_s >= speech_end_s:
+            transcript = await asyncio.shield(self._partial_task)
+            if transcript is not None:
+                return transcript
+        return await self._models.transcriber.transcribe(audio, final=True)
+
+    def _hold(self) -> None:
+        """The caller makes himself heard over the agent: silence first, then see what it is."""
+        reply = self._speaking
+        if reply is None or not reply.audible or reply.held:
+            return
+        reply.held = True
+        self._log.append(ev.BargeIn(turn=self._turn, heard=_joined(self._line.hold())))
+
+    def _give_way(self) -> None:
+        """It was speech for us: the reply that it silenced is over."""
+        if self._speaking is not None and self._speaking.held:
+            self._interrupt()
+
+    def _go_on(self) -> None:
+        """It was none: the reply goes on where it stopped."""
+        reply = self._speaking
+        if reply is not None and reply.held:
+            reply.held = False
+            self._log.append(ev.ReplyResumed(turn=reply.turn, heard=_joined(self._line.heard())))
+            self._line.resume()
 
     def _interrupt(self) -> None:
-        """The caller speaks over the agent: silence, and remember what was heard."""
+        """The reply under way is over: remember what was heard of it."""
         reply = self._speaking
         if reply is None or not reply.audible:
             return
         if reply.task is not None:
             reply.task.cancel()
         heard = self._line.clear()
-        complete = {clause.clause_id for clause in heard if clause.complete}
-        self._unheard = tuple(
-            clause
-            for index, clause in enumerate(reply.clauses)
-            if f"t{reply.turn}.{reply.number}.c{index}" not in complete
-        )
         words = _joined(heard)
-        self._log.append(ev.BargeIn(turn=self._turn, heard=words))
+        if not reply.held:
+            self._log.append(ev.BargeIn(turn=self._turn, heard=words))
         self._reply_over(reply, complete=False, heard=heard)
         if reply.plan is not None and reply.turn < self._turn and len(words.split()) <= _CUT_OFF_WORDS:
             # Speech that begins as the reply does was on its way before it: we cut the caller off.
             self._carried = self._responder.take_back(reply.plan).rstrip(" .,?!…")
 
+    def _mere_backchannel(self, text: str) -> bool:
+        """Whether these words, said over the agent, leave the floor to it."""
+        reply = self._speaking
+        if reply is None or not reply.audible or not is_backchannel(text):
+            return False
+        said = sum(len(clause.text.split()) for clause in reply.clauses)
+        return said - len(_joined(self._line.heard()).split()) > LEAST_WORDS_LEFT
+
     # -- replies ---------------------------------------------------------------------------------------------------
 
-    async def _reply_to_turn(self, reply: _Reply, audio: FloatAudio) -> None:
+    async def _reply_to_turn(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
         """Hear, route, decide, speak: one turn's way to a reply."""
         stage: Literal["transcribe", "route", "reply"] = "transcribe"
         try:
             began_s = self._clock.now_s()
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                transcript = reply.transcript = await self._models.transcriber.transcribe(audio, final=True)
-            if not transcript.text:
+                transcript = await self._hear(audio, speech_end_s)
+            if not transcript.text or self._mere_backchannel(transcript.text):
+                reply.not_a_turn = self._speaking is not None
                 reply.planned.set()
-                await self._without_words(reply)
+                await self._no_turn(reply, transcript.text)
                 return
             self._log.append(
                 ev.FinalTranscript(
@@ -341,44 +362,63 @@ class Call:
                     took_ms=self._since_ms(began_s),
                 )
             )
-            stage, began_s = "route", self._clock.now_s()
+            stage = "route"
             utterance = f"{self._carried} {transcript.text}".strip()
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                decision = await self._models.router.route(utterance)
-            self._log.append(
-                ev.Routed(
-                    turn=reply.turn,
-                    label=decision.label,
-                    confidence=decision.confidence,
-                    passage_ids=tuple(passage.id for passage in decision.passages),
-                    passage_scores=tuple(passage.score for passage in decision.passages),
-                    took_ms=self._since_ms(began_s),
-                )
-            )
-            stage = "reply"
-            reply.plan = self._responder.plan(utterance, decision)
+            plan = await self._plan(reply, utterance)
+            poor = transcript.average_log_probability < self._settings.poor_log_probability
+            if poor and not self._responder.answers(plan):
+                plan = self._responder.not_understood(utterance)
+            reply.plan = plan
             reply.planned.set()
+            if not reply.gate.is_set():
+                reply.speculates = self._speculation.take()
+                if not reply.speculates:
+                    await reply.gate.wait()
         except (ModelFailure, TimeoutError) as error:
             reply.planned.set()
             await self._apologise(reply, stage, error)
             return
+        await self._speak_plan(reply, plan)
+
+    async def _reply_to_words(self, reply: Reply, utterance: str) -> None:
+        """The same for words that were not spoken: the meaning of a key."""
+        try:
+            reply.plan = await self._plan(reply, utterance)
+        except (ModelFailure, TimeoutError) as error:
+            await self._apologise(reply, "route", error)
+            return
         await self._speak_plan(reply, reply.plan)
 
-    async def _without_words(self, reply: _Reply) -> None:
-        """No turn after all. If it had silenced the agent, the agent goes on where it was cut."""
+    async def _plan(self, reply: Reply, utterance: str) -> Plan:
+        began_s = self._clock.now_s()
+        async with asyncio.timeout(self._agent.stage_timeout_s):
+            decision = await self._models.router.route(utterance)
+        self._log.append(
+            ev.Routed(
+                turn=reply.turn,
+                label=decision.label,
+                confidence=decision.confidence,
+                passage_ids=tuple(passage.id for passage in decision.passages),
+                passage_scores=tuple(passage.score for passage in decision.passages),
+                took_ms=self._since_ms(began_s),
+            )
+        )
+        return self._responder.plan(utterance, decision)
+
+    async def _no_turn(self, reply: Reply, text: str) -> None:
+        """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
         await reply.gate.wait()
-        self._log.append(ev.TurnDropped(turn=reply.turn))
+        self._log.append(ev.TurnDropped(turn=reply.turn, why="backchannel" if text else "no_words"))
         self._candidate = None
         speech_s = self._tracker.speech_s
         self._tracker.end_turn()
-        unheard, self._unheard = self._unheard, ()
-        if unheard:
-            await self._speak_plan(reply, Plan(utterance="", fixed=unheard))
-        elif speech_s >= _SURELY_SPEECH_S and self._speaking is None:
+        if self._speaking is not None:
+            self._go_on()
+        elif not text and speech_s >= _SURELY_SPEECH_S:
             reply.plan = self._responder.not_understood()
             await self._speak_plan(reply, reply.plan)
 
-    async def _speak_plan(self, reply: _Reply, plan: Plan) -> None:
+    async def _speak_plan(self, reply: Reply, plan: Plan) -> None:
         """Clauses become speech while later clauses are still being decided."""
         queue: asyncio.Queue[Clause | None] = asyncio.Queue()
         request_id = f"{id(self):x}-t{reply.turn}.{reply.number}"
@@ -386,7 +426,9 @@ class Call:
         try:
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(self._decide_clauses(plan, request_id, queue))
-                stages.create_task(self._speak_clauses(reply, queue))
+                filler = stages.create_task(self._fill(reply))
+                await stages.create_task(self._speak_clauses(reply, queue))
+                filler.cancel()
         except* (ModelFailure, TimeoutError) as group:
             failure = group.exceptions[0]
         if failure is not None:
@@ -403,11 +445,26 @@ class Call:
                 if clause is None:
                     return
 
-    async def _speak_clauses(self, reply: _Reply, queue: asyncio.Queue[Clause | None]) -> None:
+    async def _fill(self, reply: Reply) -> None:
+        """An answer that takes long is announced."""
+        text = self._agent.lines.filler
+        await reply.gate.wait()
+        await self._clock.sleep(self._settings.filler_after_ms / 1000)
+        if text is None or reply.said:
+            return
+        await self._take_floor(reply)
+        for part in () if reply.said else split_clauses(text):
+            clause_id = reply.clause_id()
+            reply.clauses.append(Clause(part, "filler"))
+            self._log.append(ev.ClauseDecided(turn=reply.turn, clause_id=clause_id, text=part, source="filler"))
+            for chunk in self._fixed_lines.get(part, ()):
+                self._line.say(clause_id, chunk)
+
+    async def _speak_clauses(self, reply: Reply, queue: asyncio.Queue[Clause | None]) -> None:
         while (clause := await queue.get()) is not None:
             await self._speak_clause(reply, clause)
 
-    async def _speak_clause(self, reply: _Reply, clause: Clause) -> None:
+    async def _speak_clause(self, reply: Reply, clause: Clause) -> None:
         clause_id = reply.clause_id()
         reply.clauses.append(clause)
         self._log.append(
@@ -430,8 +487,7 @@ class Call:
                     self._log.append(
                         ev.SpeechReady(turn=reply.turn, clause_id=clause_id, took_ms=self._since_ms(began_s))
                     )
-                await self._open_gate(reply)
-                self._line.say(clause_id, chunk)
+                await self._make_audible(reply, clause_id, chunk)
 
     async def _chunks(self, text: str) -> AsyncGenerator[SpeechChunk, None]:
         fixed = self._fixed_lines.get(text)
@@ -443,15 +499,31 @@ class Call:
             async for chunk in chunks:
                 yield chunk
 
-    async def _open_gate(self, reply: _Reply) -> None:
-        """Wait until the reply may be heard, and make it the one that speaks."""
+    async def _make_audible(self, reply: Reply, clause_id: str, chunk: SpeechChunk) -> None:
+        """Queue audio of the reply, once it may be heard."""
+        if not reply.ready:
+            reply.ready = True
+            if self._is_pending(reply) and self._tracker.silence_ms >= self._settings.pause_points[0].silence_ms:
+                self._spawn(self._consider(reply, self._tracker.silence_ms, self._tracker.turn_audio()))
         await reply.gate.wait()
+        await self._take_floor(reply)
+        reply.said = True
+        self._line.say(clause_id, chunk)
+
+    async def _take_floor(self, reply: Reply) -> None:
+        """Make the reply the one that speaks."""
+        if self._speaking is reply:
+            return
+        with suppress(TimeoutError):
+            # A sound may be the caller going on; in a moment we know.
+            async with asyncio.timeout(_CALM_WITHIN_S):
+                await self._calm.wait()
         if self._speaking is not reply:
             self._interrupt()
             self._line.start_reply()
             self._speaking = reply
 
-    async def _hear_out(self, reply: _Reply) -> None:
+    async def _hear_out(self, reply: Reply) -> None:
         """Everything is queued: wait until it has been heard."""
         await reply.gate.wait()
         if self._speaking is not reply:
@@ -462,9 +534,9 @@ class Call:
         await self._line.played_out()
         self._reply_over(reply, complete=True)
         if reply.plan is not None and reply.plan.ends_call:
-            await self._hang_up("farewell")
+            await self._hang_up("escalated" if reply.plan.escalates else "farewell")
 
-    async def _apologise(self, reply: _Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
+    async def _apologise(self, reply: Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
         """A stage failed: say so from memory; the call goes on."""
         self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=_explain(error)))
         await reply.gate.wait()
@@ -476,16 +548,14 @@ class Call:
                 ev.ClauseDecided(turn=reply.turn, clause_id=clause_id, text=clause.text, source=clause.source)
             )
             for chunk in self._fixed_lines.get(text, ()):
-                await self._open_gate(reply)
-                self._line.say(clause_id, chunk)
+                await self._make_audible(reply, clause_id, chunk)
         await self._hear_out(reply)
 
-    def _now_counts(self, reply: _Reply) -> None:
+    def _now_counts(self, reply: Reply) -> None:
         """The reply is audible: the turn is closed and the plan takes effect."""
         if self._candidate is reply:
             self._candidate = None
             self._tracker.end_turn()
-        self._unheard = ()
         if reply.plan is not None:
             self._reprompts = 0
             self._carried = ""
@@ -493,7 +563,7 @@ class Call:
             if reply.plan.filled:
                 self._log.append(ev.FormFilled(turn=reply.turn, form="booking", values=dict(reply.plan.filled)))
 
-    def _reply_over(self, reply: _Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
+    def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
         self._speaking = None
         text = _joined(self._line.heard() if heard is None else heard)
         self._responder.heard(text)
@@ -510,7 +580,7 @@ class Call:
 
     # -- the call --------------------------------------------------------------------------------------------------
 
-    def _say(self, text: str, source: ev.ReplySource, *, ends_call: bool = False) -> _Reply:
+    def _say(self, text: str, source: ev.ReplySource, *, ends_call: bool = False) -> Reply:
         """Speak a line of our own accord."""
         reply = self._new_reply(self._turn)
         reply.gate.set()
@@ -544,6 +614,10 @@ class Call:
         reply = self._say(line, "farewell")
         if reply.task is not None:
             await asyncio.wait({reply.task})
+            if reason == "silence" and reply.task.cancelled():
+                # The caller spoke up: somebody is there after all.
+                self._reprompts = 0
+                return
         await self._hang_up(reason)
 
     async def _hang_up(self, reason: EndReason) -> None:
@@ -555,11 +629,11 @@ class Call:
             self._end_reason = reason
             self._over.set()
 
-    def _new_reply(self, turn: int) -> _Reply:
+    def _new_reply(self, turn: int) -> Reply:
         self._replies += 1
-        return _Reply(turn=turn, number=self._replies)
+        return Reply(turn=turn, number=self._replies)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         assert self._tasks is not None
         task = self._tasks.create_task(work)
         self._work.add(task)

@@ -15,7 +15,19 @@ from typing import ClassVar, Literal
 from pipeline.clock import Clock
 
 ReplySource = Literal[
-    "greeting", "llm", "knowledge", "line", "form", "fallback", "repeat", "apology", "reprompt", "farewell"
+    "greeting",
+    "llm",
+    "knowledge",
+    "line",
+    "form",
+    "fallback",
+    "repeat",
+    "apology",
+    "reprompt",
+    "keypad",
+    "escalation",
+    "filler",
+    "farewell",
 ]
 """Who decided a clause's words. 'llm': generated, and borne out by the knowledge; 'knowledge': the fact as written;
 'line': a line of the agent file."""
@@ -91,6 +103,21 @@ class TurnDecided(Event):
     speech_end_s: float
     """Seconds of audio received at the last speech sample."""
     silence_ms: float
+    probability: float | None = None
+    """Smart Turn's last word on it."""
+    words: str = ""
+    """What the words told (pipeline.endpointing.Words)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHeld(Event):
+    """The turn's end was considered, and the caller is waited for."""
+
+    kind: ClassVar[str] = "endpoint_held"
+    turn: int
+    silence_ms: float
+    probability: float | None
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +130,12 @@ class TurnResumed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnDropped(Event):
-    """No words could be made out in the turn's audio (a cough, noise)."""
+    """What the VAD took for a turn was none."""
 
     kind: ClassVar[str] = "turn_dropped"
     turn: int
+    why: Literal["no_words", "backchannel"] = "no_words"
+    """'no_words': a cough, noise; 'backchannel': "mm-hm" while the agent spoke."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +208,17 @@ class BargeIn(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyResumed(Event):
+    """What had silenced the agent was no turn: the reply goes on with the first word that was not heard whole."""
+
+    kind: ClassVar[str] = "reply_resumed"
+    turn: int
+    """Of the reply."""
+    heard: str
+    """What of it had been heard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyEnded(Event):
     kind: ClassVar[str] = "reply_ended"
     turn: int
@@ -215,7 +255,7 @@ class StageFailed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded(Event):
     kind: ClassVar[str] = "call_ended"
-    reason: Literal["caller_hung_up", "farewell", "silence", "too_long", "line_lost", "failure"]
+    reason: Literal["caller_hung_up", "farewell", "escalated", "silence", "too_long", "line_lost", "failure"]
 
 
 class EventLog:

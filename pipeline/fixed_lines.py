@@ -25,6 +25,7 @@ def fixed_texts(agent: Agent) -> list[str]:
         lines.too_long,
         *lines.fallback,
         *lines.not_understood,
+        *(line for line in (lines.keypad, lines.escalation, lines.filler) if line),
         *(route.line for route in agent.routes if route.line),
         *(fact.text for fact in agent.facts),
     ]
@@ -37,8 +38,11 @@ def fixed_texts(agent: Agent) -> list[str]:
 async def synthesise_fixed_lines(speaker: Speaker, agent: Agent) -> FixedLines:
     """Speak every fixed line once. Raises ModelFailure if the speaker cannot."""
     spoken: dict[str, tuple[SpeechChunk, ...]] = {}
-    for text in fixed_texts(agent):
-        for clause in split_clauses(text):
-            if clause not in spoken:
-                spoken[clause] = tuple([chunk async for chunk in speaker.speak(clause, voice=agent.voice)])
+    facts = [fact.text for fact in agent.facts]
+    clauses = [clause for text in fixed_texts(agent) for clause in split_clauses(text)]
+    # A model that quotes a fact is cut as it speaks.
+    clauses += [clause for text in facts for clause in split_clauses(text, early=True)]
+    for clause in clauses:
+        if clause not in spoken:
+            spoken[clause] = tuple([chunk async for chunk in speaker.speak(clause, voice=agent.voice)])
     return spoken

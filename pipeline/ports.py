@@ -81,6 +81,14 @@ class Line(Protocol):
         """
         ...
 
+    def hold(self) -> tuple[HeardClause, ...]:
+        """Silence now, as `clear` does, but keep what was not heard, and what is still said, for `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Go on after a `hold`, with the first word that was not heard whole."""
+        ...
+
     def heard(self) -> tuple[HeardClause, ...]:
         """What was heard so far of the clauses queued since `start_reply`, in order."""
         ...

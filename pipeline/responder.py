@@ -7,7 +7,6 @@ plan count once its first word has gone out.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
 from pipeline.agent import Agent, Fact
 from pipeline.booking import BookingDialogue, FormReply
 from pipeline.clauses import split_clauses
+from pipeline.endpointing import Words, sounds_unfinished
 from pipeline.events import ReplySource
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
@@ -29,24 +29,8 @@ SURE_ROUTE_SLACK = 0.15
 """How much further."""
 CLEARLY_NEAREST = 0.05
 """Such a fact must be nearer than the next one by this much."""
-
-_UNFINISHED = re.compile(
-    r"(?:\b(?:and|or|but|so|because|to|the|a|an|my|your|of|for|with|at|on|in|from|if|is|are|um|uh|like|about|between)"
-    r"|[,\-–—]|\.\.\.|…)[.…]*$",
-    re.IGNORECASE,
-)
-
-
-_UNFINISHED_QUESTION = re.compile(
-    r"\b(?:and|or|to|the|a|an|my|your|is|are|do you (?:take|accept|have|do|offer))\?$", re.I
-)
-"""What a transcriber makes of a question that breaks off."""
-
-
-def sounds_unfinished(text: str) -> bool:
-    """Whether an utterance breaks off: ends in a conjunction, preposition, article, filler or comma."""
-    stripped = text.strip()
-    return bool(_UNFINISHED.search(stripped) or _UNFINISHED_QUESTION.search(stripped))
+TRIES_BEFORE_KEYPAD = 2
+"""Utterances in a row that came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +60,18 @@ class Plan:
     """What was booked."""
     misses: int = 0
     """How many utterances in a row could not be answered, this one included."""
+    unclear: int = 0
+    """How many utterances in a row could not be understood, this one included."""
+    ending: Words = "complete"
+    """What the answer found tells of the turn's end; see `words`."""
     ends_call: bool = False
+    escalates: bool = False
+    """The caller could not be helped, and was told what happens now."""
 
     @property
-    def expects_more(self) -> bool:
-        """Whether the utterance asks nothing we can answer, or is a mere courtesy: its speaker is likely to go on."""
-        return any(clause.source in ("fallback", "line") for clause in self.fixed)
+    def words(self) -> Words:
+        """What the utterance tells of the turn's end."""
+        return "broken_off" if sounds_unfinished(self.utterance) else self.ending
 
 
 class Responder:
@@ -92,6 +82,7 @@ class Responder:
         self._language_model = language_model
         self._booking: BookingDialogue | None = None
         self._misses = 0
+        self._unclear = 0
         self._model_failed = False
         self._history: list[Message] = []
         self._committed: Plan | None = None
@@ -102,12 +93,18 @@ class Responder:
         """The conversation as it was heard on both sides, oldest first."""
         return tuple(self._history)
 
+    @property
+    def in_form(self) -> bool:
+        """Whether a form is being filled."""
+        return self._booking is not None
+
     def commit(self, plan: Plan) -> None:
         """The plan's reply has become audible: it counts."""
         self._before = (self._booking, self._misses, len(self._history))
         self._committed = plan
         self._booking = plan.booking
         self._misses = plan.misses
+        self._unclear = plan.unclear
         self._remember(Message(role="user", content=plan.utterance))
 
     def take_back(self, plan: Plan) -> str:
@@ -127,15 +124,31 @@ class Responder:
         if text:
             self._remember(Message(role="assistant", content=text))
 
-    def not_understood(self) -> Plan:
-        """The plan for an utterance without words."""
-        lines = self._agent.lines.not_understood
+    def not_understood(self, utterance: str = "") -> Plan:
+        """The plan for speech without words, or with words that were probably misheard.
+
+        Asked again in other words; then the keypad is offered; then the agent says what happens now and hangs up.
+        """
+        lines, tries = self._agent.lines, self._unclear
+        clauses, escalates = self._clauses(lines.not_understood[tries % len(lines.not_understood)], "reprompt"), False
+        if tries == TRIES_BEFORE_KEYPAD and lines.keypad:
+            clauses = self._clauses(lines.keypad, "keypad")
+        elif tries >= TRIES_BEFORE_KEYPAD and lines.escalation:
+            clauses, escalates = self._clauses(lines.escalation, "escalation"), True
         return Plan(
-            utterance="",
-            fixed=self._clauses(lines[self._misses % len(lines)], "reprompt"),
+            utterance,
+            fixed=clauses,
             booking=self._booking,
-            misses=self._misses + 1,
+            misses=self._misses,
+            unclear=tries + 1,
+            ending="open" if utterance else "may_go_on",
+            ends_call=escalates,
+            escalates=escalates,
         )
+
+    def answers(self, plan: Plan) -> bool:
+        """Whether the plan answers the utterance; else it was outside our knowledge, or misheard."""
+        return not any(clause.source == "fallback" for clause in plan.fixed)
 
     def plan(self, utterance: str, decision: RouteDecision) -> Plan:
         """How to answer. Pure: nothing changes until `commit`."""
@@ -148,18 +161,22 @@ class Responder:
             return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
         if kind == "booking" and self._agent.booking is not None:
             booking = BookingDialogue(self._agent.booking)
-            return self._form_plan(utterance, booking, booking.begin(utterance))
+            return self._form_plan(utterance, booking, booking.begin(utterance), ending="may_go_on")
         if kind == "say" and route is not None and route.line:
-            return Plan(utterance, fixed=self._clauses(route.line, "line"))
+            return Plan(utterance, fixed=self._clauses(route.line, "line"), ending="may_go_on")
         if kind == "repeat":
             return Plan(utterance, fixed=self._clauses(self._last_said(), "repeat"))
         if fact is not None and kind != "fallback":
             return Plan(utterance, fact=fact)
-        fallbacks = self._agent.lines.fallback
+        lines = self._agent.lines
+        clauses = self._clauses(lines.fallback[self._misses % len(lines.fallback)], "fallback")
+        if self._misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
+            clauses += self._clauses(lines.keypad, "keypad")
         return Plan(
             utterance,
-            fixed=self._clauses(fallbacks[self._misses % len(fallbacks)], "fallback"),
+            fixed=clauses,
             misses=self._misses + 1,
+            ending="may_go_on" if utterance.rstrip().endswith("?") else "open",
         )
 
     async def warm_up(self, request_id: str) -> None:
@@ -220,6 +237,7 @@ class Responder:
     def _plan_in_booking(self, utterance: str, kind: str, fact: Fact | None, booking: BookingDialogue) -> Plan:
         if kind == "repeat":
             return Plan(utterance, fixed=self._clauses(booking.prompt().text, "form"), booking=booking)
+        ending: Words = "may_go_on" if booking.asks_for_value else "complete"
         reply = booking.answer(utterance)
         if not reply.fitted and kind == "farewell":
             return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
@@ -227,14 +245,15 @@ class Responder:
             unchanged = copy.deepcopy(self._booking)
             assert unchanged is not None
             return Plan(utterance, fact=fact, fixed=self._clauses(unchanged.prompt().text, "form"), booking=unchanged)
-        return self._form_plan(utterance, booking, reply)
+        return self._form_plan(utterance, booking, reply, ending=ending if reply.fitted else "open")
 
-    def _form_plan(self, utterance: str, booking: BookingDialogue, reply: FormReply) -> Plan:
+    def _form_plan(self, utterance: str, booking: BookingDialogue, reply: FormReply, *, ending: Words) -> Plan:
         return Plan(
             utterance,
             fixed=self._clauses(reply.text, "form"),
             booking=booking if reply.state == "open" else None,
             filled=reply.values,
+            ending=ending,
         )
 
     def _known(self, decision: RouteDecision, *, sure: bool) -> Fact | None:

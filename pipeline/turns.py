@@ -12,6 +12,8 @@ from pipeline.ports import VoiceActivity
 
 PREROLL_S = 0.4
 """Audio kept from before the VAD fired: it needs some speech to be sure, and onsets are soft."""
+BREAK_MS = 128
+"""A shorter silence is a dip between words: speech before and after it counts as one towards `SpeechHeld`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class TurnTracker:
             {
                 settings.candidate_silence_ms,
                 settings.timeout_ms,
+                settings.open_timeout_ms,
                 settings.unfinished_timeout_ms,
                 *(point.silence_ms for point in settings.pause_points),
             }
@@ -86,6 +89,16 @@ class TurnTracker:
     def speaking(self) -> bool:
         """Whether the caller speaks now (pauses too short to be reported included)."""
         return self._in_turn and not self._pause_reported
+
+    @property
+    def voiced(self) -> bool:
+        """Whether the last window was speech, confirmed or not."""
+        return self._speech_ms > 0
+
+    @property
+    def silence_ms(self) -> int:
+        """How long the turn's last silence has lasted; 0 while the caller speaks."""
+        return self._silence_ms if self._in_turn else 0
 
     @property
     def received_s(self) -> float:
@@ -173,12 +186,13 @@ class TurnTracker:
 
     def _lengthen_silence(self) -> list[TurnSignal]:
         before, self._silence_ms = self._silence_ms, self._silence_ms + self._window_ms
+        if self._silence_ms >= BREAK_MS:
+            self._held = False
+            self._run_ms = 0
         signals: list[TurnSignal] = []
         for silence_ms in self._silences_ms:
             if before < silence_ms <= self._silence_ms:
                 self._pause_reported = True
-                self._held = False
-                self._run_ms = 0
                 signals.append(Paused(silence_ms=silence_ms, speech_end_s=self._speech_end_s))
         return signals
 

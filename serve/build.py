@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.settings import SettingsError
 from pipeline.agent import Agent
 from serve.config import Deployment, LanguageModelSettings, Stack
 from serve.secrets import Secrets
@@ -33,16 +35,15 @@ def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache
     """
     from ray import serve
 
-    from serve.deployments import LanguageModel, Router, SpeechToText, TextToSpeech
+    from serve.deployments import Router, SpeechToText, TextToSpeech
     from serve.gateway_app import Gateway
 
     # Started in this order; the language model takes longest.
-    companions = [
-        _deployment(LanguageModel, "SmallLanguageModel", stack.small_language_model).bind(stack.small_language_model)
-    ]
+    small = stack.small_language_model
+    companions = [_deployment(_implementation(small), "SmallLanguageModel", small).bind(small)]
     if isinstance(stack.large_language_model, LanguageModelSettings):
         large = stack.large_language_model
-        companions.append(_deployment(LanguageModel, "LargeLanguageModel", large).bind(large))
+        companions.append(_deployment(_implementation(large), "LargeLanguageModel", large).bind(large))
     companions.append(
         _deployment(TextToSpeech, "TextToSpeech", stack.text_to_speech).bind(stack.text_to_speech, (agent.voice,))
     )
@@ -64,6 +65,20 @@ def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache
         models=router.bind(stack.router, examples, passages, tuple(companions)),
         gateway=gateway.bind(stack, agent, secrets, runs_dir, cache_dir),
     )
+
+
+def _implementation(settings: LanguageModelSettings) -> type:
+    """The class that the settings name. Raises SettingsError if there is none."""
+    module, _, name = settings.implementation.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"implementation: expected module:class, got {settings.implementation!r}; {error}"
+        ) from error
+    if not isinstance(found, type):
+        raise SettingsError(f"implementation: expected a class, {settings.implementation!r} is {found!r}")
+    return found
 
 
 def _deployment(kind: type, name: str, settings: Deployment, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]  # Serve ships no types

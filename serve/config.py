@@ -57,6 +57,8 @@ class SpeechToTextSettings(Deployment):
 class LanguageModelSettings(Deployment):
     """One vLLM engine a replica."""
 
+    implementation: str = Field("serve.deployments:LanguageModel", pattern=r"^\w+(\.\w+)*:\w+$")
+    """Class of the deployment, as module:class; another one must take these settings and have the same methods."""
     engine: LlmSettings = LlmSettings()
     """The engine's own settings."""
 
@@ -110,6 +112,10 @@ class GatewaySettings(StrictModel):
     """What one replica takes with `max_calls` calls."""
     max_calls: int = Field(4, ge=1, le=256)
     """Calls one replica holds; one more is told that all lines are busy."""
+    guesses_at_once: int = Field(2, ge=0, le=256)
+    """Replies that one replica's calls may prepare at once before their turns are decided; 0: none."""
+    wasted_guesses: float = Field(0.75, ge=0, le=1)
+    """If more than this share of them is thrown away, only every fourth is still made."""
     max_message_bytes: int = Field(65_536, ge=1024, le=1_000_000)
     """A larger WebSocket message ends the call it came on."""
     token_lifetime_s: float = Field(60.0, gt=0, le=3600)

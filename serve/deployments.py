@@ -7,6 +7,7 @@ replica's code on its main loop here; whatever computes runs in a thread.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -37,6 +38,18 @@ LONGEST_TURN_S = 30
 LONGEST_TEXT = 2000
 """More characters than this are no clause."""
 
+MODEL_NICENESS = 5
+"""Where both want a core, the gateway's 20 ms frames go before a model's computation."""
+LLM_NICENESS = 10
+"""And a clause is spoken before the next one is written."""
+BRIEF_SPIN = 5000
+"""libgomp's steps that an idle thread spins at a barrier before it sleeps."""
+
+
+def step_back(niceness: int = MODEL_NICENESS) -> None:
+    """Let others go first: lowers the priority of this replica and of every thread and process it starts."""
+    os.nice(max(0, niceness - os.nice(0)))
+
 
 def prepared_folder(weights: str) -> Path:
     """Folder of a prepared entry of the registry. Raises ModelFailure if it is not on this machine."""
@@ -52,6 +65,9 @@ class SpeechToText:
     """Whisper; turns of different calls are decoded together, finals first."""
 
     def __init__(self, settings: SpeechToTextSettings) -> None:
+        step_back()
+        # Read when CTranslate2 is loaded: spinning for longer takes the other models' cores.
+        os.environ.setdefault("GOMP_SPINCOUNT", str(BRIEF_SPIN))
         from models.weights import WhisperWindow, entry
         from models.whisper import WhisperTranscriber
 
@@ -89,6 +105,7 @@ class LanguageModel:
     """vLLM; clauses, not tokens, leave the replica."""
 
     async def __init__(self, settings: LanguageModelSettings) -> None:  # type: ignore[misc]  # Serve awaits it
+        step_back(LLM_NICENESS)
         self._model = VllmLanguageModel(settings.engine)
         await self._model.start(prepared_folder(settings.weights))
 
@@ -117,6 +134,7 @@ class TextToSpeech:
     def __init__(self, settings: TextToSpeechSettings, voices: tuple[str, ...]) -> None:
         from models.kokoro import KokoroSpeaker, SpeechStreaming
 
+        step_back()
         self._model = KokoroSpeaker(
             prepared_folder(settings.weights), threads=settings.threads, streaming=SpeechStreaming(mode=settings.mode)
         )
@@ -162,6 +180,7 @@ class Router:
         """
         from models.router import IntentRouter, KnowledgePassage
 
+        step_back()
         self._model = IntentRouter(
             prepared_folder(settings.weights),
             examples=examples,

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.agent import Agent
-from pipeline.call import CallModels
 from pipeline.clock import Clock
 from pipeline.fixed_lines import FixedLines
 from pipeline.ports import VoiceActivity
+from pipeline.reply import CallModels
+from pipeline.speculation import SpeculationBudget
 from serve.admission import Admissions
 from serve.config import GatewaySettings
 from serve.metrics import LoopLagProbe, Metrics
@@ -53,6 +54,7 @@ class Desk:
     services: GatewayServices
     metrics: Metrics
     lag: LoopLagProbe
+    speculation: SpeculationBudget
     admissions: Admissions
     tokens: StreamTokens
     signatures: SignatureChecker

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from pipeline.speculation import SpeculationBudget
 from serve.admission import Admissions
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
 from serve.media import answer_stream
@@ -40,6 +41,9 @@ def create_app(services: GatewayServices) -> FastAPI:
         services=services,
         metrics=metrics,
         lag=LoopLagProbe(metrics, sample_ms=services.settings.loop_lag_sample_ms),
+        speculation=SpeculationBudget(
+            at_once=services.settings.guesses_at_once, waste_share=services.settings.wasted_guesses
+        ),
         admissions=Admissions(
             services.clock,
             max_calls=services.settings.max_calls,

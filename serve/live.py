@@ -30,6 +30,7 @@ from pipeline.events import (
     Keypress,
     PartialTranscript,
     ReplyEnded,
+    ReplyResumed,
     SpeechStarted,
     SpeechStopped,
     StageFailed,
@@ -126,13 +127,16 @@ class LiveView:
             case ClauseDecided():
                 self._clause_texts[event.clause_id] = event.text
             case TurnDropped():
-                self._leave_partial(event.turn, event.at_s, "(no words made out)")
+                why = "no words made out" if event.why == "no_words" else "no turn: the agent keeps the floor"
+                self._leave_partial(event.turn, event.at_s, f"({why})")
             case FirstAudio():
                 self._leave_partial(event.turn, event.at_s, "(never transcribed in full)")
                 self._show_clause(event)
             case BargeIn():
                 heard = f"heard: “{event.heard}”" if event.heard else "nothing had been heard of the reply"
                 self._note(event.at_s, "barge-in", f"agent fell silent; {heard}", "bold yellow")
+            case ReplyResumed():
+                self._note(event.at_s, "goes on", "the agent goes on where it stopped", "bold yellow")
             case StageFailed():
                 self._note(event.at_s, "failed", f"{event.stage}: {event.error}", "bold red")
             case FormFilled():

@@ -15,6 +15,7 @@ from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
 from pipeline.events import CallStarted, EventLog
+from pipeline.speculation import tally
 from serve.desk import MEDIA_PATH, Desk
 from serve.recording import RunRecorder
 from telephony.playout import MediaTap, Playout
@@ -118,6 +119,7 @@ class _GatewayCall:
             log=self._log,
             clock=services.clock,
             fixed_lines=services.fixed_lines,
+            speculation=self._desk.speculation,
         )
 
     async def finish(self, outcome: SessionOutcome | None, began_s: float) -> None:
@@ -137,7 +139,11 @@ class _GatewayCall:
 
     def _summary(self, outcome: SessionOutcome | None, began_s: float) -> dict[str, object]:
         lag = self._desk.lag.since(began_s)
-        summary: dict[str, object] = {"call_sid": self._call_sid, "event_loop_lag": asdict(lag)}
+        summary: dict[str, object] = {
+            "call_sid": self._call_sid,
+            "event_loop_lag": asdict(lag),
+            "speculation": tally(self._log).as_json(),
+        }
         if self._recorder is not None and self._recorder.failure:
             summary["recording"] = self._recorder.failure
         if outcome is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -40,6 +42,8 @@ class LagSummary:
     max_ms: float | None
     busy_max_ms: float | None
     """The most CPU time that the loop's thread spent between two samples."""
+    collection_max_ms: float
+    """The longest garbage collection of the process meanwhile: it stops every thread. 0: there was none."""
 
 
 class Metrics:
@@ -72,6 +76,9 @@ class Metrics:
             registry=self.registry,
         )
         self.barge_ins_total = Counter("trunkline_barge_ins", "Replies cut by the caller", registry=self.registry)
+        self.false_barge_ins_total = Counter(
+            "trunkline_false_barge_ins", "Replies that went on after a cough or a backchannel", registry=self.registry
+        )
         self.resumed_total = Counter(
             "trunkline_turns_resumed", "Prepared replies thrown away because the caller went on", registry=self.registry
         )
@@ -83,6 +90,7 @@ class Metrics:
     def follow(self, log: ev.EventLog) -> None:
         """Count a call's events as they come."""
         speech_end_s: dict[int, float] = {}
+        fillers: set[str] = set()
 
         def observe(event: ev.Event) -> None:
             match event:
@@ -98,12 +106,18 @@ class Metrics:
                     self.first_speech.observe(took_ms / 1000)
                 case ev.TurnDecided(turn=turn, speech_end_s=end_s):
                     speech_end_s[turn] = end_s
-                case ev.FirstAudio(turn=turn) if turn in speech_end_s:
+                case ev.ClauseDecided(clause_id=clause_id, source="filler"):
+                    fillers.add(clause_id)
+                case ev.FirstAudio(turn=turn, clause_id=clause_id) if turn in speech_end_s and clause_id not in fillers:
                     self.voice_to_voice.observe(max(0.0, event.at_s - speech_end_s.pop(turn)))
                 case ev.StageFailed(stage=stage):
                     self.stage_failures_total.labels(stage=stage).inc()
                 case ev.BargeIn():
                     self.barge_ins_total.inc()
+                case ev.ReplyResumed():
+                    self.false_barge_ins_total.inc()
+                case ev.TurnResumed():
+                    self.resumed_total.inc()
                 case ev.CallEnded(reason=reason):
                     self.calls_total.labels(reason=reason).inc()
                     self.call_duration.observe(event.at_s)
@@ -127,23 +141,37 @@ class LoopLagProbe:
         self._sample_s = sample_ms / 1000
         self._samples: deque[tuple[float, float, float]] = deque(maxlen=LAG_SAMPLES_KEPT)
         """(due, lag, CPU time of the loop's thread since the sample before), in seconds."""
+        self._collections: deque[tuple[float, float]] = deque(maxlen=LAG_SAMPLES_KEPT)
+        """(end, length) of garbage collections, in seconds."""
+        self._collecting_since_s = 0.0
 
     async def run(self) -> None:
         """Sample until cancelled."""
-        while True:
-            # Not the loop's own clock: uvloop's ticks in whole milliseconds.
-            due_s = time.monotonic() + self._sample_s
-            busy_s = time.thread_time()
-            await asyncio.sleep(self._sample_s)
-            lag_s = max(0.0, time.monotonic() - due_s)
-            self._samples.append((due_s, lag_s, time.thread_time() - busy_s))
-            self._metrics.loop_lag.observe(lag_s)
+        gc.callbacks.append(self._on_collection)
+        try:
+            while True:
+                # Not the loop's own clock: uvloop's ticks in whole milliseconds.
+                due_s = time.monotonic() + self._sample_s
+                busy_s = time.thread_time()
+                await asyncio.sleep(self._sample_s)
+                lag_s = max(0.0, time.monotonic() - due_s)
+                self._samples.append((due_s, lag_s, time.thread_time() - busy_s))
+                self._metrics.loop_lag.observe(lag_s)
+        finally:
+            gc.callbacks.remove(self._on_collection)
+
+    def _on_collection(self, phase: Literal["start", "stop"], info: dict[str, int]) -> None:
+        now_s = time.monotonic()
+        if phase == "start":
+            self._collecting_since_s = now_s
+        else:
+            self._collections.append((now_s, now_s - self._collecting_since_s))
 
     def since(self, monotonic_s: float) -> LagSummary:
         """The lag from a moment of `time.monotonic()` until now."""
         samples = [(lag_s * 1000, busy_s * 1000) for at_s, lag_s, busy_s in self._samples if at_s >= monotonic_s]
         if not samples:
-            return LagSummary(samples=0, p50_ms=None, p99_ms=None, max_ms=None, busy_max_ms=None)
+            return LagSummary(0, p50_ms=None, p99_ms=None, max_ms=None, busy_max_ms=None, collection_max_ms=0.0)
         lags = sorted(lag_ms for lag_ms, _ in samples)
 
         def rank(share: float) -> float:
@@ -155,4 +183,7 @@ class LoopLagProbe:
             p99_ms=rank(0.99),
             max_ms=round(lags[-1], 3),
             busy_max_ms=round(max(busy_ms for _, busy_ms in samples), 3),
+            collection_max_ms=round(
+                max((length_s * 1000 for at_s, length_s in self._collections if at_s >= monotonic_s), default=0.0), 3
+            ),
         )

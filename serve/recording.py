@@ -38,6 +38,8 @@ AHEAD_S = 30.0
 """Audio placed further than this into the future is left out: memory stays bounded whatever a peer sends."""
 QUEUE_LIMIT = 10_000
 """Frames waiting for the disk (100 s of both sides) beyond which audio is left out. Events never are."""
+DRAIN_EVERY_S = 0.1
+"""Frames are taken in batches: a thread that wakes for each costs a gateway with many calls a third of its time."""
 LAG_FRAMES = 50
 """A lag that every one of so many frames in a row shares is lost audio, not jitter."""
 LAG_TOLERANCE_S = 0.1
@@ -165,6 +167,7 @@ class RunRecorder:
         self.failure: str | None = None
         """Why the recording is not whole; None if it is."""
         self._queue: queue.SimpleQueue[Event | _Received | _Sent | _Cleared | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._left_out = 0
         self._thread = threading.Thread(target=self._run, name=f"recorder-{self.folder.name}", daemon=True)
         self._thread.start()
@@ -186,6 +189,7 @@ class RunRecorder:
 
     async def close(self) -> None:
         """Write what is left. Calling it twice does no harm."""
+        self._closing.set()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -218,6 +222,8 @@ class RunRecorder:
                     self._take(item, window, events.write)
                     if window.settled_samples >= _samples(WRITE_BLOCK_S):
                         wav.write(window.take())
+                    if self._queue.empty():
+                        self._closing.wait(DRAIN_EVERY_S)
             wav.write(window.take(everything=True))
         finally:
             wav.close()

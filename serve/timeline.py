@@ -27,6 +27,7 @@ from pipeline.events import (
     Keypress,
     PartialTranscript,
     ReplyEnded,
+    ReplyResumed,
     ReplySource,
     Routed,
     SpeechReady,
@@ -57,7 +58,7 @@ STAGE_LABELS: dict[StageName, str] = {
 
 _VOID_ON_RESUME = (SpeechStopped, TurnDecided, FinalTranscript, Routed, ClauseDecided, SpeechReady)
 
-NOT_A_REPLY: frozenset[ReplySource] = frozenset({"apology", "reprompt"})
+NOT_A_REPLY: frozenset[ReplySource] = frozenset({"apology", "reprompt", "filler"})
 """Stock lines that answer nothing: reaching one of them fast says nothing about voice to voice."""
 
 
@@ -240,6 +241,9 @@ def turn_timeline(turn: int, events: Sequence[Event]) -> TurnTimeline:
     final = _last(events, FinalTranscript)
     routed = _last(events, Routed)
     barge_in = _last(events, BargeIn)
+    resumed = _last(events, ReplyResumed)
+    if barge_in is not None and resumed is not None and resumed.seq > barge_in.seq:
+        barge_in = None
     dropped = any(isinstance(event, TurnDropped) for event in events)
     partials = tuple(Partial(event.at_s, event.text) for event in events if isinstance(event, PartialTranscript))
     speech_end_s = decided.speech_end_s if decided else stops[-1].audio_s if stops else None

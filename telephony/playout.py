@@ -138,9 +138,13 @@ class _Clause:
     resampler: Resampler
     framer: Framer = field(default_factory=Framer)
     words: tuple[Word, ...] = ()
+    frames: list[bytes] = field(default_factory=list)
+    """All of it that was queued so far."""
     spans: list[_Span] = field(default_factory=list)
     finished: bool = False
     """Its last chunk was queued."""
+    closed: bool = False
+    """Its last frame was queued: a mark follows."""
     audible: bool = False
     """An audible frame of it was sent."""
     played: bool = False
@@ -162,6 +166,18 @@ class _Clause:
             if play_s > span.play_s:
                 return span.from_s + min(play_s - span.play_s, span.length_s)
         return 0.0
+
+    def rewind(self, play_s: float) -> int:
+        """Go back to the first word that was not heard whole by `play_s`; the index of the frame to go on with."""
+        place_s = self.place_s(play_s)
+        if self.words:
+            count = next((i for i, word in enumerate(self.words) if word.end_s > place_s), len(self.words))
+            start_s = self.words[count].start_s if count < len(self.words) else place_s
+            place_s = max(start_s, self.words[count - 1].end_s if count else 0.0)
+        place_s = min(place_s, self.sent_s)
+        # Ended a frame ago, so that rounding takes nothing off what was heard.
+        self.spans = [_Span(0.0, play_s - place_s - FRAME_S, place_s)] if place_s else []
+        return int(place_s / FRAME_S + _TICK_S)
 
     def heard(self, play_s: float) -> HeardClause:
         complete = self.played and self.finished
@@ -216,9 +232,14 @@ class Playout:
         self._lags_s: deque[float] = deque(maxlen=_RECENT_ECHOES)
         self._generation = 0
         self._clear_due = False
+        self._held = False
+        """Nothing goes out until `resume` or `clear`."""
         self._queue: deque[_Frame | _Clause] = deque()
         """Frames, and after its last frame a clause, which stands for its mark."""
         self._echoes: deque[_Echo] = deque()
+        self._given_up: dict[str, float] = {}
+        """Clauses of this generation that count as played for want of an echo, and when their audio ended: an echo that
+        comes all the same tells how long the way is."""
         self._reply: list[_Clause] = []
         self._filling: _Clause | None = None
         """The clause that chunks are queued for."""
@@ -281,17 +302,36 @@ class Playout:
         now_s = self._clock.now_s()
         for clause in self._reply:
             clause.cut_s = clause.place_s(now_s - self._lag_s)
-        self._generation += 1
-        self._clear_due = True
         self._closed_ids.update(clause.id for clause in self._reply if not clause.played)
         self._queue.clear()
-        self._echoes.clear()
         self._filling = None
-        self._play_end_s = now_s
-        if self._tap is not None:
-            self._tap.cleared(now_s)
-        self._changed()
+        self._flush(now_s)
+        self._held = False
         return self.heard()
+
+    def hold(self) -> tuple[HeardClause, ...]:
+        """Silence now, and keep what was not heard. See pipeline.ports.Line."""
+        now_s = self._clock.now_s()
+        heard = self.heard()
+        self._queue.clear()
+        for clause in self._reply:
+            if not clause.played:
+                rest = clause.frames[clause.rewind(now_s - self._lag_s) :]
+                self._queue.extend(_Frame(clause, ulaw, now_s) for ulaw in rest)
+                if clause.closed:
+                    self._queue.append(clause)
+        self._flush(now_s)
+        self._held = True
+        return heard
+
+    def resume(self) -> None:
+        """Go on after a hold; without one, nothing happens."""
+        self._held = False
+        now_s = self._clock.now_s()
+        self._queue = deque(
+            _Frame(head.clause, head.ulaw, now_s) if isinstance(head, _Frame) else head for head in self._queue
+        )
+        self._changed()
 
     def heard(self) -> tuple[HeardClause, ...]:
         """What was heard so far of the reply's clauses, in order: never more than was played."""
@@ -314,6 +354,18 @@ class Playout:
         await self.played_out()
         await self._hang_up()
 
+    def _flush(self, now_s: float) -> None:
+        """Have the carrier drop what it has: a new playback generation."""
+        self._echoes.clear()
+        self._given_up.clear()
+        self._generation += 1
+        if not self._held:
+            self._clear_due = True
+            self._play_end_s = now_s
+            if self._tap is not None:
+                self._tap.cleared(now_s)
+        self._changed()
+
     # What the session does
 
     def mark_echoed(self, name: str) -> bool:
@@ -321,10 +373,13 @@ class Playout:
         generation, _, clause_id = name.partition(":")
         if generation != str(self._generation):
             return False
+        now_s = self._clock.now_s()
         place = next((i for i, echo in enumerate(self._echoes) if echo.clause.id == clause_id), None)
         if place is None:
+            end_s = self._given_up.pop(clause_id, None)
+            if end_s is not None:
+                self._lags_s.append(now_s - end_s)
             return False
-        now_s = self._clock.now_s()
         echo = self._echoes[place]
         if now_s >= echo.end_s:
             self._lags_s.append(now_s - echo.end_s)
@@ -350,7 +405,7 @@ class Playout:
                     continue
                 now_s = self._clock.now_s()
                 self._count_played(now_s)
-                head = self._queue[0] if self._queue else None
+                head = self._queue[0] if self._queue and not self._held else None
                 if isinstance(head, _Clause):
                     self._queue.popleft()
                     await self._send_mark(head, now_s)
@@ -372,9 +427,10 @@ class Playout:
 
     async def _pause(self, now_s: float) -> None:
         """Until something is due or the call wants something."""
-        next_s = [self._due_s(head) for head in list(self._queue)[:1] if isinstance(head, _Frame)]
+        waiting = [] if self._held else list(self._queue)[:1]
+        next_s = [self._due_s(head) for head in waiting if isinstance(head, _Frame)]
         next_s += [echo.due_s for echo in list(self._echoes)[:1]]
-        if not next_s:
+        if not next_s and not self._held:
             quiet_s = self._play_end_s + self._lag_s
             if self._filling is None or quiet_s <= now_s + _TICK_S:
                 self._settled.set()
@@ -393,8 +449,9 @@ class Playout:
             return  # cleared while it was under way: the clear goes out behind it, nobody hears it
         now_s = self._clock.now_s()
         clause = frame.clause
-        if now_s > self._play_end_s or not clause.spans:
-            self._play_end_s = max(now_s, self._play_end_s)
+        span = clause.spans[-1] if clause.spans else None
+        self._play_end_s = max(now_s, self._play_end_s)
+        if span is None or self._play_end_s > span.play_s + span.length_s + _TICK_S:
             clause.spans.append(_Span(clause.sent_s, self._play_end_s))
         if self._tap is not None:
             self._tap.sent(frame.ulaw, self._play_end_s)
@@ -413,7 +470,10 @@ class Playout:
 
     def _count_played(self, now_s: float) -> None:
         while self._echoes and self._echoes[0].due_s <= now_s + _TICK_S:
-            clause = self._echoes.popleft().clause
+            echo = self._echoes.popleft()
+            clause = echo.clause
+            if now_s > echo.end_s + self._floor_s:
+                self._given_up[clause.id] = echo.end_s
             clause.played = True
             if self._listener is not None:
                 self._listener.clause_played(clause.id)
@@ -430,11 +490,13 @@ class Playout:
 
     def _enqueue(self, clause: _Clause, frames: list[bytes]) -> None:
         now_s = self._clock.now_s()
+        clause.frames += frames
         self._queue.extend(_Frame(clause, ulaw, now_s) for ulaw in frames)
 
     def _close(self, clause: _Clause) -> None:
         """No more of it comes: queue what is left of it, and its mark."""
         self._enqueue(clause, clause.framer.push(float_to_ulaw(clause.resampler.flush())))
         self._enqueue(clause, clause.framer.flush())
+        clause.closed = True
         self._queue.append(clause)
         self._filling = None

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
+import numpy as np
 from pydantic import Field
 
 from models.settings import StrictModel
@@ -19,6 +20,7 @@ from models.types import HEARING_RATE_HZ, FloatAudio
 from pipeline.clock import Clock
 from pipeline.ports import LineListener
 from telephony.audio import WIRE_RATE_HZ, Resampler, ulaw_to_float
+from telephony.echo import EchoGuard
 from telephony.inbound import CallerAudio, SessionCounts
 from telephony.playout import LineLost, MediaTap, PacingStats, Playout, PlayoutSettings
 from telephony.tokens import TokenError
@@ -125,6 +127,8 @@ class SessionSettings(StrictModel):
     """Malformed messages passed over in one call; one more closes the stream with 1008."""
     max_gap_ms: float = Field(default=5_000.0, ge=0.0)
     """Longest jump of media timestamps that is filled with silence; a longer one counts as a malformed message."""
+    echo_guard: bool = True
+    """Whether the agent's own voice that the line sends back is silenced before the call hears it."""
     playout: PlayoutSettings = PlayoutSettings()
 
 
@@ -263,6 +267,8 @@ class _Session:
         self._stream_sid = start.stream_sid
         try:
             tap = self._tap_factory(info) if self._tap_factory else None
+            guard = EchoGuard(tap) if self._settings.echo_guard else None
+            tap = guard or tap
             playout = Playout(
                 _TwilioOutlet(self._socket, start.stream_sid, self._settings.send_timeout_s),
                 clock=self._clock,
@@ -276,7 +282,7 @@ class _Session:
             self._end(_Over("failed", INTERNAL_ERROR, f"the call could not be started: {error}"))
             return self._outcome(info, None)
         playout.attach(call)
-        await self._converse(call, playout, tap)
+        await self._converse(call, playout, tap, guard)
         return self._outcome(info, playout.stats)
 
     async def close(self) -> None:
@@ -349,10 +355,10 @@ class _Session:
             self._warnings.append(text)
             log.warning("stream %s: %s", self._stream_sid or "(not started)", text)
 
-    async def _converse(self, call: CallPort, playout: Playout, tap: MediaTap | None) -> None:
+    async def _converse(self, call: CallPort, playout: Playout, tap: MediaTap | None, guard: EchoGuard | None) -> None:
         async with asyncio.TaskGroup() as group:
             talk = group.create_task(self._part(call.run()), name="talk")
-            hear = group.create_task(self._part(self._hear(call, playout, tap)), name="hear")
+            hear = group.create_task(self._part(self._hear(call, playout, tap, guard)), name="hear")
             speak = group.create_task(self._part(playout.run()), name="speak")
             try:
                 await self._ended.wait()
@@ -395,7 +401,7 @@ class _Session:
         else:
             self._end(_Over("agent_hung_up", NORMAL, "the call is over"))
 
-    async def _hear(self, call: CallPort, playout: Playout, tap: MediaTap | None) -> None:
+    async def _hear(self, call: CallPort, playout: Playout, tap: MediaTap | None, guard: EchoGuard | None) -> None:
         loop = asyncio.get_running_loop()
         timeout_s = self._settings.media_timeout_s
         resampler = Resampler(WIRE_RATE_HZ, HEARING_RATE_HZ)
@@ -417,7 +423,10 @@ class _Session:
                                 for ulaw, at_s in audio.take(event):
                                     if tap is not None:
                                         tap.received(ulaw, at_s)
-                                    call.feed(resampler.process(ulaw_to_float(ulaw)))
+                                    heard = ulaw_to_float(ulaw)
+                                    if guard is not None and guard.is_echo(heard, at_s):
+                                        heard = np.zeros_like(heard)
+                                    call.feed(resampler.process(heard))
                             except WireError as error:
                                 self._fault(error)
                         case Mark():

@@ -53,6 +53,8 @@ class FakeModels:
     route_s: float = 0.01
     first_clause_s: float = 0.2
     speak_s: float = 0.15
+    log_probability: float = 0.0
+    """Of every transcript."""
     score: Callable[[FloatAudio], float] = lambda audio: 0.95
     broken: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
@@ -73,7 +75,9 @@ class FakeModels:
             heard_s = float((levels == number).sum()) / 16_000
             words = utterance.split()
             text += words[: round(heard_s / WORD_S)]
-        return Transcript(text=" ".join(text), audio_s=audio.size / 16_000)
+        return Transcript(
+            text=" ".join(text), audio_s=audio.size / 16_000, average_log_probability=self.log_probability
+        )
 
     async def route(self, text: str) -> RouteDecision:
         await self._stage("route", self.route_s)
@@ -132,23 +136,28 @@ class FakeLine:
         self._ledger: dict[str, tuple[tuple[Word, ...], float]] = {}
         self._current: tuple[str, float] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._audio: dict[str, SpeechChunk] = {}
+        self._held = False
 
     def say(self, clause_id: str, chunk: SpeechChunk) -> None:
         self._queue.append((clause_id, chunk))
         self._ledger[clause_id] = (chunk.words, 0.0)
-        if self._task is None or self._task.done():
+        self._audio[clause_id] = chunk
+        if not self._held and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._play())
 
     async def _play(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
             clause_id, chunk = self._queue.pop(0)
-            self._current = (clause_id, loop.time())
-            self.timeline.append((loop.time(), " ".join(word.text for word in chunk.words)))
-            if self.listener:
+            done_s = self._ledger[clause_id][1]
+            self._current = (clause_id, loop.time() - done_s)
+            rest = [word.text for word in chunk.words if word.end_s > done_s + 1e-9]
+            self.timeline.append((loop.time(), " ".join(rest)))
+            if self.listener and not done_s:
                 self.listener.first_audio_sent(clause_id)
             length_s = chunk.pcm.size / SPEAKING_RATE_HZ
-            await asyncio.sleep(length_s)
+            await asyncio.sleep(length_s - done_s)
             self._ledger[clause_id] = (chunk.words, length_s)
             self._current = None
             if self.listener:
@@ -160,8 +169,27 @@ class FakeLine:
         heard = self.heard()
         self._queue.clear()
         self._current = None
+        self._held = False
         self._ledger.clear()
         return heard
+
+    def hold(self) -> tuple[HeardClause, ...]:
+        heard = self.heard()
+        if self._task is not None:
+            self._task.cancel()
+        if self._current is not None:
+            clause_id, since_s = self._current
+            words, _ = self._ledger[clause_id]
+            place_s = asyncio.get_running_loop().time() - since_s
+            self._ledger[clause_id] = (words, sum(WORD_S for word in words if word.end_s <= place_s + 1e-9))
+            self._queue.insert(0, (clause_id, SpeechChunk(self._audio[clause_id].pcm, words)))
+            self._current = None
+        self._held = True
+        return heard
+
+    def resume(self) -> None:
+        self._held = False
+        self._task = asyncio.get_running_loop().create_task(self._play())
 
     def heard(self) -> tuple[HeardClause, ...]:
         result = []
@@ -176,8 +204,11 @@ class FakeLine:
         self._ledger.clear()
 
     async def played_out(self) -> None:
-        while self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
+        while self._held or (self._task is not None and not self._task.done()):
+            if self._held:
+                await asyncio.sleep(0.01)
+            elif self._task is not None:
+                await asyncio.wait({self._task})
 
     async def hang_up(self) -> None:
         self.hung_up = True

@@ -21,10 +21,10 @@ def test_the_demo_agent_loads() -> None:
         (("voice: af_heart", "voice: af_heart\ncolour: red"), "colour: unknown key"),
         (("voice: af_heart", ""), "voice: missing"),
         (
-            ("timeout_ms: 704", "timeout_ms: soon"),
+            ("preset: balanced", "timeout_ms: soon"),
             "turn_taking.timeout_ms: Input should be a valid integer; got 'soon'",
         ),
-        (("timeout_ms: 704", "timeout_ms: 5"), "turn_taking.timeout_ms"),
+        (("preset: balanced", "timeout_ms: 5"), "turn_taking.timeout_ms"),
         (('time: "10:00"', 'time: "25:00"'), "booking.openings[0].time"),
         (("{opening}, for {name}", "{opening}, for {nmae}"), "confirm: unknown placeholder 'nmae'"),
         (

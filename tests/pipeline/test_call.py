@@ -12,15 +12,29 @@ import pytest
 
 from pipeline import events as ev
 from pipeline.agent import Agent
-from pipeline.call import Call, CallModels
+from pipeline.call import Call
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import fixed_texts
+from pipeline.reply import CallModels
+from pipeline.speculation import SpeculationBudget
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeLine, FakeModels, FakeVad, decision, speech_audio, speech_chunk
 from tests.virtual_time import run_virtual
 
 FRAME = 320
+KEYPAD_AGENT = AGENT.model_copy(
+    update={
+        "keys": {"1": "what are your hours"},
+        "lines": AGENT.lines.model_copy(
+            update={
+                "keypad": "For our hours, press one.",
+                "escalation": "A colleague will call you.",
+                "filler": "One moment.",
+            }
+        ),
+    }
+)
 ROUTES = {
     "hours": decision("knowledge", "hours"),
     "price": decision("knowledge", "cleaning"),
@@ -79,6 +93,7 @@ def play(
             log=log,
             clock=clock,
             fixed_lines=fixed,
+            speculation=SpeculationBudget(at_once=1, waste_share=1.0),
         )
         line.listener = call
         running = asyncio.create_task(call.run())
@@ -109,7 +124,7 @@ def play(
 
 
 def test_greets_then_answers_from_the_knowledge() -> None:
-    played = play([(3.0, "what are your hours")], for_s=9)
+    played = play([(3.0, "what are your hours")], for_s=9, prepare=lambda m: setattr(m, "first_clause_s", 0.05))
     assert played.heard() == ["Hello, this is the test desk.", "Sure, we are open Monday to Friday from eight to five."]
     (decided,) = played.of(ev.TurnDecided)
     assert isinstance(decided, ev.TurnDecided)
@@ -123,7 +138,7 @@ def test_the_reply_is_prepared_while_the_turn_is_still_being_decided() -> None:
     (decided,) = played.of(ev.TurnDecided)
     first = next(e for e in played.of(ev.FirstAudio) if isinstance(e, ev.FirstAudio) and e.turn == 1)
     assert decided.at_s == pytest.approx(4.0 + AGENT.turn_taking.timeout_ms / 1000, abs=0.06)
-    assert first.at_s - decided.at_s < 0.01
+    assert first.at_s - decided.at_s < 0.03
 
 
 def test_nothing_is_audible_before_the_turn_is_decided_and_going_on_voids_the_reply() -> None:
@@ -193,15 +208,42 @@ def test_barge_in_silences_the_agent_and_history_keeps_only_what_was_heard() -> 
     assert barge_in.at_s == pytest.approx(6.0 + AGENT.turn_taking.barge_in_ms / 1000, abs=0.07)
 
 
-def test_a_false_interruption_lets_the_agent_go_on() -> None:
-    """Noise that the VAD took for speech, without words: the cut clause is said again."""
-
+def test_a_cough_holds_the_reply_which_then_goes_on_where_it_stopped() -> None:
     def no_words_in_noise(models: FakeModels) -> None:
         models.utterances[1] = ""
 
     played = play([(3.0, "what are your hours"), (5.5, "rumble rumble")], for_s=14, prepare=no_words_in_noise)
-    assert len(played.of(ev.TurnDropped)) == 1
-    assert played.heard()[-1] == "Sure, we are open Monday to Friday from eight to five."
+    (dropped,) = played.of(ev.TurnDropped)
+    (resumed,) = played.of(ev.ReplyResumed)
+    assert isinstance(dropped, ev.TurnDropped)
+    assert isinstance(resumed, ev.ReplyResumed)
+    assert dropped.why == "no_words"
+    assert played.heard()[1:] == ["Sure, we are open Monday to Friday from eight to five."]
+    said_again = [text for _, text in played.line.timeline][-1]
+    assert said_again == "Sure, we are open Monday to Friday from eight to five.".removeprefix(resumed.heard).strip()
+    assert said_again
+
+
+def test_an_mm_hm_leaves_the_floor_to_the_agent() -> None:
+    played = play([(3.0, "what are your hours"), (5.2, "okay")], for_s=14)
+    assert [event.why for event in played.log if isinstance(event, ev.TurnDropped)] == ["backchannel"]
+    assert played.heard()[1:] == ["Sure, we are open Monday to Friday from eight to five."]
+    users = [message.content for message in played.call.responder.history if message.role == "user"]
+    assert users == ["what are your hours"]
+
+
+def test_a_yes_as_the_agent_finishes_its_question_is_an_answer() -> None:
+    played = play(
+        [
+            (3.0, "I want to book"),
+            (9.5, "Tuesday at ten please"),
+            (15.0, "my name is John Miller"),
+            (20.3, "yes"),
+        ],
+        for_s=26,
+    )
+    assert not played.of(ev.TurnDropped)
+    assert played.of(ev.FormFilled)
 
 
 def test_speech_without_words_is_asked_about() -> None:
@@ -300,6 +342,40 @@ def test_a_caller_who_hangs_up_mid_word_or_mid_reply_ends_the_call_cleanly(at_s:
 def test_a_key_silences_the_agent() -> None:
     played = play([(1.0, lambda call: call.press("5"))], for_s=3)
     assert [type(e) for e in played.log if isinstance(e, ev.Keypress | ev.BargeIn)] == [ev.Keypress, ev.BargeIn]
+
+
+def test_a_key_with_a_meaning_is_answered() -> None:
+    played = play([(1.0, lambda call: call.press("1"))], for_s=6, agent=KEYPAD_AGENT)
+    assert played.heard()[-1] == "Sure, we are open Monday to Friday from eight to five."
+
+
+def test_poor_transcripts_are_asked_about_then_the_keypad_is_offered_then_a_person() -> None:
+    played = play(
+        [(3.0, "grumble mumble"), (7.0, "fumble stumble"), (11.0, "tumble rumble"), (17.0, "jumble bumble")],
+        for_s=24,
+        agent=KEYPAD_AGENT,
+        prepare=lambda m: setattr(m, "log_probability", -1.3),
+    )
+    assert played.heard()[1:] == [
+        "Sorry, could you say that again?",
+        "Sorry, could you say that again?",
+        "For our hours, press one.",
+        "A colleague will call you.",
+    ]
+    assert played.log[-1].reason == "escalated"  # type: ignore[attr-defined]
+
+
+def test_a_slow_answer_is_announced_once_and_not_talked_over() -> None:
+    played = play(
+        [(3.0, "what are your hours")],
+        for_s=14,
+        agent=KEYPAD_AGENT,
+        prepare=lambda m: setattr(m, "first_clause_s", 3.0),
+    )
+    assert played.heard()[1:] == ["One moment. Sure, we are open Monday to Friday from eight to five."]
+    filler = next(e for e in played.log if isinstance(e, ev.ClauseDecided) and e.source == "filler")
+    decided = next(e for e in played.log if isinstance(e, ev.TurnDecided))
+    assert filler.at_s - decided.at_s == pytest.approx(1.5, abs=0.05)
 
 
 def test_partials_come_at_least_every_400_ms_while_the_caller_speaks() -> None:

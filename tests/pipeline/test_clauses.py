@@ -38,3 +38,25 @@ def test_any_cutting_of_the_stream_gives_the_same_words(text: str, step: int) ->
     clauses = [clause for start in range(0, len(text), step) for clause in splitter.feed(text[start : start + step])]
     clauses += splitter.finish()
     assert " ".join(clauses).split() == text.split()
+
+
+def test_while_text_is_generated_the_first_clause_may_end_before_a_phrase() -> None:
+    splitter = ClauseSplitter(early=True)
+    assert splitter.feed("We open at nine in the morning from ") == ["We open at nine in the morning"]
+    assert splitter.feed("Monday to Saturday, and on Sunday from ten. Bye") == [
+        "from Monday to Saturday, and on Sunday from ten.",
+    ]
+
+
+def test_no_phrase_is_torn_from_a_word_that_it_leans_on() -> None:
+    assert split_clauses("You can always come and ask for it is free of charge.", early=True) == [
+        "You can always come and ask for it is free of charge."
+    ]
+
+
+@given(st.text(alphabet="ab at in .,", max_size=120), st.integers(1, 9))
+def test_early_cuts_do_not_depend_on_how_the_text_comes(text: str, step: int) -> None:
+    splitter = ClauseSplitter(early=True)
+    pieces = [text[start : start + step] for start in range(0, len(text), step)]
+    clauses = [clause for piece in pieces for clause in splitter.feed(piece)] + splitter.finish()
+    assert " ".join(clauses).split() == text.split()

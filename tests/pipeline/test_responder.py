@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from models.types import RouteDecision
-from pipeline.responder import Plan, Responder, sounds_unfinished
+from pipeline.endpointing import sounds_unfinished
+from pipeline.responder import Plan, Responder
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision
 

@@ -3,11 +3,17 @@
 import numpy as np
 import pytest
 
-from pipeline.agent import TurnTaking
+from pipeline.agent import PausePoint, TurnTaking
 from pipeline.turns import PREROLL_S, Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnSignal, TurnTracker
 from tests.pipeline.fakes import FakeVad
 
-SETTINGS = TurnTaking()
+SETTINGS = TurnTaking(
+    candidate_silence_ms=128,
+    pause_points=(PausePoint(silence_ms=192, probability=0.85), PausePoint(silence_ms=384, probability=0.5)),
+    timeout_ms=704,
+    open_timeout_ms=800,
+    unfinished_timeout_ms=1600,
+)
 
 
 def follow(pattern: str) -> tuple[TurnTracker, list[TurnSignal]]:
@@ -33,7 +39,7 @@ def test_speech_is_dated_back_to_its_first_window() -> None:
 def test_pauses_are_reported_once_each_with_the_end_of_speech() -> None:
     tracker, signals = follow("#####" + "." * 60)
     pauses = [signal for signal in signals if isinstance(signal, Paused)]
-    assert [pause.silence_ms for pause in pauses] == [128, 192, 384, 704, 1600]
+    assert [pause.silence_ms for pause in pauses] == [128, 192, 384, 704, 800, 1600]
     assert {round(pause.speech_end_s, 3) for pause in pauses} == {0.16}
     assert tracker.in_turn
     assert not tracker.speaking

@@ -21,9 +21,9 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from pipeline.call import CallModels
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import synthesise_fixed_lines
+from pipeline.reply import CallModels
 from serve.config import GatewaySettings
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, GatewayServices
 from serve.gateway import create_app

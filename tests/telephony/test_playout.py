@@ -170,6 +170,58 @@ def test_clear_silences_the_carrier_and_gives_the_words_heard() -> None:
     run_virtual(main())
 
 
+def test_a_held_reply_goes_on_with_the_first_word_that_was_not_heard_whole() -> None:
+    async def main() -> None:
+        async with running(Rig(line_delay_ms=0.0)) as rig:
+            rig.say("c", "a b c d e", level=0.3)  # a fifth of a second each
+            await asyncio.sleep(0.5)
+            assert [item.text for item in rig.playout.hold()] == ["a b"]
+            await asyncio.sleep(1.0)
+            assert rig.heard() == [("a b", False)]
+            assert rig.carrier.heard_s(0.3) == pytest.approx(0.5, abs=0.021)
+            rig.playout.resume()
+            await asyncio.sleep(0.25)
+            assert rig.heard() == [("a b c", False)]
+            await rig.playout.played_out()
+            assert rig.heard() == [("a b c d e", True)]
+            assert rig.carrier.heard_s(0.3) == pytest.approx(0.5 + 0.6, abs=0.041), "'c' was said again from its start"
+
+    run_virtual(main())
+
+
+def test_what_is_said_while_the_reply_is_held_follows_it_and_nothing_goes_out_before() -> None:
+    async def main() -> None:
+        async with running(Rig()) as rig:
+            rig.say("one", "a b c")
+            await asyncio.sleep(0.2)
+            rig.playout.hold()
+            rig.say("two", "d e")
+            await asyncio.sleep(3.0)
+            assert max(rig.carrier.times("audio")) < 0.21
+            rig.playout.resume()
+            await rig.playout.played_out()
+            assert rig.heard() == [("a b c", True), ("d e", True)]
+            assert [clause_id for _, clause_id in rig.listener.played] == ["one", "two"]
+
+    run_virtual(main())
+
+
+def test_a_held_reply_can_be_cleared_for_good() -> None:
+    async def main() -> None:
+        async with running(Rig(line_delay_ms=0.0)) as rig:
+            rig.say("one", "a b c")
+            await asyncio.sleep(0.3)
+            rig.playout.hold()
+            assert [item.text for item in rig.playout.clear()] == ["a"]
+            rig.playout.start_reply()
+            rig.say("two", "d")
+            await rig.playout.played_out()
+            assert rig.heard() == [("d", True)]
+            assert [kind for _, kind, _ in rig.carrier.sent].count("clear") == 1
+
+    run_virtual(main())
+
+
 def test_the_echo_of_a_flushed_mark_is_not_taken_for_played() -> None:
     async def main() -> None:
         async with running(Rig(line_delay_ms=0.0)) as rig:

@@ -1,0 +1,19 @@
+"""Listening noises are told from words that want the floor."""
+
+import pytest
+
+from pipeline.backchannel import is_backchannel
+
+
+@pytest.mark.parametrize(
+    "text", ["Mm-hmm.", "Mhm", "Okay.", "Yeah, okay.", "I see.", "Uh-huh.", "Got it", "Oh, great."]
+)
+def test_listening_noises(text: str) -> None:
+    assert is_backchannel(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Wait.", "Stop", "No", "Okay, but how much is it?", "Right, right, right, right.", "What?", "One"]
+)
+def test_words_that_want_the_floor(text: str) -> None:
+    assert not is_backchannel(text)

@@ -1,0 +1,66 @@
+"""When a turn is over: silence, Smart Turn and the words, weighed together."""
+
+import pytest
+
+from pipeline.agent import PausePoint, TurnTaking
+from pipeline.endpointing import Evidence, Words, is_over, sounds_unfinished
+
+SETTINGS = TurnTaking(
+    pause_points=(PausePoint(silence_ms=128, probability=0.85), PausePoint(silence_ms=320, probability=0.5)),
+    timeout_ms=512,
+    open_timeout_ms=800,
+    unfinished_timeout_ms=1440,
+)
+
+
+@pytest.mark.parametrize(
+    ("silence_ms", "probability", "over"),
+    [(128, 0.9, True), (128, 0.8, False), (320, 0.6, True), (320, 0.4, False), (448, 0.4, False), (512, 0.0, True)],
+)
+def test_complete_words_end_as_soon_as_smart_turn_is_sure_enough(
+    silence_ms: int, probability: float, over: bool
+) -> None:
+    assert is_over(Evidence(silence_ms, probability, "complete"), SETTINGS) is over
+
+
+@pytest.mark.parametrize(("words", "limit_ms"), [("may_go_on", 512), ("open", 800), ("broken_off", 1440)])
+def test_other_words_wait_for_their_silence_however_sure_smart_turn_is(words: Words, limit_ms: int) -> None:
+    assert not is_over(Evidence(limit_ms - 32, 0.99, words), SETTINGS)
+    assert is_over(Evidence(limit_ms, 0.99, words), SETTINGS)
+
+
+def test_without_smart_turn_silence_decides() -> None:
+    assert not is_over(Evidence(480, None, "complete"), SETTINGS)
+    assert is_over(Evidence(512, None, "complete"), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My number is 555",
+        "my phone number is five five five, one two",
+        "The code is 4 7",
+        "the hours and",
+        "Do you take?",
+        "I'd like to,",
+    ],
+)
+def test_words_that_break_off(text: str) -> None:
+    assert sounds_unfinished(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["My number is 555 123 4567.", "my phone number is five five five one two three four five six seven", "At 3.30."],
+)
+def test_a_whole_number_is_finished(text: str) -> None:
+    assert not sounds_unfinished(text)
+
+
+def test_presets_are_ordered_and_single_keys_override_them() -> None:
+    brisk, balanced, patient = (
+        TurnTaking.model_validate({"preset": name}) for name in ("brisk", "balanced", "patient")
+    )
+    assert brisk.timeout_ms < balanced.timeout_ms <= 600 < patient.timeout_ms
+    assert TurnTaking.model_validate({"preset": "patient", "timeout_ms": 700}).timeout_ms == 700
+    assert TurnTaking.model_validate({"preset": "patient", "timeout_ms": 700}).pause_points == patient.pause_points
