@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call clean
+.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-overhead bench-peers clean
 
 call: env  ## make the environment, fetch the weights, start the stack, place the demo call
 	@$(BIN)/trunkline call
@@ -35,6 +35,15 @@ bench-stt: env
 
 bench-call: env
 	@$(BIN)/python -m bench.call
+
+bench-tts: env
+	@$(BIN)/python -m bench.tts
+
+bench-overhead: env
+	@$(BIN)/python -m bench.overhead
+
+bench-peers: env  ## the same caller phones this stack and Pipecat; docs/peers.md
+	@$(BIN)/python -m bench.peers
 
 env: $(STAMP)
 

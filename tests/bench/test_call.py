@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from rich.console import Console
 
-from bench.call import as_result, summary_lines, turn_table
+from bench.call import as_result, summary_lines, to_the_answer, turn_table
 from bench.script import SCRIPTS, load_script
 from bench.v2v import CallRecord, TurnRecord, summarise
+from pipeline import events as ev
 
 
 def record() -> CallRecord:
@@ -49,8 +51,20 @@ def test_v2v_is_never_reported_without_its_twin() -> None:
     lines = summary_lines(summarise([record()]))
     assert lines[0].startswith("V2V         p50 812")
     assert lines[1] == "cut-offs    1 of 3 turns (33.3%)"
-    result = as_result(load_script(SCRIPTS / "dental_bench.yaml"), "embedded", [record()], ["turn 2: ..."])
+    result = as_result(load_script(SCRIPTS / "dental_bench.yaml"), [record()], ["turn 2: ..."])
     written = json.loads(json.dumps(result))
     assert (written["v2v_ms"]["p50"], written["cut_off_rate"], written["unanswered"]) == (812.5, 1 / 3, 1)
     assert written["latest_frame_ms"] == 3.2
     assert len(written["turns"]) == 3
+
+
+def test_a_filler_never_lowers_v2v() -> None:
+    events = [
+        ev.ClauseDecided(turn=1, clause_id="t1.1.c0", text="One moment.", source="filler"),
+        ev.FirstAudio(turn=1, clause_id="t1.1.c0", at_s=2.77),
+        ev.FirstAudio(turn=1, clause_id="t1.1.c1", at_s=4.27),
+    ]
+    changed, to_filler_ms = to_the_answer(record(), events)
+    assert changed.turns[0].v2v_ms == pytest.approx(812.5 + 1500)
+    assert to_filler_ms == [812.5]
+    assert to_the_answer(record(), events[2:]) == (record(), [])
