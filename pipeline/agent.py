@@ -27,25 +27,25 @@ class PausePoint(StrictModel):
 _PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         "brisk": {
-            "pause_points": ({"silence_ms": 128, "probability": 0.7}, {"silence_ms": 256, "probability": 0.4}),
-            "timeout_ms": 384,
-            "open_timeout_ms": 640,
-            "unfinished_timeout_ms": 960,
+            "pause_points": ({"silence_ms": 224, "probability": 0.7}, {"silence_ms": 352, "probability": 0.4}),
+            "timeout_ms": 480,
+            "open_timeout_ms": 736,
+            "unfinished_timeout_ms": 1056,
         },
         "balanced": {},
         "patient": {
-            "pause_points": ({"silence_ms": 320, "probability": 0.8}, {"silence_ms": 512, "probability": 0.6}),
-            "timeout_ms": 896,
-            "open_timeout_ms": 1280,
-            "unfinished_timeout_ms": 1920,
+            "pause_points": ({"silence_ms": 416, "probability": 0.8}, {"silence_ms": 608, "probability": 0.6}),
+            "timeout_ms": 992,
+            "open_timeout_ms": 1376,
+            "unfinished_timeout_ms": 2016,
         },
     }
 )
 
 
 class TurnTaking(StrictModel):
-    """When the caller has finished, and when the agent yields. Silences are the VAD's, which hears the end of speech
-    some 85 ms late: 512 ms here are about 600 ms for the caller."""
+    """When the caller has finished, and when the agent yields. Silences are counted from the caller's last sound; on a
+    noisy line from where Silero hears the end, some 90 ms later."""
 
     preset: Literal["brisk", "balanced", "patient"] = "balanced"
     """For callers who are quick, mixed or slow: what the keys below are if they are not given."""
@@ -60,15 +60,15 @@ class TurnTaking(StrictModel):
     candidate_silence_ms: int = Field(64, ge=32, le=1000)
     """After this much silence the turn is transcribed and its reply prepared, behind a gate."""
     pause_points: tuple[PausePoint, ...] = (
-        PausePoint(silence_ms=128, probability=0.85),
-        PausePoint(silence_ms=320, probability=0.5),
+        PausePoint(silence_ms=224, probability=0.85),
+        PausePoint(silence_ms=416, probability=0.5),
     )
     """Where Smart Turn may end a turn whose words are complete; checked in order, see docs/turn-taking.md."""
-    timeout_ms: int = Field(512, ge=96, le=10000)
+    timeout_ms: int = Field(600, ge=96, le=10000)
     """Silence that ends a turn whatever Smart Turn says."""
-    open_timeout_ms: int = Field(800, ge=96, le=10000)
-    """The same, if the words so far ask nothing ("I just moved here")."""
-    unfinished_timeout_ms: int = Field(1440, ge=96, le=10000)
+    open_timeout_ms: int = Field(896, ge=96, le=10000)
+    """The same, if the words so far are a statement ("I just moved here")."""
+    unfinished_timeout_ms: int = Field(1536, ge=96, le=10000)
     """The same, if the words so far break off (a trailing 'and', 'to', 'my', half a phone number)."""
     longest_turn_s: float = Field(28.0, gt=1, le=30)
     """A turn is cut here: the transcriber hears at most 30 s."""

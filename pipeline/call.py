@@ -81,7 +81,7 @@ class Call:
         self._candidate: Reply | None = None
         self._speaking: Reply | None = None
         self._calm = asyncio.Event()
-        """Cleared while a sound that may become speech keeps a gate shut."""
+        """Cleared while a sound that may become speech keeps a gate shut, and from a decision to the next window."""
         self._calm.set()
         self._carried = ""
         """Words of a turn that was answered too soon; they belong to the turn under way."""
@@ -105,6 +105,7 @@ class Call:
         """Caller's audio, float32 16 kHz mono, any length; shorter gaps are the line's to fill. Returns at once."""
         if self._tasks is None or self._over.is_set():
             return
+        before_s = self._tracker.received_s
         for signal in self._tracker.feed(frame):
             match signal:
                 case SpeechBegan(audio_s=audio_s):
@@ -115,9 +116,9 @@ class Call:
                     self._hold()
                 case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
                     self._paused(silence_ms, speech_end_s)
-        if self._tracker.voiced:
+        if self._tracker.stirs:
             self._calm.clear()
-        else:
+        elif self._tracker.received_s > before_s:
             self._calm.set()
         self._maybe_partial()
         if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
@@ -233,7 +234,8 @@ class Call:
         return self._candidate is candidate and not candidate.gate.is_set()
 
     def _open(self, candidate: Reply) -> None:
-        """The turn is decided: the candidate may be heard."""
+        """The turn is decided: the candidate may be heard, unless the caller goes on in the very next window."""
+        self._calm.clear()
         candidate.gate.set()
         self._settle(candidate, wasted=False)
 

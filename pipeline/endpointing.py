@@ -11,17 +11,44 @@ from pipeline.agent import TurnTaking
 Words = Literal["complete", "may_go_on", "open", "broken_off"]
 """What the words so far tell of the turn's end. 'complete': they ask or answer something that we can deal with;
 'may_go_on': the same, but people often add to it (a request to book, the time or name asked for, a mere courtesy, a
-question we cannot answer as it stands); 'open': a statement that asks nothing; 'broken_off': they end in the middle."""
+question we cannot answer as it stands); 'open': a statement, more often added to still; 'broken_off': they end in the
+middle."""
 
 _BROKEN_OFF = re.compile(
-    r"(?:\b(?:and|or|but|so|because|to|the|a|an|my|your|of|for|with|at|on|in|from|if|is|are|um|uh|like|about|between)"
+    r"(?:\b(?:and|or|but|so|because|if|unless|until|while|whether|since|than|as|that's|it's|there's|what's|i'm|i'd|i'll"
+    r"|i've|we're|we'd|we'll|we've|you're|they're|he's|she's"
+    r"|to|of|for|with|at|on|in|from|into|onto|about|between|without|during|like"
+    r"|the|a|an|my|your|our|their|his|its|every|whose|is|are|was|were|i|we|they|he|she|very|um|uh)"
     r"|[,\-–—]|\.\.\.|…)[.…]*$",
     re.IGNORECASE,
 )
 _BROKEN_QUESTION = re.compile(
-    r"\b(?:and|or|to|the|a|an|my|your|is|are|do you (?:take|accept|have|do|offer))\?$", re.IGNORECASE
+    r"(?:\b(?:and|or|to|the|a|an|my|your|our|their|is|are)"
+    r"|(?:^|[.,] *|\band )do you (?:take|accept|have|do|offer))\?$",
+    re.IGNORECASE,
 )
 """What a transcriber makes of a question that breaks off."""
+_PRONOUN = r"(?:i|you|we|they|he|she|it|there)"
+_NO_VERB_YET = re.compile(
+    rf"\b(?:can|could|do|does|did|will|would|should|shall|may|might|must|have|has) {_PRONOUN}[.?…]*$", re.IGNORECASE
+)
+"""A helping verb and its subject, and what it helps is still to come ("how many can I") ..."""
+_NO_PREDICATE_YET = re.compile(rf"(?:^|[.;] *|\band |\bbut )(?:am|are|is|was|were) {_PRONOUN}[.?…]*$", re.IGNORECASE)
+"""... or what somebody is ("is there"), unless it was asked for before ("where is it")."""
+_TAG = re.compile(r"(?:,|n't) *$")
+"""What precedes a question that is only a tag ("You are open, are you?")."""
+_COMES_WITH_AN_OBJECT = re.compile(
+    r"^(?!(?:yes|yeah|yep|no|nope|sure|of course|what|which|how|when|where|who|why|do|does|did)\b)"
+    r".*\b(?:want|wants|wanted|need|needs|prefer|can|could|will|would|should|must|might|don't|doesn't|can't|won't)[.…]*$",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"(?:^|[.!,;] *)(?:(?:and|but|so|oh|ok|okay|yes|yeah|no|well|um|uh|hi|hello|please|then|also|actually"
+    r"|excuse me|sorry)[,.]? )*"
+    r"(?:what|which|how|when|where|who|whose|why|can|could|do|does|did|will|would|should|may|is|are|have|has|tell|give"
+    r"|say|repeat|help|show|explain|please)\b|\bplease[.!]*$",
+    re.IGNORECASE,
+)
 _DIGIT = r"(?:\d|zero|oh|one|two|three|four|five|six|seven|eight|nine)"
 _HALF_A_NUMBER = re.compile(
     rf"\b(?:number|phone|code|account)\b.*?{_DIGIT}(?:[\s,.-]*{_DIGIT})*[\s,.-]*$", re.IGNORECASE
@@ -34,19 +61,30 @@ class Evidence:
     """What is known when a turn's end is considered."""
 
     silence_ms: int
-    """By the VAD, which hears the end of speech some 85 ms late."""
+    """Since the caller's last sound; on a noisy line since Silero heard the end, some 90 ms later."""
     probability: float | None
     """Smart Turn's, in [0, 1]; None if it was not asked or failed."""
     words: Words
 
 
 def sounds_unfinished(text: str) -> bool:
-    """Whether an utterance breaks off: ends in a conjunction, preposition, article, filler, comma or half a number."""
+    """Whether an utterance breaks off: its last words want another (a conjunction, preposition, article, a subject without
+    its verb), it ends in a filler or comma, or it holds half a number."""
     stripped = text.strip()
-    if _BROKEN_OFF.search(stripped) or _BROKEN_QUESTION.search(stripped):
+    if any(pattern.search(stripped) for pattern in (_BROKEN_OFF, _BROKEN_QUESTION, _COMES_WITH_AN_OBJECT)):
         return True
+    for pattern in (_NO_VERB_YET, _NO_PREDICATE_YET):
+        match = pattern.search(stripped)
+        if match and (match.start() == 0 or not _TAG.search(stripped[: match.start()])):
+            return True
     number = _HALF_A_NUMBER.search(stripped)
     return bool(number) and 0 < len(re.findall(_DIGIT, stripped, re.IGNORECASE)) < _WHOLE_NUMBER_DIGITS
+
+
+def asks(text: str) -> bool:
+    """Whether an utterance asks for something; else it is a statement, and people often add to those."""
+    stripped = text.strip()
+    return stripped.endswith("?") or bool(_ASKS.search(stripped))
 
 
 def is_over(evidence: Evidence, settings: TurnTaking) -> bool:

@@ -15,7 +15,7 @@ from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
 from pipeline.agent import Agent, Fact
 from pipeline.booking import BookingDialogue, FormReply
 from pipeline.clauses import split_clauses
-from pipeline.endpointing import Words, sounds_unfinished
+from pipeline.endpointing import Words, asks, sounds_unfinished
 from pipeline.events import ReplySource
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
@@ -29,6 +29,8 @@ SURE_ROUTE_SLACK = 0.15
 """How much further."""
 CLEARLY_NEAREST = 0.05
 """Such a fact must be nearer than the next one by this much."""
+_SENTENCE_ENDS = (".", "!", "?")
+"""An answer is never stopped in the middle of a sentence."""
 TRIES_BEFORE_KEYPAD = 2
 """Utterances in a row that came to nothing."""
 
@@ -167,7 +169,7 @@ class Responder:
         if kind == "repeat":
             return Plan(utterance, fixed=self._clauses(self._last_said(), "repeat"))
         if fact is not None and kind != "fallback":
-            return Plan(utterance, fact=fact)
+            return Plan(utterance, fact=fact, ending="complete" if asks(utterance) else "open")
         lines = self._agent.lines
         clauses = self._clauses(lines.fallback[self._misses % len(lines.fallback)], "fallback")
         if self._misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
@@ -176,7 +178,7 @@ class Responder:
             utterance,
             fixed=clauses,
             misses=self._misses + 1,
-            ending="may_go_on" if utterance.rstrip().endswith("?") else "open",
+            ending="may_go_on" if asks(utterance) else "open",
         )
 
     async def warm_up(self, request_id: str) -> None:
@@ -202,7 +204,7 @@ class Responder:
                         break
                     said.append(text)
                     yield Clause(text, "llm")
-                    if answers(" ".join(said), fact.text):
+                    if text.endswith(_SENTENCE_ENDS) and answers(" ".join(said), fact.text):
                         return
         except ModelFailure as error:
             # The first failure is apologised for; while it lasts, the facts themselves are answer enough.

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.agent import PausePoint, TurnTaking
-from pipeline.endpointing import Evidence, Words, is_over, sounds_unfinished
+from pipeline.endpointing import Evidence, Words, asks, is_over, sounds_unfinished
 
 SETTINGS = TurnTaking(
     pause_points=(PausePoint(silence_ms=128, probability=0.85), PausePoint(silence_ms=320, probability=0.5)),
@@ -43,10 +43,46 @@ def test_without_smart_turn_silence_decides() -> None:
         "the hours and",
         "Do you take?",
         "I'd like to,",
+        "How many books can I",
+        "And when do you?",
+        "Is there?",
+        "We would",
+        "I'm late because I",
+        "It's",
+        "I need",
     ],
 )
 def test_words_that_break_off(text: str) -> None:
     assert sounds_unfinished(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Where are you?",
+        "How much is it?",
+        "You are open on Sunday, are you?",
+        "You don't take cash, do you?",
+        "Which plans do you accept?",
+        "Yes, I can.",
+        "No, I don't.",
+        "What do you need?",
+    ],
+)
+def test_a_subject_at_the_end_is_no_break_where_the_rest_was_said(text: str) -> None:
+    assert not sounds_unfinished(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["How much is it", "Okay, and when do you close?", "Tell me your hours", "Your address, please."]
+)
+def test_what_asks(text: str) -> None:
+    assert asks(text)
+
+
+@pytest.mark.parametrize("text", ["I just moved here.", "My tooth broke.", "It is a present for my father."])
+def test_what_asks_nothing(text: str) -> None:
+    assert not asks(text)
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,9 @@ def test_words_that_break_off_sound_unfinished(text: str) -> None:
 @pytest.mark.parametrize("text", ["What are your hours?", "Tuesday at ten.", "yes", "", "That's all."])
 def test_whole_sentences_do_not(text: str) -> None:
     assert not sounds_unfinished(text)
+
+
+def test_an_answer_that_is_cut_early_is_never_stopped_in_the_middle_of_a_sentence() -> None:
+    agent, _ = responder({"cost": ["A cleaning costs ninety", "dollars.", "A cleaning costs ninety dollars."]})
+    plan = agent.plan("what does a cleaning cost", decision("knowledge", "cleaning"))
+    assert [text for _, text in say(agent, plan)] == ["A cleaning costs ninety", "dollars."]

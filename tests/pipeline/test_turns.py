@@ -74,3 +74,47 @@ def test_after_the_turn_only_the_preroll_is_kept() -> None:
     tracker.end_turn()
     assert not tracker.in_turn
     assert tracker.turn_s <= PREROLL_S + 0.032
+
+
+class FakeLateVad:
+    """Calls what follows speech speech for three windows more, ever less surely."""
+
+    window_samples = 512
+
+    def __init__(self) -> None:
+        self._since = 100
+
+    def probability(self, window: np.ndarray) -> float:
+        self._since = 0 if float(np.abs(window).mean()) > 0.05 else self._since + 1
+        return {0: 1.0, 1: 0.97, 2: 0.9, 3: 0.6}.get(self._since, 0.0)
+
+    def reset(self) -> None:
+        pass
+
+
+def pauses_after_speech(floor: float) -> list[Paused]:
+    tracker = TurnTracker(FakeLateVad(), SETTINGS)
+    audio = np.concatenate([np.full(10 * 512, 0.1, np.float32), np.full(40 * 512, floor, np.float32)])
+    return [signal for signal in tracker.feed(audio) if isinstance(signal, Paused)]
+
+
+def test_a_silence_is_counted_from_where_it_became_quiet_though_the_vad_is_late() -> None:
+    pauses = pauses_after_speech(floor=0.0)
+    assert {round(pause.speech_end_s, 3) for pause in pauses} == {0.32}
+    assert [pause.silence_ms for pause in pauses][:2] == [128, 192]
+
+
+def test_on_a_noisy_line_the_vad_alone_decides() -> None:
+    assert {round(pause.speech_end_s, 3) for pause in pauses_after_speech(floor=0.02)} == {0.416}
+
+
+def test_a_sound_after_quiet_stirs_before_the_vad_is_sure() -> None:
+    tracker = TurnTracker(FakeVad(), SETTINGS)
+    tracker.feed(np.full(10 * 512, 0.1, np.float32))
+    tracker.feed(np.zeros(10 * 512, np.float32))
+    assert not tracker.stirs
+    click = np.zeros(512, np.float32)
+    click[:16] = 0.1
+    tracker.feed(click)
+    assert tracker.stirs
+    assert not tracker.voiced

@@ -101,7 +101,7 @@ async def test_a_replica_killed_mid_reply_is_a_prompt_failure_and_comes_back(sta
     timeout_s = stack_up.stack.deployments()[name].timeout_s
     reply = pieces(stack_up, target, name)
     await anext(reply)
-    kill_replica(name)
+    signal_replica(name, signal.SIGKILL)
     began_s = time.monotonic()
     with pytest.raises(ModelFailure, match=name):
         async for _ in reply:
@@ -118,7 +118,7 @@ def pieces(up: StackUp, target: Remote, name: str) -> AsyncIterator[object]:
     return RayLanguageModel(target).clauses(request(f"killed-{time.monotonic_ns()}", max_tokens=200))
 
 
-def kill_replica(name: str) -> None:
+def signal_replica(name: str, number: signal.Signals) -> None:
     replicas = [
         process
         for process in psutil.Process().children(recursive=True)
@@ -126,7 +126,7 @@ def kill_replica(name: str) -> None:
     ]
     assert replicas, f"no replica process of {name}"
     for process in replicas:
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, number)
 
 
 async def until_back(target: Remote) -> None:

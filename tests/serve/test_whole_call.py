@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from pipeline.events import CallEnded, Event, ReplyEnded, StageFailed, read_even
 from serve.media import SUMMARY_FILE
 from serve.recording import EVENTS_FILE
 from tests.conftest import StackUp
-from tests.serve.test_stack import kill_replica, remote, until_back
+from tests.serve.test_stack import remote, signal_replica, until_back
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(500)]
 
@@ -57,24 +59,38 @@ async def test_the_demo_call_is_answered_right(stack_up: StackUp) -> None:
     assert (folder / "call.wav").stat().st_size > 16_000 * 2 * 10
 
 
+def halted_then_killed(event: CallerEvent, name: str) -> bool:
+    """An answer's words come from the model: it is asked while it stands still, and dies before it answers."""
+    if event.kind == "line_began":
+        signal_replica(name, signal.SIGSTOP)
+    if event.kind == "line_ended":
+        asyncio.get_running_loop().call_later(1.0, signal_replica, name, signal.SIGKILL)
+    return event.kind == "line_ended"
+
+
+def killed_after_the_first_clause(event: CallerEvent, name: str) -> bool:
+    """The list of openings is spoken in several clauses."""
+    if event.kind == "reply_began":
+        signal_replica(name, signal.SIGKILL)
+    return event.kind == "reply_began"
+
+
 @pytest.mark.parametrize(
-    ("name", "first", "moment"),
+    ("name", "first", "fate"),
     [
-        # The words of an answer come from the model: it dies before it has decided them.
-        ("SmallLanguageModel", "Hi. What are your opening hours?", "line_ended"),
-        # The list of openings is spoken in several clauses: the speaker dies after the first.
-        ("TextToSpeech", "I'd like to book an appointment, please.", "reply_began"),
+        ("SmallLanguageModel", "Hi. What are your opening hours?", halted_then_killed),
+        ("TextToSpeech", "I'd like to book an appointment, please.", killed_after_the_first_clause),
     ],
 )
 async def test_a_replica_killed_mid_reply_is_apologised_for_and_the_call_goes_on(
-    stack_up: StackUp, name: str, first: str, moment: str
+    stack_up: StackUp, name: str, first: str, fate: Callable[[CallerEvent, str], bool]
 ) -> None:
-    killed: list[float] = []
+    killed = False
 
     def kill(event: CallerEvent) -> None:
-        if event.turn == 0 and event.kind == moment and not killed:
-            killed.append(event.at_s)
-            kill_replica(name)
+        nonlocal killed
+        if event.turn == 0 and not killed:
+            killed = fate(event, name)
 
     script = parse_settings(KILLED_MID_REPLY.format(first=first), Script, "test_whole_call.py")
     try:
