@@ -81,8 +81,9 @@ class Call:
         self._candidate: Reply | None = None
         self._speaking: Reply | None = None
         self._calm = asyncio.Event()
-        """Cleared while a sound that may become speech keeps a gate shut, and from a decision to the next window."""
+        """Cleared while a sound that may become speech keeps a gate shut, and from a decision until `_settled_s`."""
         self._calm.set()
+        self._settled_s = 0.0
         self._carried = ""
         """Words of a turn that was answered too soon; they belong to the turn under way."""
         self._tasks: asyncio.TaskGroup | None = None
@@ -118,7 +119,7 @@ class Call:
                     self._paused(silence_ms, speech_end_s)
         if self._tracker.stirs:
             self._calm.clear()
-        elif self._tracker.received_s > before_s:
+        elif self._tracker.received_s > before_s and self._tracker.received_s >= self._settled_s:
             self._calm.set()
         self._maybe_partial()
         if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
@@ -234,8 +235,9 @@ class Call:
         return self._candidate is candidate and not candidate.gate.is_set()
 
     def _open(self, candidate: Reply) -> None:
-        """The turn is decided: the candidate may be heard, unless the caller goes on in the very next window."""
+        """The turn is decided: the candidate may be heard, unless the caller goes on at that very moment."""
         self._calm.clear()
+        self._settled_s = self._tracker.received_s + self._settings.settle_ms / 1000
         candidate.gate.set()
         self._settle(candidate, wasted=False)
 

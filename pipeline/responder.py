@@ -163,7 +163,8 @@ class Responder:
             return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
         if kind == "booking" and self._agent.booking is not None:
             booking = BookingDialogue(self._agent.booking)
-            return self._form_plan(utterance, booking, booking.begin(utterance), ending="may_go_on")
+            ending: Words = "may_go_on" if asks(utterance) else "open"
+            return self._form_plan(utterance, booking, booking.begin(utterance), ending=ending)
         if kind == "say" and route is not None and route.line:
             return Plan(utterance, fixed=self._clauses(route.line, "line"), ending="may_go_on")
         if kind == "repeat":
@@ -239,7 +240,8 @@ class Responder:
     def _plan_in_booking(self, utterance: str, kind: str, fact: Fact | None, booking: BookingDialogue) -> Plan:
         if kind == "repeat":
             return Plan(utterance, fixed=self._clauses(booking.prompt().text, "form"), booking=booking)
-        ending: Words = "may_go_on" if booking.asks_for_value else "complete"
+        # "Yes" is often followed by more; so is what was asked for.
+        ending: Words = "may_go_on" if booking.asks_for_value or len(utterance.split()) == 1 else "complete"
         reply = booking.answer(utterance)
         if not reply.fitted and kind == "farewell":
             return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)

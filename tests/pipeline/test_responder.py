@@ -107,3 +107,17 @@ def test_an_answer_that_is_cut_early_is_never_stopped_in_the_middle_of_a_sentenc
     agent, _ = responder({"cost": ["A cleaning costs ninety", "dollars.", "A cleaning costs ninety dollars."]})
     plan = agent.plan("what does a cleaning cost", decision("knowledge", "cleaning"))
     assert [text for _, text in say(agent, plan)] == ["A cleaning costs ninety", "dollars."]
+
+
+@pytest.mark.parametrize(("said", "words"), [("Book an appointment please", "may_go_on"), ("I'd like to book", "open")])
+def test_a_statement_gets_more_patience_than_a_request(said: str, words: str) -> None:
+    agent, _ = responder()
+    assert agent.plan(said, decision("booking")).words == words
+
+
+def test_a_bare_yes_is_often_followed_by_more() -> None:
+    agent, _ = responder()
+    for said in ("book please", "Tuesday at ten", "My name is Ann Lee"):
+        agent.commit(agent.plan(said, decision("booking")))
+    assert agent.plan("Yes.", RouteDecision("knowledge", 0.1)).words == "may_go_on"
+    assert agent.plan("Yes, that's right.", RouteDecision("knowledge", 0.1)).words == "complete"
