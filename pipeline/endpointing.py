@@ -68,8 +68,8 @@ class Evidence:
 
 
 def sounds_unfinished(text: str) -> bool:
-    """Whether an utterance breaks off: its last words want another (a conjunction, preposition, article, a subject without
-    its verb), it ends in a filler or comma, or it holds half a number."""
+    """Whether an utterance breaks off: its last words want another (a conjunction, preposition, article, a subject
+    without its verb), it ends in a filler or comma, or it holds half a number."""
     stripped = text.strip()
     if any(pattern.search(stripped) for pattern in (_BROKEN_OFF, _BROKEN_QUESTION, _COMES_WITH_AN_OBJECT)):
         return True
