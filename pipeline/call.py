@@ -10,38 +10,33 @@ or a cough or an "mm-hm", and it goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Literal, TypeVar
 
-from models.types import FloatAudio, ModelFailure, SpeechChunk, Transcript
+from models.types import FloatAudio, ModelFailure, SpeechChunk
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
+from pipeline.calm import Calm
+from pipeline.clause_speech import ClauseSpeech
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.endpointer import Endpointer
 from pipeline.fixed_lines import FixedLines
+from pipeline.hearing import Hearing, explain
 from pipeline.ports import HeardClause, Line, VoiceActivity
 from pipeline.reply import CallModels, Reply
 from pipeline.responder import Clause, Plan, Responder
+from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
 
 T = TypeVar("T")
 EndReason = Literal["caller_hung_up", "farewell", "escalated", "silence", "too_long", "line_lost", "failure"]
 
-_WATCH_EVERY_S = 0.25
-"""How often silence and the call's length are looked at."""
-
 _CUT_OFF_WORDS = 2
 """A reply of which no more than this was heard when the caller spoke had come too soon: the turn goes on."""
-
-_BETWEEN_PARTIALS_S = 0.15
-"""Partials come no faster than this."""
-
-_CALM_WITHIN_S = 0.15
-"""How long a sound may keep a gate shut: speech is confirmed sooner."""
 
 _SURELY_SPEECH_S = 1.0
 """What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
@@ -76,22 +71,28 @@ class Call:
         )
         self._tracker = TurnTracker(vad, agent.turn_taking)
         self._responder = Responder(agent, models.language_model)
+        self._hearing = Hearing(
+            self._tracker,
+            models.transcriber,
+            log,
+            clock,
+            every_ms=agent.turn_taking.partial_every_ms,
+            timeout_s=agent.stage_timeout_s,
+            spawn=self._spawn,
+            partial=self._partial,
+        )
+        self._clause_speech = ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible)
+        self._watch = SilenceWatch(agent, clock, busy=self._busy, say=self._reprompt, close=self._close)
         self._turn = 0
         self._replies = 0
         self._candidate: Reply | None = None
         self._speaking: Reply | None = None
-        self._calm = asyncio.Event()
-        """Cleared while a sound that may become speech keeps a gate shut, and from a decision until `_settled_s`."""
-        self._calm.set()
-        self._settled_s = 0.0
+        self._calm = Calm(settle_ms=agent.turn_taking.settle_ms)
         self._carried = ""
         """Words of a turn that was answered too soon; they belong to the turn under way."""
         self._tasks: asyncio.TaskGroup | None = None
         self._work: set[asyncio.Task[object]] = set()
-        self._partial_task: asyncio.Task[Transcript | None] | None = None
-        self._last_partial_s = 0.0
-        self._quiet_since_s = clock.now_s()
-        self._reprompts = 0
+        self._anticipation: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._end_reason: EndReason = "failure"
 
@@ -106,7 +107,6 @@ class Call:
         """Caller's audio, float32 16 kHz mono, any length; shorter gaps are the line's to fill. Returns at once."""
         if self._tasks is None or self._over.is_set():
             return
-        before_s = self._tracker.received_s
         for signal in self._tracker.feed(frame):
             match signal:
                 case SpeechBegan(audio_s=audio_s):
@@ -117,11 +117,8 @@ class Call:
                     self._hold()
                 case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
                     self._paused(silence_ms, speech_end_s)
-        if self._tracker.stirs:
-            self._calm.clear()
-        elif self._tracker.received_s > before_s and self._tracker.received_s >= self._settled_s:
-            self._calm.set()
-        self._maybe_partial()
+        self._calm.update(self._tracker)
+        self._hearing.maybe_partial(self._turn)
         if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
             self._prepare()
             if self._candidate is not None:
@@ -131,7 +128,7 @@ class Call:
     def press(self, digit: str) -> None:
         """A key was pressed: the agent stops, and answers what the key stands for if it stands for anything."""
         self._log.append(ev.Keypress(digit=digit))
-        self._quiet_since_s = self._clock.now_s()
+        self._watch.heard_from()
         self._interrupt()
         meaning = self._agent.keys.get(digit)
         if meaning is not None and self._tasks is not None and not self._responder.in_form:
@@ -166,7 +163,7 @@ class Call:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self._spawn(self._watch())
+                self._spawn(self._watch.run())
                 self._spawn(self._warm_up())
                 self._say(self._agent.lines.greeting, "greeting")
                 await self._over.wait()
@@ -187,7 +184,7 @@ class Call:
 
     def _speech_began(self, audio_s: float) -> None:
         self._turn += 1
-        self._last_partial_s = self._tracker.received_s
+        self._hearing.turn_began()
         self._log.append(ev.SpeechStarted(turn=self._turn, audio_s=audio_s))
 
     def _paused(self, silence_ms: int, speech_end_s: float) -> None:
@@ -236,8 +233,7 @@ class Call:
 
     def _open(self, candidate: Reply) -> None:
         """The turn is decided: the candidate may be heard, unless the caller goes on at that very moment."""
-        self._calm.clear()
-        self._settled_s = self._tracker.received_s + self._settings.settle_ms / 1000
+        self._calm.decided(self._tracker)
         candidate.gate.set()
         self._settle(candidate, wasted=False)
 
@@ -261,44 +257,6 @@ class Call:
             self._line.clear()
         self._log.append(ev.TurnResumed(turn=candidate.turn))
 
-    def _maybe_partial(self) -> None:
-        """Now and then while the caller speaks; and as a silence begins, since that one may be the last needed."""
-        tracker = self._tracker
-        since_s = tracker.received_s - self._last_partial_s
-        busy = self._partial_task is not None and not self._partial_task.done()
-        if busy or not tracker.speaking:
-            return
-        falls_silent = tracker.silence_ms > 0 and since_s >= _BETWEEN_PARTIALS_S
-        if falls_silent or (tracker.voiced and since_s >= self._settings.partial_every_ms / 1000):
-            self._last_partial_s = tracker.received_s
-            self._partial_task = self._spawn(self._partial(self._turn, tracker.turn_audio(), urgent=falls_silent))
-
-    async def _partial(self, turn: int, audio: FloatAudio, *, urgent: bool) -> Transcript | None:
-        began_s = self._clock.now_s()
-        try:
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                transcript = await self._models.transcriber.transcribe(audio, final=urgent)
-        except (ModelFailure, TimeoutError) as error:
-            self._log.append(ev.StageFailed(turn=turn, stage="transcribe", error=_explain(error)))
-            return None
-        if transcript.text and turn == self._turn:
-            if not is_backchannel(transcript.text):
-                self._give_way()
-            self._log.append(
-                ev.PartialTranscript(
-                    turn=turn, text=transcript.text, audio_s=transcript.audio_s, took_ms=self._since_ms(began_s)
-                )
-            )
-        return transcript
-
-    async def _hear(self, audio: FloatAudio, speech_end_s: float) -> Transcript:
-        """The turn's words; those of the last partial, if it had the whole of the speech."""
-        if self._partial_task is not None and self._last_partial_s >= speech_end_s:
-            transcript = await asyncio.shield(self._partial_task)
-            if transcript is not None:
-                return transcript
-        return await self._models.transcriber.transcribe(audio, final=True)
-
     def _hold(self) -> None:
         """The caller makes himself heard over the agent: silence first, then see what it is."""
         reply = self._speaking
@@ -306,6 +264,24 @@ class Call:
             return
         reply.held = True
         self._log.append(ev.BargeIn(turn=self._turn, heard=_joined(self._line.hold())))
+
+    def _partial(self, turn: int, text: str, *, stable: bool) -> None:
+        """Words are being made out while the caller speaks."""
+        if not is_backchannel(text):
+            self._give_way()
+        idle = self._anticipation is None or self._anticipation.done()
+        if self._speculation.on_partials and stable and idle:
+            self._anticipation = self._spawn(self._anticipate(turn, text))
+
+    async def _anticipate(self, turn: int, text: str) -> None:
+        """Route what was said so far and have the prompt read that it leads to. Of no consequence if it fails."""
+        began_s = self._clock.now_s()
+        with suppress(ModelFailure, TimeoutError):
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                decision = await self._models.router.route(text)
+                plan = self._responder.plan(text, decision)
+                if await self._responder.anticipate(plan, f"{id(self):x}-t{turn}-ahead"):
+                    self._log.append(ev.PromptRead(turn=turn, text=text, took_ms=self._since_ms(began_s)))
 
     def _give_way(self) -> None:
         """It was speech for us: the reply that it silenced is over."""
@@ -352,7 +328,7 @@ class Call:
         try:
             began_s = self._clock.now_s()
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                transcript = await self._hear(audio, speech_end_s)
+                transcript = await self._hearing.hear(audio, speech_end_s)
             if not transcript.text or self._mere_backchannel(transcript.text):
                 reply.not_a_turn = self._speaking is not None
                 reply.planned.set()
@@ -466,42 +442,7 @@ class Call:
 
     async def _speak_clauses(self, reply: Reply, queue: asyncio.Queue[Clause | None]) -> None:
         while (clause := await queue.get()) is not None:
-            await self._speak_clause(reply, clause)
-
-    async def _speak_clause(self, reply: Reply, clause: Clause) -> None:
-        clause_id = reply.clause_id()
-        reply.clauses.append(clause)
-        self._log.append(
-            ev.ClauseDecided(
-                turn=reply.turn, clause_id=clause_id, text=clause.text, source=clause.source, rejected=clause.rejected
-            )
-        )
-        if clause.failure:
-            self._log.append(ev.StageFailed(turn=reply.turn, stage="reply", error=clause.failure))
-        began_s = self._clock.now_s()
-        first = True
-        async with aclosing(self._chunks(clause.text)) as chunks:
-            while True:
-                async with asyncio.timeout(self._agent.stage_timeout_s):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    return
-                if first:
-                    first = False
-                    self._log.append(
-                        ev.SpeechReady(turn=reply.turn, clause_id=clause_id, took_ms=self._since_ms(began_s))
-                    )
-                await self._make_audible(reply, clause_id, chunk)
-
-    async def _chunks(self, text: str) -> AsyncGenerator[SpeechChunk, None]:
-        fixed = self._fixed_lines.get(text)
-        if fixed is not None:
-            for chunk in fixed:
-                yield chunk
-            return
-        async with aclosing(self._models.speaker.speak(text, voice=self._agent.voice)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+            await self._clause_speech.speak(reply, clause)
 
     async def _make_audible(self, reply: Reply, clause_id: str, chunk: SpeechChunk) -> None:
         """Queue audio of the reply, once it may be heard."""
@@ -518,10 +459,7 @@ class Call:
         """Make the reply the one that speaks."""
         if self._speaking is reply:
             return
-        with suppress(TimeoutError):
-            # A sound may be the caller going on; in a moment we know.
-            async with asyncio.timeout(_CALM_WITHIN_S):
-                await self._calm.wait()
+        await self._calm.wait()
         if self._speaking is not reply:
             self._interrupt()
             self._line.start_reply()
@@ -542,7 +480,7 @@ class Call:
 
     async def _apologise(self, reply: Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
         """A stage failed: say so from memory; the call goes on."""
-        self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=_explain(error)))
+        self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=explain(error)))
         await reply.gate.wait()
         for text in split_clauses(self._agent.lines.apology):
             clause_id = reply.clause_id()
@@ -561,7 +499,7 @@ class Call:
             self._candidate = None
             self._tracker.end_turn()
         if reply.plan is not None:
-            self._reprompts = 0
+            self._watch.answered()
             self._carried = ""
             self._responder.commit(reply.plan)
             if reply.plan.filled:
@@ -572,7 +510,7 @@ class Call:
         text = _joined(self._line.heard() if heard is None else heard)
         self._responder.heard(text)
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
-        self._quiet_since_s = self._clock.now_s()
+        self._watch.heard_from()
 
     async def _warm_up(self) -> None:
         try:
@@ -580,7 +518,7 @@ class Call:
                 await self._responder.warm_up(f"{id(self):x}-warm-up")
         except (ModelFailure, TimeoutError) as error:
             # Nobody waits for it; the first question will find out by itself.
-            self._log.append(ev.StageFailed(turn=0, stage="reply", error=_explain(error)))
+            self._log.append(ev.StageFailed(turn=0, stage="reply", error=explain(error)))
 
     # -- the call --------------------------------------------------------------------------------------------------
 
@@ -593,24 +531,11 @@ class Call:
         reply.task = self._spawn(self._speak_plan(reply, plan))
         return reply
 
-    async def _watch(self) -> None:
-        """Ask into long silences; end calls that stay silent or go on too long."""
-        began_s = self._clock.now_s()
-        while True:
-            await self._clock.sleep(_WATCH_EVERY_S)
-            now_s = self._clock.now_s()
-            busy = self._tracker.in_turn or self._speaking is not None or self._candidate is not None
-            if now_s - began_s >= self._agent.longest_call_s:
-                await self._close(self._agent.lines.too_long, "too_long")
-            elif busy:
-                self._quiet_since_s = now_s
-            elif now_s - self._quiet_since_s >= self._settings.reprompt_after_s:
-                if self._reprompts >= self._settings.reprompts:
-                    await self._close(self._agent.lines.silence_farewell, "silence")
-                else:
-                    self._reprompts += 1
-                    self._quiet_since_s = now_s
-                    self._say(self._agent.lines.reprompt, "reprompt")
+    def _busy(self) -> bool:
+        return self._tracker.in_turn or self._speaking is not None or self._candidate is not None
+
+    def _reprompt(self) -> None:
+        self._say(self._agent.lines.reprompt, "reprompt")
 
     async def _close(self, line: str, reason: EndReason) -> None:
         self._withdraw_candidate()
@@ -620,7 +545,7 @@ class Call:
             await asyncio.wait({reply.task})
             if reason == "silence" and reply.task.cancelled():
                 # The caller spoke up: somebody is there after all.
-                self._reprompts = 0
+                self._watch.answered()
                 return
         await self._hang_up(reason)
 
@@ -650,7 +575,3 @@ class Call:
 
 def _joined(heard: tuple[HeardClause, ...]) -> str:
     return " ".join(clause.text for clause in heard if clause.text)
-
-
-def _explain(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__}: no answer in time"

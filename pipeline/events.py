@@ -84,6 +84,18 @@ class PartialTranscript(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRead(Event):
+    """The language model has read ahead the prompt that a partial transcript leads to."""
+
+    kind: ClassVar[str] = "prompt_read"
+    turn: int
+    text: str
+    """The partial."""
+    took_ms: float
+    """Routing included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointScored(Event):
     kind: ClassVar[str] = "endpoint_scored"
     turn: int

@@ -182,6 +182,13 @@ class Responder:
             ending="may_go_on" if asks(utterance) else "open",
         )
 
+    async def anticipate(self, plan: Plan, request_id: str) -> bool:
+        """Have the engine read the prompt that the plan leads to; whether there is one. Raises ModelFailure."""
+        if plan.fact is None:
+            return False
+        await self._language_model.prefill(self._request(plan.fact, plan.utterance, request_id))
+        return True
+
     async def warm_up(self, request_id: str) -> None:
         """Have the prompt's stable part in the engine's prefix cache before the first question. Raises ModelFailure."""
         await self._language_model.prefill(self._request(self._agent.facts[0], "", request_id))

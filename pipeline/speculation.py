@@ -19,8 +19,12 @@ _PROBE_EVERY = 4
 class SpeculationBudget:
     """Shared by all calls of a gateway: says who may prepare a reply ahead of the decision."""
 
-    def __init__(self, *, at_once: int, waste_share: float) -> None:
-        """At most `at_once` guesses under way, and no more than every `waste_share`-th wasted in the long run."""
+    def __init__(self, *, at_once: int, waste_share: float, on_partials: bool = False) -> None:
+        """At most `at_once` guesses under way, and no more than every `waste_share`-th wasted in the long run.
+
+        `on_partials`: the language model reads its prompt ahead, on stable partial transcripts.
+        """
+        self.on_partials = on_partials
         self._at_once = at_once
         self._waste_share = waste_share
         self._under_way = 0

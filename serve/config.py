@@ -114,6 +114,9 @@ class GatewaySettings(StrictModel):
     """Calls one replica holds; one more is told that all lines are busy."""
     guesses_at_once: int = Field(2, ge=0, le=256)
     """Replies that one replica's calls may prepare at once before their turns are decided; 0: none."""
+    prefill_on_partials: bool = False
+    """While the caller speaks, route each stable partial and have the language model read the prompt that it leads to.
+    Pays on a GPU and with long prompts; on two cores it takes the transcriber's (bench/results/LATENCY.md)."""
     wasted_guesses: float = Field(0.75, ge=0, le=1)
     """If more than this share of them is thrown away, only every fourth is still made."""
     max_message_bytes: int = Field(65_536, ge=1024, le=1_000_000)

@@ -42,7 +42,9 @@ def create_app(services: GatewayServices) -> FastAPI:
         metrics=metrics,
         lag=LoopLagProbe(metrics, sample_ms=services.settings.loop_lag_sample_ms),
         speculation=SpeculationBudget(
-            at_once=services.settings.guesses_at_once, waste_share=services.settings.wasted_guesses
+            at_once=services.settings.guesses_at_once,
+            waste_share=services.settings.wasted_guesses,
+            on_partials=services.settings.prefill_on_partials,
         ),
         admissions=Admissions(
             services.clock,

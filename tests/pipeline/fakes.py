@@ -61,6 +61,8 @@ class FakeModels:
     spoken: list[str] = field(default_factory=list)
     aborted: int = 0
     requests: list[GenerateRequest] = field(default_factory=list)
+    read_ahead: list[str] = field(default_factory=list)
+    """Questions of the prompts that were prefilled."""
 
     async def _stage(self, name: str, delay_s: float) -> None:
         await asyncio.sleep(1e6 if name in self.stuck else delay_s)
@@ -101,7 +103,7 @@ class FakeModels:
             self.aborted += not finished
 
     async def prefill(self, request: GenerateRequest) -> None:
-        return None
+        self.read_ahead.append(request.messages[-1].content)
 
     async def speak(self, text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
         await self._stage("speak", self.speak_s)

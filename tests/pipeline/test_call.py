@@ -73,6 +73,7 @@ def play(
     for_s: float,
     agent: Agent = AGENT,
     prepare: Callable[[FakeModels], None] = lambda models: None,
+    on_partials: bool = False,
 ) -> Played:
     """Run a call: at each step's second the caller starts to say its text, or the function is called."""
     utterances = [text for _, text in steps if isinstance(text, str)]
@@ -93,7 +94,7 @@ def play(
             log=log,
             clock=clock,
             fixed_lines=fixed,
-            speculation=SpeculationBudget(at_once=1, waste_share=1.0),
+            speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
         )
         line.listener = call
         running = asyncio.create_task(call.run())
@@ -396,3 +397,22 @@ def test_the_log_reads_back_as_it_was_written() -> None:
     played = play([(3.0, "what are your hours")], for_s=9)
     assert ev.read_events([ev.to_json(event) for event in played.log]) == played.log
     assert [event.seq for event in played.log] == list(range(len(played.log)))
+
+
+QUESTION = "so tell me please what are your hours on weekdays and so on"
+
+
+def test_a_stable_partial_is_routed_and_its_prompt_read_ahead() -> None:
+    played = play([(3.0, QUESTION)], for_s=9, on_partials=True)
+    ahead = [event.text for event in played.of(ev.PromptRead) if isinstance(event, ev.PromptRead)]
+    assert ahead
+    assert all(QUESTION.startswith(text) and "hours" in text for text in ahead)
+    assert [text for text in played.models.read_ahead if text.startswith("Caller: so")] == [
+        f"Caller: {text}\nFact: We are open Monday to Friday from eight to five." for text in ahead
+    ]
+
+
+def test_nothing_is_read_ahead_unless_it_is_allowed() -> None:
+    played = play([(3.0, QUESTION)], for_s=9)
+    assert not played.of(ev.PromptRead)
+    assert not any(text.startswith("Caller: so") for text in played.models.read_ahead)

@@ -1,0 +1,61 @@
+"""Long silences are asked into, and calls that stay silent or go on too long are ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from pipeline.agent import Agent
+from pipeline.clock import Clock
+
+_EVERY_S = 0.25
+"""How often silence and the call's length are looked at."""
+
+
+class SilenceWatch:
+    """One call's watch."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        clock: Clock,
+        *,
+        busy: Callable[[], bool],
+        say: Callable[[], None],
+        close: Callable[[str, Literal["too_long", "silence"]], Awaitable[None]],
+    ) -> None:
+        """`busy`: somebody speaks or something is under way; `say` asks whether someone is there; `close` says a line
+        and ends the call."""
+        self._agent = agent
+        self._clock = clock
+        self._busy = busy
+        self._say = say
+        self._close = close
+        self._quiet_since_s = clock.now_s()
+        self._asked = 0
+
+    def heard_from(self) -> None:
+        """Somebody has just done something."""
+        self._quiet_since_s = self._clock.now_s()
+
+    def answered(self) -> None:
+        """The caller is there."""
+        self._asked = 0
+
+    async def run(self) -> None:
+        began_s = self._clock.now_s()
+        settings, lines = self._agent.turn_taking, self._agent.lines
+        while True:
+            await self._clock.sleep(_EVERY_S)
+            now_s = self._clock.now_s()
+            if now_s - began_s >= self._agent.longest_call_s:
+                await self._close(lines.too_long, "too_long")
+            elif self._busy():
+                self._quiet_since_s = now_s
+            elif now_s - self._quiet_since_s >= settings.reprompt_after_s:
+                if self._asked >= settings.reprompts:
+                    await self._close(lines.silence_farewell, "silence")
+                else:
+                    self._asked += 1
+                    self._quiet_since_s = now_s
+                    self._say()
