@@ -29,13 +29,15 @@ _PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "brisk": {
             "pause_points": ({"silence_ms": 224, "probability": 0.7}, {"silence_ms": 352, "probability": 0.4}),
             "timeout_ms": 480,
-            "open_timeout_ms": 736,
+            "either_or_more_ms": 64,
+            "open_timeout_ms": 640,
             "unfinished_timeout_ms": 1056,
         },
         "balanced": {},
         "patient": {
             "pause_points": ({"silence_ms": 416, "probability": 0.8}, {"silence_ms": 608, "probability": 0.6}),
             "timeout_ms": 992,
+            "either_or_more_ms": 128,
             "open_timeout_ms": 1376,
             "unfinished_timeout_ms": 2016,
         },
@@ -66,7 +68,9 @@ class TurnTaking(StrictModel):
     """Where Smart Turn may end a turn whose words are complete; checked in order, see docs/turn-taking.md."""
     timeout_ms: int = Field(600, ge=96, le=10000)
     """Silence that ends a turn whatever Smart Turn says."""
-    open_timeout_ms: int = Field(896, ge=96, le=10000)
+    either_or_more_ms: int = Field(104, ge=0, le=5000)
+    """So much more after a question for yes or no: an "or" may follow ("Is there a screen, or do we bring one?")."""
+    open_timeout_ms: int = Field(800, ge=96, le=10000)
     """The same, if the words so far are a statement ("I just moved here")."""
     unfinished_timeout_ms: int = Field(1536, ge=96, le=10000)
     """The same, if the words so far break off (a trailing 'and', 'to', 'my', half a phone number)."""
@@ -86,6 +90,11 @@ class TurnTaking(StrictModel):
     filler_after_ms: int = Field(1500, ge=200, le=10000)
     """From the turn's end: with nothing to be heard by then, the filler line is said."""
 
+    def timeouts_ms(self) -> tuple[int, ...]:
+        """The silences that end turns by themselves, rising."""
+        either_or_ms = self.timeout_ms + self.either_or_more_ms
+        return (self.timeout_ms, either_or_ms, self.open_timeout_ms, self.unfinished_timeout_ms)
+
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, given: object) -> object:
@@ -98,8 +107,12 @@ class TurnTaking(StrictModel):
         silences = [point.silence_ms for point in self.pause_points]
         if silences != sorted(set(silences)) or (silences and silences[-1] > self.timeout_ms):
             raise ValueError("pause_points must rise in silence_ms and end before timeout_ms")
-        if not self.timeout_ms <= self.open_timeout_ms <= self.unfinished_timeout_ms:
-            raise ValueError("expected timeout_ms <= open_timeout_ms <= unfinished_timeout_ms")
+        limits = self.timeouts_ms()
+        if list(limits) != sorted(limits):
+            raise ValueError(
+                "expected timeout_ms + either_or_more_ms <= open_timeout_ms <= unfinished_timeout_ms; "
+                f"got {limits[1]}, {limits[2]}, {limits[3]}"
+            )
         return self
 
 

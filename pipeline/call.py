@@ -198,7 +198,7 @@ class Call:
         settings = self._settings
         if any(point.silence_ms == silence_ms for point in settings.pause_points):
             self._spawn(self._consider(candidate, silence_ms, self._tracker.turn_audio()))
-        elif silence_ms in (settings.timeout_ms, settings.open_timeout_ms, settings.unfinished_timeout_ms):
+        elif silence_ms in settings.timeouts_ms():
             self._spawn(self._consider(candidate, silence_ms, None))
 
     async def _consider(self, candidate: Reply, silence_ms: int, audio: FloatAudio | None) -> None:

@@ -8,8 +8,9 @@ from typing import Literal
 
 from pipeline.agent import TurnTaking
 
-Words = Literal["complete", "may_go_on", "open", "broken_off"]
+Words = Literal["complete", "either_or", "may_go_on", "open", "broken_off"]
 """What the words so far tell of the turn's end. 'complete': they ask or answer something that we can deal with;
+'either_or': the same, by a question for yes or no, and an "or" may follow;
 'may_go_on': the same, but people often add to it (a request to book, the time or name asked for, a mere courtesy, a
 question we cannot answer as it stands); 'open': a statement, more often added to still; 'broken_off': they end in the
 middle."""
@@ -49,11 +50,19 @@ _ASKS = re.compile(
     r"|say|repeat|help|show|explain|please)\b|\bplease[.!]*$",
     re.IGNORECASE,
 )
+_INTERJECTIONS = r"(?:(?:and|but|so|oh|ok|okay|well|um|uh|hi|hello|then|also|actually|sorry)[,.]? )*"
+_YES_NO_QUESTION = re.compile(
+    rf"^{_INTERJECTIONS}(?:is|are|was|were|am|do|does|did|can|could|will|would|should|may|have|has)\b", re.IGNORECASE
+)
 _DIGIT = r"(?:\d|zero|oh|one|two|three|four|five|six|seven|eight|nine)"
 _HALF_A_NUMBER = re.compile(
     rf"\b(?:number|phone|code|account)\b.*?{_DIGIT}(?:[\s,.-]*{_DIGIT})*[\s,.-]*$", re.IGNORECASE
 )
 _WHOLE_NUMBER_DIGITS = 10
+
+
+ENDED_BY_MODEL: tuple[Words, ...] = ("complete", "either_or")
+"""Words whose turn Smart Turn may end before the time-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +96,24 @@ def asks(text: str) -> bool:
     return stripped.endswith("?") or bool(_ASKS.search(stripped))
 
 
+def asks_yes_or_no(text: str) -> bool:
+    """Whether the last sentence is a question for yes or no that offers no alternative yet."""
+    last = re.split(r"[.!?;]\s+", text.strip())[-1]
+    return bool(_YES_NO_QUESTION.search(last)) and not re.search(r"\bor\b", last, re.IGNORECASE)
+
+
 def is_over(evidence: Evidence, settings: TurnTaking) -> bool:
     """Whether the turn is over."""
     limit_ms = {
         "complete": settings.timeout_ms,
+        "either_or": settings.timeout_ms + settings.either_or_more_ms,
         "may_go_on": settings.timeout_ms,
         "open": settings.open_timeout_ms,
         "broken_off": settings.unfinished_timeout_ms,
     }[evidence.words]
     if evidence.silence_ms >= limit_ms:
         return True
-    if evidence.words != "complete" or evidence.probability is None:
+    if evidence.words not in ENDED_BY_MODEL or evidence.probability is None:
         return False
     reached = [point for point in settings.pause_points if point.silence_ms <= evidence.silence_ms]
     return bool(reached) and evidence.probability >= reached[-1].probability

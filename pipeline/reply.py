@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from pipeline.endpointing import ENDED_BY_MODEL
 from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer
 from pipeline.responder import Clause, Plan
 
@@ -50,7 +51,7 @@ class Reply:
     @property
     def can_be_soon(self) -> bool:
         """Whether it could be heard about now if the turn were over: its words are there, and end the turn."""
-        if self.plan is None or self.plan.words != "complete":
+        if self.plan is None or self.plan.words not in ENDED_BY_MODEL:
             return False
         return self.ready or self.plan.fact is None
 

@@ -15,7 +15,7 @@ from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
 from pipeline.agent import Agent, Fact
 from pipeline.booking import BookingDialogue, FormReply
 from pipeline.clauses import split_clauses
-from pipeline.endpointing import Words, asks, sounds_unfinished
+from pipeline.endpointing import Words, asks, asks_yes_or_no, sounds_unfinished
 from pipeline.events import ReplySource
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
@@ -170,7 +170,8 @@ class Responder:
         if kind == "repeat":
             return Plan(utterance, fixed=self._clauses(self._last_said(), "repeat"))
         if fact is not None and kind != "fallback":
-            return Plan(utterance, fact=fact, ending="complete" if asks(utterance) else "open")
+            asked: Words = "either_or" if asks_yes_or_no(utterance) else "complete"
+            return Plan(utterance, fact=fact, ending=asked if asks(utterance) else "open")
         lines = self._agent.lines
         clauses = self._clauses(lines.fallback[self._misses % len(lines.fallback)], "fallback")
         if self._misses >= TRIES_BEFORE_KEYPAD and lines.keypad:

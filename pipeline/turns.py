@@ -100,9 +100,7 @@ class TurnTracker:
         self._silences_ms = sorted(
             {
                 settings.candidate_silence_ms,
-                settings.timeout_ms,
-                settings.open_timeout_ms,
-                settings.unfinished_timeout_ms,
+                *settings.timeouts_ms(),
                 *(point.silence_ms for point in settings.pause_points),
             }
         )

@@ -3,11 +3,12 @@
 import pytest
 
 from pipeline.agent import PausePoint, TurnTaking
-from pipeline.endpointing import Evidence, Words, asks, is_over, sounds_unfinished
+from pipeline.endpointing import Evidence, Words, asks, asks_yes_or_no, is_over, sounds_unfinished
 
 SETTINGS = TurnTaking(
     pause_points=(PausePoint(silence_ms=128, probability=0.85), PausePoint(silence_ms=320, probability=0.5)),
     timeout_ms=512,
+    either_or_more_ms=96,
     open_timeout_ms=800,
     unfinished_timeout_ms=1440,
 )
@@ -27,6 +28,24 @@ def test_complete_words_end_as_soon_as_smart_turn_is_sure_enough(
 def test_other_words_wait_for_their_silence_however_sure_smart_turn_is(words: Words, limit_ms: int) -> None:
     assert not is_over(Evidence(limit_ms - 32, 0.99, words), SETTINGS)
     assert is_over(Evidence(limit_ms, 0.99, words), SETTINGS)
+
+
+def test_a_question_for_yes_or_no_waits_for_an_or_unless_smart_turn_is_sure() -> None:
+    assert not is_over(Evidence(576, 0.4, "either_or"), SETTINGS)
+    assert is_over(Evidence(608, 0.4, "either_or"), SETTINGS)
+    assert is_over(Evidence(320, 0.6, "either_or"), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "text", ["Is there a screen in the room?", "Hello. And do you see children?", "can I pay by card"]
+)
+def test_questions_for_yes_or_no(text: str) -> None:
+    assert asks_yes_or_no(text)
+
+
+@pytest.mark.parametrize("text", ["Is it free or do I pay?", "How much is it?", "Is it open? What does it cost?"])
+def test_questions_that_no_or_will_follow(text: str) -> None:
+    assert not asks_yes_or_no(text)
 
 
 def test_without_smart_turn_silence_decides() -> None:

@@ -11,6 +11,7 @@ SETTINGS = TurnTaking(
     candidate_silence_ms=128,
     pause_points=(PausePoint(silence_ms=192, probability=0.85), PausePoint(silence_ms=384, probability=0.5)),
     timeout_ms=704,
+    either_or_more_ms=0,
     open_timeout_ms=800,
     unfinished_timeout_ms=1600,
 )
