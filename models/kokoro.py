@@ -65,7 +65,7 @@ class SpeechStreaming(StrictModel):
     """Frames computed and thrown away on either side of a window."""
     fade_samples: int = Field(72, ge=0, le=600)
     """Cross-fade between windows (24 kHz), out of the context; at most `context_frames` long."""
-    lead_in_ms: int = Field(25, ge=0, le=500)
+    lead_in_ms: int = Field(10, ge=0, le=500)
     """Silence kept before the first sound."""
     clause_tail_ms: int = Field(80, ge=0, le=1000)
     """Silence kept after the last sound."""

@@ -74,7 +74,7 @@ class TurnTaking(StrictModel):
     """The same, if the words so far are a statement ("I just moved here")."""
     unfinished_timeout_ms: int = Field(1536, ge=96, le=10000)
     """The same, if the words so far break off (a trailing 'and', 'to', 'my', half a phone number)."""
-    settle_ms: int = Field(64, ge=0, le=500)
+    settle_ms: int = Field(32, ge=0, le=500)
     """A reply that is ready waits this long after the decision: a sound in this time may be the caller going on."""
     longest_turn_s: float = Field(28.0, gt=1, le=30)
     """A turn is cut here: the transcriber hears at most 30 s."""

@@ -89,6 +89,7 @@ class Gateway:
     """Loads what runs frame by frame, connects to the models' deployments, and builds the ASGI app."""
 
     async def __init__(self, stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, cache_dir: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+        from models.kokoro import SpeechStreaming
         from models.silero import SileroVad
         from models.smart_turn import SmartTurn
         from models.weights import entry
@@ -102,7 +103,7 @@ class Gateway:
         remotes = {name: connect(name, settings) for name, settings in stack.deployments().items()}
         speaker = RaySpeaker(remotes["TextToSpeech"])
         patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))
-        identity = f"{entry(speech.weights).digest()} {speech.mode}"
+        identity = f"{entry(speech.weights).digest()} {SpeechStreaming(mode=speech.mode).model_dump_json()}"
         fixed_lines = await synthesise_fixed_lines(RememberingSpeaker(patient, cache_dir, identity), agent)
 
         async def not_ready() -> list[str]:
