@@ -30,7 +30,7 @@ _PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "pause_points": ({"silence_ms": 224, "probability": 0.7}, {"silence_ms": 352, "probability": 0.4}),
             "timeout_ms": 480,
             "either_or_more_ms": 64,
-            "open_timeout_ms": 640,
+            "open_timeout_ms": 576,
             "unfinished_timeout_ms": 1056,
         },
         "balanced": {},
@@ -70,7 +70,7 @@ class TurnTaking(StrictModel):
     """Silence that ends a turn whatever Smart Turn says."""
     either_or_more_ms: int = Field(104, ge=0, le=5000)
     """So much more after a question for yes or no: an "or" may follow ("Is there a screen, or do we bring one?")."""
-    open_timeout_ms: int = Field(800, ge=96, le=10000)
+    open_timeout_ms: int = Field(704, ge=96, le=10000)
     """The same, if the words so far are a statement ("I just moved here")."""
     unfinished_timeout_ms: int = Field(1536, ge=96, le=10000)
     """The same, if the words so far break off (a trailing 'and', 'to', 'my', half a phone number)."""
