@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -169,9 +170,12 @@ class LoopLagProbe:
 
     def since(self, monotonic_s: float) -> LagSummary:
         """The lag from a moment of `time.monotonic()` until now."""
-        samples = [(lag_s * 1000, busy_s * 1000) for at_s, lag_s, busy_s in self._samples if at_s >= monotonic_s]
+        # The newest first, and no further back: walking all that is kept would itself block the loop for milliseconds.
+        recent = takewhile(lambda sample: sample[0] >= monotonic_s, reversed(self._samples))
+        samples = [(lag_s * 1000, busy_s * 1000) for _, lag_s, busy_s in recent]
         if not samples:
             return LagSummary(0, p50_ms=None, p99_ms=None, max_ms=None, busy_max_ms=None, collection_max_ms=0.0)
+        collections = takewhile(lambda collection: collection[0] >= monotonic_s, reversed(tuple(self._collections)))
         lags = sorted(lag_ms for lag_ms, _ in samples)
 
         def rank(share: float) -> float:
@@ -183,7 +187,5 @@ class LoopLagProbe:
             p99_ms=rank(0.99),
             max_ms=round(lags[-1], 3),
             busy_max_ms=round(max(busy_ms for _, busy_ms in samples), 3),
-            collection_max_ms=round(
-                max((length_s * 1000 for at_s, length_s in self._collections if at_s >= monotonic_s), default=0.0), 3
-            ),
+            collection_max_ms=round(max((length_s * 1000 for _, length_s in collections), default=0.0), 3),
         )

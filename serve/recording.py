@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import re
 import threading
 from collections import deque
@@ -31,15 +30,17 @@ AUDIO_FILE = "call.wav"
 SETTLED_S = 2.0
 """Audio older than this is written: no `clear` reaches further back, and jitter is far below it."""
 WRITE_BLOCK_S = 1.0
-"""Audio is written in blocks of about this length; a killed process loses at most this and `SETTLED_S`."""
+"""Audio is written in blocks of about this length; a killed process loses at most this, `SETTLED_S` and
+`DRAIN_EVERY_S`."""
 LATE_S = 10.0
 """For how long the caller's audio may fall behind before its absence is written as silence."""
 AHEAD_S = 30.0
 """Audio placed further than this into the future is left out: memory stays bounded whatever a peer sends."""
 QUEUE_LIMIT = 10_000
 """Frames waiting for the disk (100 s of both sides) beyond which audio is left out. Events never are."""
-DRAIN_EVERY_S = 0.1
-"""Frames are taken in batches: a thread that wakes for each costs a gateway with many calls a third of its time."""
+DRAIN_EVERY_S = 0.5
+"""What came in is taken in batches: a thread that wakes for each frame costs a gateway with many calls a third of its
+time, and every time it wakes it takes the interpreter's lock from the event loop."""
 LAG_FRAMES = 50
 """A lag that every one of so many frames in a row shares is lost audio, not jitter."""
 LAG_TOLERANCE_S = 0.1
@@ -84,10 +85,11 @@ class StereoWindow:
         self.time_is(at_s + pcm.size / WIRE_RATE_HZ)
         if self._left_end + pcm.size > self._now + _samples(AHEAD_S):
             return False
-        self._lags.append(_samples(at_s) - self._left_end)
-        lag = min(self._lags)
-        if len(self._lags) == LAG_FRAMES and lag > _samples(LAG_TOLERANCE_S):
-            self._left += bytes(2 * lag)
+        lag = _samples(at_s) - self._left_end
+        self._lags.append(lag)
+        tolerance = _samples(LAG_TOLERANCE_S)
+        if lag > tolerance and len(self._lags) == LAG_FRAMES and (shared := min(self._lags)) > tolerance:
+            self._left += bytes(2 * shared)
             self._lags.clear()
         self._left += pcm.tobytes()
         return True
@@ -166,14 +168,17 @@ class RunRecorder:
         self.folder = _make_folder(root, call_sid, wall_time_s)
         self.failure: str | None = None
         """Why the recording is not whole; None if it is."""
-        self._queue: queue.SimpleQueue[Event | _Received | _Sent | _Cleared | None] = queue.SimpleQueue()
+        self._waiting: deque[Event | _Received | _Sent | _Cleared] = deque()
+        """Put in by the event loop, taken out by the thread; neither needs a lock for it."""
+        self._stopped = False
         self._closing = threading.Event()
         self._left_out = 0
         self._thread = threading.Thread(target=self._run, name=f"recorder-{self.folder.name}", daemon=True)
         self._thread.start()
 
     def on_event(self, event: Event) -> None:
-        self._queue.put(event)
+        if not self._stopped:
+            self._waiting.append(event)
 
     def received(self, ulaw: bytes, at_s: float) -> None:
         """The caller's audio; `at_s` is when its first sample reached us."""
@@ -185,17 +190,19 @@ class RunRecorder:
 
     def cleared(self, at_s: float) -> None:
         """What was sent but not played by `at_s` has been dropped."""
-        self._queue.put(_Cleared(at_s))
+        if not self._stopped:
+            self._waiting.append(_Cleared(at_s))
 
     async def close(self) -> None:
         """Write what is left. Calling it twice does no harm."""
         self._closing.set()
-        self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _put_audio(self, item: _Received | _Sent) -> None:
-        if self._queue.qsize() < QUEUE_LIMIT:
-            self._queue.put(item)
+        if self._stopped:
+            return
+        if len(self._waiting) < QUEUE_LIMIT:
+            self._waiting.append(item)
         else:
             self._leave_out("the disk does not keep up")
 
@@ -211,19 +218,21 @@ class RunRecorder:
         except OSError as error:
             self.failure = f"recording stopped: {error}"
             log.error("%s: %s", self.folder, self.failure)
-            while self._queue.get() is not None:
-                pass
+            self._stopped = True
+            self._waiting.clear()
 
     def _write_all(self) -> None:
         window, wav = StereoWindow(), WavWriter(self.folder / AUDIO_FILE, channels=2)
         try:
-            with (self.folder / EVENTS_FILE).open("w", encoding="utf-8", buffering=1) as events:
-                while (item := self._queue.get()) is not None:
-                    self._take(item, window, events.write)
-                    if window.settled_samples >= _samples(WRITE_BLOCK_S):
-                        wav.write(window.take())
-                    if self._queue.empty():
-                        self._closing.wait(DRAIN_EVERY_S)
+            with (self.folder / EVENTS_FILE).open("w", encoding="utf-8") as events:
+                over = False
+                while not over:
+                    over = self._closing.wait(DRAIN_EVERY_S)
+                    while self._waiting:
+                        self._take(self._waiting.popleft(), window, events.write)
+                        if window.settled_samples >= _samples(WRITE_BLOCK_S):
+                            wav.write(window.take())
+                    events.flush()
             wav.write(window.take(everything=True))
         finally:
             wav.close()

