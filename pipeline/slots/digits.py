@@ -1,0 +1,131 @@
+"""Digits (codes, account and order numbers) and phone numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import phonenumbers
+
+from pipeline.slots.numbers import Digits, cardinal_words, described, digit_runs, tokens
+from pipeline.slots.types import LIKELY, SURE, UNSURE, Found, Language, ReadingContext
+from pipeline.slots.variables import Variable
+from pipeline.slots.wording import Heard, settle
+
+_FEWEST_UNASKED = 4
+_FEWEST_PHONE_DIGITS = 7
+_NUMBERED: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:number|code|order|account|policy|zip|postcode|pin|reference|id|member|case|ticket)\b"),
+    "es": re.compile(r"\b(?:numero|codigo|pedido|cuenta|poliza|postal|pin|referencia|expediente|caso|socio)\b"),
+}
+_PHONED: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:phone|telephone|mobile|cell|call|reach|ring|text|callback)\b"),
+    "es": re.compile(r"\b(?:telefono|movil|celular|llamar|llamen?|llameme|llamenme|localizar|contactar|whatsapp)\b"),
+}
+_PLUS: Mapping[Language, str] = {"en": "plus", "es": "más"}
+_MARK_REACH = 40
+"""Characters before a number in which a word may say what it is."""
+
+
+def read_digits(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
+    """Digits of a fitting count; unasked, at least four that are called a number, or what the description says."""
+    found = []
+    for run in digit_runs(heard):
+        if not variable.fewest_digits <= len(run.value.digits) <= variable.most_digits:
+            continue
+        if re.match(r"(?:st|nd|rd|th)\b", heard.flat[run.end :]):
+            continue
+        if not context.asked and not _called_a_number(run, variable, heard):
+            continue
+        found.append(Found(run.value.digits, run.start, run.end))
+    return settle(found, heard)
+
+
+def _called_a_number(run: Found[Digits], variable: Variable, heard: Heard) -> bool:
+    if len(run.value.digits) < _FEWEST_UNASKED:
+        return False
+    if variable.description:
+        return described(run.start, run.end, variable, tokens(heard.flat))
+    return _NUMBERED[heard.language].search(heard.flat, max(0, run.start - _MARK_REACH), run.start) is not None
+
+
+def spoken_digits(value: str, language: Language) -> str:
+    """'5550134' -> 'five five five, zero one three four'. Raises ValueError if it is no digits."""
+    if re.fullmatch(r"[0-9]+", value) is None:
+        raise ValueError(f"expected digits such as '5550134', got {value!r}; give the canonical value")
+    return ", ".join(_each_digit(group, language) for group in _groups(value))
+
+
+def _groups(digits: str) -> list[str]:
+    """Threes, the last one or two of them fours; what is too short for that in whole."""
+    if len(digits) <= 4:
+        return [digits]
+    if len(digits) == 5:
+        return [digits[:3], digits[3:]]
+    fours = len(digits) % 3
+    threes = (len(digits) - 4 * fours) // 3
+    sizes = [3] * threes + [4] * fours
+    ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
+    return [digits[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _each_digit(digits: str, language: Language) -> str:
+    return " ".join(cardinal_words(int(digit), language) for digit in digits)
+
+
+def read_phone(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
+    """A phone number with its area code. Unasked, one that is in use, or that the caller says is a phone number."""
+    found = []
+    for run in digit_runs(heard):
+        if len(run.value.digits) < _FEWEST_PHONE_DIGITS:
+            continue
+        number = _parsed(("+" if run.value.plus else "") + run.value.digits, variable.country)
+        if number is None:
+            continue
+        valid = phonenumbers.is_valid_number(number)
+        if not context.asked and not (valid and _not_another_number(run, heard)) and not _called_a_phone(run, heard):
+            continue
+        text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        found.append(Found(text, run.start, run.end, SURE if valid and run.value.plus else LIKELY if valid else UNSURE))
+    return settle(found, heard)
+
+
+def _not_another_number(run: Found[Digits], heard: Heard) -> bool:
+    before = heard.flat[max(0, run.start - _MARK_REACH) : run.start]
+    return re.search(r"\b(?:order|account|policy|card|reference|pedido|cuenta|poliza|tarjeta)\b", before) is None
+
+
+def _called_a_phone(run: Found[Digits], heard: Heard) -> bool:
+    return _PHONED[heard.language].search(heard.flat, max(0, run.start - _MARK_REACH), run.start) is not None
+
+
+def _parsed(text: str, country: str) -> phonenumbers.PhoneNumber | None:
+    try:
+        number = phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        return None  # Not a phone number: what this function is there to find out.
+    return number if _is_whole(number) else None
+
+
+def _is_whole(number: phonenumbers.PhoneNumber) -> bool:
+    """Whether it can be dialled from anywhere: '555 0134' is possible, but lacks its area code."""
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    return bool(reason == phonenumbers.ValidationResult.IS_POSSIBLE)
+
+
+def spoken_phone(variable: Variable, value: str, language: Language) -> str:
+    """'+12065550134' -> 'two zero six, five five five, zero one three four'; with 'plus' and the country's code
+    if it is of another country. Raises ValueError if it is no E.164 number."""
+    if re.fullmatch(r"\+[0-9]{7,15}", value) is None:
+        raise ValueError(
+            f"expected an E.164 phone number such as '+12065550134', got {value!r}; give the canonical value"
+        )
+    number = phonenumbers.parse(value, None)
+    home = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+    again = _parsed(re.sub(r"\D", "", home), variable.country)
+    if again is not None and phonenumbers.format_number(again, phonenumbers.PhoneNumberFormat.E164) == value:
+        groups, plus = re.findall(r"[0-9]+", home), ""
+    else:
+        abroad = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+        groups, plus = re.findall(r"[0-9]+", abroad), f"{_PLUS[language]} "
+    return plus + ", ".join(_each_digit(group, language) for group in groups)

@@ -1,0 +1,335 @@
+"""Names of people: said, spelled out, or both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from pipeline.slots.date_words import MONTHS, WEEKDAYS
+from pipeline.slots.numbers import number_words
+from pipeline.slots.types import LIKELY, SURE, UNSURE, Found, Language, ReadingContext
+from pipeline.slots.wording import CLOSING, COURTESY, Heard, fold, phrase
+
+_MOST_WORDS: Mapping[Language, int] = {"en": 4, "es": 6}
+_ALIKE = 0.5
+"""Likeness from which a spelled word is another one spelled out."""
+
+_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(
+        r"(?:my|the|her|his|their|your) (?:(?:first|last|full|family|middle) )?(?:name|surname)(?:'s| is|s| would be)?"
+        r"|(?:first|last|family) name(?: is)?|name's|name is|call me|that would be|that'd be|spelled|spelt|this is|i am"
+        r"|i'm|im|for|under|it's|it is|its|that's|that is|name|(?:book|put) (?:it|me|that)(?: down)? under"
+        r"|under the name(?: of)?|speaking with|you're speaking (?:to|with)"
+    ),
+    "es": phrase(
+        r"(?:mi|el|su) (?:nombre|apellido)(?: completo)?(?: es)?|me llamo|se llama"
+        r"|a nombre de(?:(?: la| el)(?= senor))?|soy|es para|para|es|habla|le habla|nombre|apellido"
+    ),
+}
+_UNASKED_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(
+        r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|name's|name is|this is|i am|i'm|for|under(?: the name(?: of)?)?"
+    ),
+    "es": phrase(r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|a nombre de|soy|para|le habla|habla"),
+}
+_JOINT: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(
+        r"that's|that is|it's|its|i spell it|spelled|spelt|spelling|spell that"
+        r"|(?:and )?(?:my |the )?(?:(?P<first>first name)|last name|family name|surname)(?: is)?"
+    ),
+    "es": phrase(r"se deletrea|se escribe|con|(?:y )?(?:mi )?(?:(?P<first>nombre)|apellidos?)(?: es)?"),
+}
+"""Between the parts of a name, or a name and its spelling."""
+_AFTER: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        rf"[\s,.;:!\-]*(?:(?:{CLOSING['en']}|speaking|here|so much|a lot|with an? \w(?: and an? \w)?)[\s,.;:!\-]*)*"
+    ),
+    "es": re.compile(rf"[\s,.;:!\-]*(?:(?:{CLOSING['es']}|al habla|para servirle)[\s,.;:!\-]*)*"),
+}
+_TITLES: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"(?:mr|mrs|ms|miss|mister|missus|dr|doctor)\.?"),
+    "es": phrase(r"(?:sr|sra|srta|don|dona|senor|senora|senorita|dr|dra|doctor|doctora)\.?"),
+}
+_ANOTHERS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:with |see |for |the |this is )?(?:dr\.?|doctor|doctors|nurse|professor)\s$"),
+    "es": re.compile(r"\b(?:dr\.?|dra\.?|doctor|doctora)\s$"),
+}
+_NO_NAME: Mapping[Language, frozenset[str]] = {
+    "en": frozenset(
+        """a an the what when where how why who is are am was do does did can could would i you it its it's
+        that this these those yes yeah no not okay ok to of in on book booking appointment cleaning please
+        thanks thank sorry hello hi hey time help name number phone for my your his her me we us they and or
+        but so if with at by about from just calling call want need like have has get make made see going
+        looking interested there here good fine great well sure right correct wrong i'd i'll i've that's
+        what's don't can't speaking spell spelled spelt spelling as um uh er tomorrow today morning
+        afternoon evening tonight noon week next last first second one available urgent ready back late
+        early actually wait mean nope yep dentist doctor everyone all him them""".split()
+    ),
+    "es": frozenset(
+        """un una unos unas que cuando donde como quien es son soy estoy esta este eso esa puedo puede quiero
+        quisiera necesito tengo si no para con sin por favor gracias hola buenos buenas dias tardes noches
+        cita hora ayuda nombre numero telefono mi su tu me se le lo en al pero porque llamo llama habla
+        hablo bien claro vale perdon perdone hoy manana tarde noche semana proximo proxima primera segundo
+        segunda a o u va voy ver favor correcto listo lista apellido urgente interesado interesada deletreo
+        deletrea todo todos digo espere eh em pues bueno""".split()
+    ),
+}
+_PARTICLES: Mapping[Language, frozenset[str]] = {
+    "en": frozenset({"van", "von", "de", "da", "di", "la", "der", "den", "bin", "al", "el", "mac", "st", "du"}),
+    "es": frozenset({"de", "la", "las", "los", "del", "y", "e", "san", "da", "von", "van"}),
+}
+_MAYBE_NAMES = frozenset(
+    {
+        "will",
+        "may",
+        "mark",
+        "hope",
+        "grant",
+        "june",
+        "april",
+        "august",
+        "day",
+        "bill",
+        "art",
+        "domingo",
+        "julio",
+        "abril",
+    }
+)
+"""Names that are common words too: taken only with a capital and among nothing but capitals."""
+_TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"(?:^no[,.]|(?!^)\bno\b|\b(?:nope|sorry|i mean|actually|wait|rather|correction)\b)[\s,.]+(?=\w)"),
+    "es": re.compile(
+        r"(?:^no[,.]|(?!^)\bno\b|\b(?:perdon|perdone|digo|quiero decir|mejor dicho|espere|espera|corrijo)\b)"
+        r"[\s,.]+(?=\w)"
+    ),
+}
+_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['\-](?=[^\W\d_]))*")
+_AS_IN = r"(?:\s?[,\-]?\s?(?:as in|like|for|as|de|como|de como)\s(?P<example>[^\W\d_]+(?:-[^\W\d_]{2,})?))"
+_LETTER = rf"(?:(?P<double>double|doble)\s)?(?P<letter>[^\W\d_])(?!['\w]){_AS_IN}?"
+_SPELLED_LETTER = re.compile(rf"(?<![\w']){_LETTER}")
+_BETWEEN_LETTERS = re.compile(r"^[\s,.\-]*(?:and|then|y|luego)?[\s,.\-]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    start: int
+    end: int
+    spelled: bool = False
+
+
+def read_name(heard: Heard, context: ReadingContext) -> Found[str] | None:
+    """A person's name of up to four words (six in Spanish). Spelled letters correct the word that they resemble.
+
+    Unasked, only capitalised words after "my name is", "this is", "for" and the like.
+    """
+    spelled = spelled_words(heard)
+    if not context.asked:
+        return _unasked(heard, spelled)
+    start = _after_correction(heard)
+    for sentence in _sentences(heard, start, spelled):
+        found = _asked(heard, sentence, spelled)
+        if found is not None:
+            return found
+    return None
+
+
+def _sentences(heard: Heard, start: int, spelled: Sequence[_Word]) -> list[tuple[int, int]]:
+    """The utterance from its start, then each sentence. A stop inside spelled letters or after a title ends none."""
+    blanked = list(heard.flat)
+    for word in spelled:
+        blanked[word.start : word.end] = "x" * (word.end - word.start)
+    text = "".join(blanked)
+    text = _TITLES[heard.language].sub(lambda match: match[0].replace(".", "x"), text)
+    text = re.sub(r"(?<=\b\w)\.(?=\s)", "x", text)
+    ends = [match.end() for match in re.finditer(r"[.?!]+(?=\s|$)", text) if match.end() > start]
+    if not ends or ends[-1] < len(text):
+        ends.append(len(text))
+    starts = [start, *ends[:-1]]
+    # A word and its spelling may be two sentences: "Smith. S-M-I-T-H."
+    whole = [(start, len(text))] if spelled else []
+    return whole + list(zip(starts, ends, strict=True))
+
+
+def _after_correction(heard: Heard) -> int:
+    found = list(_TAKES_BACK[heard.language].finditer(heard.flat))
+    return found[-1].end() if found else 0
+
+
+def _asked(heard: Heard, sentence: tuple[int, int], spelled: Sequence[_Word]) -> Found[str] | None:
+    start, end = sentence
+    start = _past_courtesy(heard, start, end)
+    led = _led(heard, start, end)
+    begin = led if led is not None else start
+    words, rest = _name_words(heard, begin, end, spelled, capitals=False)
+    if not words:
+        return None
+    closed = _AFTER[heard.language].fullmatch(heard.flat, rest, end)
+    if not closed and led is None and not any(word.spelled for word in words):
+        return None
+    if heard.flat[start:end].rstrip().endswith("?") and led is None:
+        return None
+    plain = [word for word in words if not word.spelled and not _is_particle(word, heard)]
+    capital = all(word.text[0].isupper() for word in plain)
+    sure = led is not None or any(word.spelled for word in words)
+    return _named(words, heard, SURE if sure and capital else LIKELY if capital or sure else UNSURE)
+
+
+def _unasked(heard: Heard, spelled: Sequence[_Word]) -> Found[str] | None:
+    best: Found[str] | None = None
+    for match in _UNASKED_LEAD_IN[heard.language].finditer(heard.flat):
+        start = re.compile(r"[\s,:]*").match(heard.flat, match.end())
+        begin = start.end() if start else match.end()
+        words, rest = _name_words(heard, begin, len(heard.flat), spelled, capitals=True)
+        # "This is Bright Dental, right?" is no introduction.
+        if words and not re.match(r"[\s,]*(?:right|correct|verdad|no)?\?", heard.flat[rest:]):
+            best = _named(words, heard, LIKELY)
+    return best
+
+
+def _past_courtesy(heard: Heard, start: int, end: int) -> int:
+    courtesy = re.compile(rf"[\s,.;:!?¿¡\-]*(?:{COURTESY[heard.language].replace(' ', '[ ]')}(?!['\w])[\s,.;:!\-]+)*")
+    match = courtesy.match(heard.flat, start, end)
+    return match.end() if match else start
+
+
+def _led(heard: Heard, start: int, end: int) -> int | None:
+    """Where the name begins after its lead-ins ("it's, um, my name is"); None without any."""
+    place = None
+    while (match := _LEAD_IN[heard.language].match(heard.flat, start, end)) is not None and match.end() > start:
+        gap = re.compile(r"[\s,:]*").match(heard.flat, match.end())
+        start = place = _past_courtesy(heard, gap.end() if gap else match.end(), end)
+    return place
+
+
+def _name_words(
+    heard: Heard, start: int, end: int, spelled: Sequence[_Word], *, capitals: bool
+) -> tuple[list[_Word], int]:
+    """The words of a name from a position on, and where what follows begins."""
+    words: list[_Word] = []
+    surnames = 0  # How many words were said before "first name".
+    place = start
+    while place < end:
+        title = _TITLES[heard.language].match(heard.flat, place, end)
+        if title is not None and not words:
+            place = title.end()
+            continue
+        gap = re.compile(r"[\s,.;:\-]+").match(heard.flat, place, end)
+        if gap is not None:
+            if any(mark in gap[0] for mark in ".;") and not _spelled_at(spelled, gap.end()) and not _open(words):
+                break
+            place = gap.end()
+            continue
+        letters = _spelled_at(spelled, place)
+        if letters is not None:
+            words = _corrected(words, letters)
+            place = letters.end
+            continue
+        joint = _JOINT[heard.language].match(heard.flat, place, end)
+        if words and joint is not None:
+            surnames = len(words) if joint["first"] else surnames
+            place = joint.end()
+            continue
+        match = _WORD.match(heard.text, place, end)
+        if match is None or not _may_be_name(match[0], heard, place, words, capitals=capitals):
+            break
+        words.append(_Word(match[0], place, match.end()))
+        place = match.end()
+    while words and not words[-1].spelled and fold(words[-1].text) in _PARTICLES[heard.language]:
+        place = words.pop().start
+    if not any(not _is_particle(word, heard) for word in words) or len(words) > _MOST_WORDS[heard.language]:
+        return [], place
+    return _once([*words[surnames:], *words[:surnames]]), place
+
+
+def _once(words: list[_Word]) -> list[_Word]:
+    """'Bond, James Bond' is James Bond."""
+    again = {fold(word.text) for word in words[1:]}
+    return words[1:] if words and fold(words[0].text) in again else words
+
+
+def _open(words: Sequence[_Word]) -> bool:
+    """Whether a stop after the last word does not end the name: after an initial, or spelled letters."""
+    return bool(words) and (len(words[-1].text) == 1 or words[-1].spelled)
+
+
+def _is_particle(word: _Word, heard: Heard) -> bool:
+    return not word.spelled and fold(word.text) in _PARTICLES[heard.language]
+
+
+def _spelled_at(spelled: Sequence[_Word], place: int) -> _Word | None:
+    return next((word for word in spelled if word.start == place), None)
+
+
+def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *, capitals: bool) -> bool:
+    plain = fold(word)
+    language = heard.language
+    if capitals and _ANOTHERS[language].search(heard.flat[:place]):
+        return False
+    if plain in _PARTICLES[language]:
+        return bool(words) or word[0].isupper()
+    if capitals and not word[0].isupper():
+        return False
+    if plain in _MAYBE_NAMES:
+        return word[0].isupper() and all(each.text[0].isupper() for each in words)
+    if len(word) == 1 and word.isupper() and heard.text[place + 1 : place + 2] == ".":
+        return True
+    if plain in _NO_NAME[language] or plain in number_words(language):
+        return False
+    return plain not in {fold(each) for each in (*WEEKDAYS[language], *MONTHS[language])}
+
+
+def _corrected(words: list[_Word], letters: _Word) -> list[_Word]:
+    """With the spelled word in the place of the one that it spells, else after them."""
+    if len(words) > 1 and fold("".join(word.text for word in words)) == fold(letters.text):
+        return words
+    likeness = [SequenceMatcher(None, fold(word.text), fold(letters.text)).ratio() for word in words]
+    if likeness and max(likeness) >= _ALIKE:
+        place = max(range(len(words)), key=lambda index: (likeness[index], index))
+        if fold(words[place].text) == fold(letters.text):
+            # Letters are spelled without their accents.
+            letters = replace(letters, text=words[place].text)
+        return [*words[:place], letters, *words[place + 1 :]]
+    return [*words, letters]
+
+
+def _named(words: Sequence[_Word], heard: Heard, confidence: float) -> Found[str]:
+    name = " ".join(_capitalised(word.text) for word in words)
+    return Found(name, min(word.start for word in words), max(word.end for word in words), confidence)
+
+
+def _capitalised(word: str) -> str:
+    """With a capital; further capitals are kept ('McDonald') unless there is nothing else ('SMITH')."""
+    if word.isupper() and len(word) > 1:
+        word = word.lower()
+    return word[0].upper() + word[1:]
+
+
+def spelled_words(heard: Heard) -> list[_Word]:
+    """Words spelled letter by letter: 'S-M-I-T-H', 'S as in Sam, M as in Mary', 'h e double l o'."""
+    found: list[_Word] = []
+    letters, start, end, hyphens, examples = "", 0, 0, 0, 0
+    for match in _SPELLED_LETTER.finditer(heard.text):
+        letter = match["letter"] * (2 if match["double"] else 1)
+        example = match["example"]
+        stop = match.end()
+        if example is not None and not fold(example).startswith(fold(match["letter"])):
+            stop, example = match.end("letter"), None
+        between = heard.flat[end : match.start()]
+        if letters and _BETWEEN_LETTERS.match(between):
+            hyphens += "-" in between
+        else:
+            found += _spelled(letters, start, end, hyphens, examples)
+            letters, start, hyphens, examples = "", match.start(), 0, 0
+        letters, end = letters + letter, stop
+        examples += example is not None
+    return found + _spelled(letters, start, end, hyphens, examples)
+
+
+def _spelled(letters: str, start: int, end: int, hyphens: int, examples: int) -> list[_Word]:
+    if len(letters) >= 3 or (len(letters) == 2 and (hyphens or examples)):
+        return [_Word(letters.capitalize(), start, end, spelled=True)]
+    return []

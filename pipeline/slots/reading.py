@@ -1,0 +1,115 @@
+"""Reading typed values out of what callers say, and saying them back. Pure; the same words give the same reading.
+
+variable = Variable(type="date")
+context = ReadingContext(today=date(2026, 11, 25))
+read(variable, "um, Tuesday, no, Wednesday", context)   # Reading("2026-12-02", "Wednesday", 0.6)
+spoken(variable, "2026-12-01", context)                 # "Tuesday, the first of December"
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import get_args
+
+from pipeline.slots.choices import fitting_options, read_choice, spoken_choice
+from pipeline.slots.dates import dates_said, read_date, spoken_date
+from pipeline.slots.digits import read_digits, read_phone, spoken_digits, spoken_phone
+from pipeline.slots.emails import read_email, spoken_email
+from pipeline.slots.money import read_money, spoken_money
+from pipeline.slots.names import read_name
+from pipeline.slots.numbers import read_number, spoken_number
+from pipeline.slots.texts import read_text
+from pipeline.slots.times import read_time, spoken_time
+from pipeline.slots.types import Found, Language, Option, Reading, ReadingContext
+from pipeline.slots.variables import SlotType, Variable
+from pipeline.slots.wording import Heard, hear
+from pipeline.slots.yes_no import read_yes_no, spoken_yes_no
+
+__all__ = ["Option", "Reading", "ReadingContext", "fitting", "prepare", "read", "spoken"]
+
+
+def read(variable: Variable, utterance: str, context: ReadingContext) -> Reading | None:
+    """The variable's value, if the utterance tells it; None rather than a guess. Takes any text.
+
+    What is taken back in one breath does not count ("Tuesday, no, Wednesday"). With `context.asked` false, a value
+    needs an explicit mark ("my name is", "at ten"). The confidence is below 1 where the words have another reading.
+    """
+    heard = hear(utterance, context.language)
+    found = _find(variable, heard, context)
+    if found is None or (variable.pattern is not None and re.fullmatch(variable.pattern, found.value) is None):
+        return None
+    return Reading(found.value, heard.words(found.start, found.end), found.confidence)
+
+
+def fitting(variable: Variable, utterance: str, context: ReadingContext) -> tuple[Option, ...]:
+    """What may be chosen and fits the utterance, in the order of the offer: more than one where it is left open.
+
+    Empty if the utterance tells nothing about the choice, or nothing fits, or the variable is no choice.
+    """
+    if variable.type != "choice":
+        return ()
+    return fitting_options(variable, hear(utterance, context.language), context)
+
+
+def spoken(variable: Variable, value: str, context: ReadingContext) -> str:
+    """How the agent says a canonical value, in words for text-to-speech; `read` understands it.
+
+    Raises ValueError for a value that is not canonical for the variable's type.
+    """
+    language = context.language
+    match variable.type:
+        case "text" | "name":
+            return value
+        case "choice":
+            return spoken_choice(variable, value, context)
+        case "yes_no":
+            return spoken_yes_no(value, language)
+        case "number":
+            return spoken_number(value, language)
+        case "money":
+            return spoken_money(variable, value, language)
+        case "date":
+            return spoken_date(variable, value, language, context.today)
+        case "time":
+            return spoken_time(value, language)
+        case "email":
+            return spoken_email(value, language)
+        case "phone":
+            return spoken_phone(variable, value, language)
+        case "digits":
+            return spoken_digits(value, language)
+
+
+def prepare(language: Language) -> None:
+    """Compile what a language's readers need, so that its first caller does not wait for it (some 200 ms)."""
+    options = (Option("2026-12-01T10:00", ""), Option("2026-12-01T11:00", ""))
+    context = ReadingContext(date(2026, 12, 1), language, options)
+    for kind in get_args(SlotType):
+        read(Variable(type=kind), "1", context)
+
+
+def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
+    match variable.type:
+        case "text":
+            return read_text(heard, context)
+        case "name":
+            return read_name(heard, context)
+        case "choice":
+            return read_choice(variable, heard, context)
+        case "yes_no":
+            return read_yes_no(heard, context)
+        case "number":
+            return read_number(variable, heard, context)
+        case "money":
+            return read_money(variable, heard, context)
+        case "date":
+            return read_date(variable, heard, context)
+        case "time":
+            return read_time(heard, context, taken=dates_said(heard, context.today))
+        case "email":
+            return read_email(heard, context)
+        case "phone":
+            return read_phone(variable, heard, context)
+        case "digits":
+            return read_digits(variable, heard, context)

@@ -1,0 +1,125 @@
+"""What a call knows and where it stands: typed, frozen, and the same after a trip through JSON.
+
+A call's state is saved each turn, so that another gateway can go on with the call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.events import VariableSet
+from pipeline.slots.reading import Option
+from pipeline.slots.variables import Variable
+
+Source = Literal["caller", "carrier", "tool", "agent"]
+Waiting = Literal["free", "answer", "tool", "over"]
+"""What the call waits for: 'free': any utterance; 'answer': one to the node it stands at; 'tool': a result; 'over': it
+is being handed over or ended."""
+
+
+class StateError(ValueError):
+    """A saved state cannot be read: says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A variable's value, and how it came to be known."""
+
+    value: str
+    """Canonical, see pipeline/slots."""
+    words: str = ""
+    """The words it was read from; empty if it did not come from words."""
+    confidence: float = 1.0
+    turn: int = 0
+    source: Source = "caller"
+    confirmed: bool = False
+    """Read back and said yes to, or known to a business system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node of a flow."""
+
+    flow: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallState:
+    """One call's state. Changes make new ones."""
+
+    values: Mapping[str, Value] = field(default_factory=dict)
+    lists: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
+    """What tools have put on offer, by name."""
+    stack: tuple[Place, ...] = ()
+    """The flows under way, the innermost last; empty between flows."""
+    waiting: Waiting = "free"
+    tries: int = 0
+    """Answers to the node it stands at that did not fit."""
+    visits: int = 0
+    """Tool calls begun so far: tells one from the next in their keys."""
+    level: int = 0
+    """How surely the caller is who they say: 0 not at all; raised by tools only."""
+    misses: int = 0
+    """Utterances in a row that could not be answered."""
+    unclear: int = 0
+    """Utterances in a row that could not be understood."""
+
+    def knows(self, name: str) -> bool:
+        """Whether the variable has a value, or the list entries."""
+        return name in self.values or bool(self.lists.get(name))
+
+    def with_values(self, **values: Value) -> CallState:
+        return dataclasses.replace(self, values={**self.values, **values})
+
+    def without(self, names: tuple[str, ...]) -> CallState:
+        """These variables and lists are unknown again."""
+        return dataclasses.replace(
+            self,
+            values={name: value for name, value in self.values.items() if name not in names},
+            lists={name: options for name, options in self.lists.items() if name not in names},
+        )
+
+    @property
+    def place(self) -> Place | None:
+        """The node it stands at."""
+        return self.stack[-1] if self.stack else None
+
+
+def variables_set(
+    before: Mapping[str, Value], state: CallState, variables: Mapping[str, Variable]
+) -> Iterator[VariableSet]:
+    """What has become known, or known otherwise, since; sensitive values stay out of it."""
+    for name, value in state.values.items():
+        if before.get(name) != value:
+            hidden = name in variables and variables[name].sensitive
+            yield VariableSet(
+                turn=value.turn,
+                name=name,
+                value="" if hidden else value.value,
+                words="" if hidden else value.words,
+                confidence=value.confidence,
+                confirmed=value.confirmed,
+            )
+
+
+_JSON: TypeAdapter[CallState] = TypeAdapter(CallState)
+
+
+def state_to_json(state: CallState) -> str:
+    return _JSON.dump_json(state).decode()
+
+
+def state_from_json(text: str) -> CallState:
+    """Raises StateError for text that is no state of this version."""
+    try:
+        return _JSON.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StateError(f"saved call state: {where}: {first['msg']}; it was written by another version") from error

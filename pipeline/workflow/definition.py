@@ -1,0 +1,244 @@
+"""Flows as graphs of nodes, as the agent file writes them down. Pure data; pipeline/workflow/engine.py runs them.
+
+The model fills, the graph decides: what is asked, in which order, what is written where and what is said about it stand
+here, whatever language model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from models.settings import StrictModel
+
+END = "end"
+"""A target: the flow is over; the flow that called it goes on, or the caller may ask anything."""
+
+Text = Annotated[str, Field(min_length=1, max_length=400)]
+"""Something to say. {name} stands for a variable or list as it is spoken."""
+Target = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""A node of the same flow, or `end`."""
+
+
+class Guard(StrictModel):
+    """A condition on what is known. All keys that are given must hold."""
+
+    known: str | None = None
+    """This variable has a value, or this list has entries."""
+    unknown: str | None = None
+    """This variable has no value, or this list is empty."""
+    equals: dict[str, str] = Field(default_factory=dict)
+    """Variables that have exactly these canonical values."""
+    at_least: dict[str, float] = Field(default_factory=dict)
+    """Numbers and sums of money that are at least this."""
+    level: int | None = Field(None, ge=0, le=9)
+    """The caller's verification level is at least this."""
+    any_of: tuple[Guard, ...] = ()
+    """One of these holds."""
+    none_of: tuple[Guard, ...] = ()
+    """None of these holds."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Guard:
+        if not self.model_fields_set:
+            raise ValueError("an empty condition; expected known, unknown, equals, at_least, level, any_of or none_of")
+        return self
+
+    def names(self) -> Iterator[str]:
+        """Variables and lists that it looks at."""
+        yield from (name for name in (self.known, self.unknown) if name)
+        yield from (*self.equals, *self.at_least)
+        for guard in (*self.any_of, *self.none_of):
+            yield from guard.names()
+
+
+class Node(StrictModel):
+    """What every node has."""
+
+    note: str = ""
+    """For whoever reads the file."""
+
+
+class SayNode(Node):
+    """Say something, and go on without waiting for an answer."""
+
+    do: Literal["say"]
+    say: Text
+    go: Target
+
+
+class AskNode(Node):
+    """Ask for one variable, until it is known. Skipped if it is known already."""
+
+    do: Literal["ask"]
+    variable: str
+    say: tuple[Text, ...] = Field(min_length=1)
+    """The question; then other wordings of it, for when the answer did not fit."""
+    narrow: Text | None = None
+    """Asked instead if several of the things on offer fit the answer; {fitting} names them."""
+    tries: int = Field(3, ge=1, le=10)
+    """Answers that do not fit before the flow gives up on it."""
+    exhausted: Target
+    """Where to go then."""
+    go: Target
+
+
+class Edge(StrictModel):
+    """One way on from a decision."""
+
+    when: Guard
+    go: Target
+
+
+class DecideNode(Node):
+    """Go where the first condition holds."""
+
+    do: Literal["decide"]
+    edges: tuple[Edge, ...] = Field(min_length=1)
+    otherwise: Target
+
+
+class CallNode(Node):
+    """Call a tool. Never before the caller's turn is over."""
+
+    do: Literal["call"]
+    tool: str
+    arguments: dict[str, str] = Field(default_factory=dict)
+    """Argument -> text with {variable} placeholders for canonical values; {caller} is the caller's number."""
+    save: dict[str, str] = Field(default_factory=dict)
+    """Variable or list -> name among the tool's returns."""
+    go: Target
+    """Where to go once it is done."""
+    rejected: dict[str, Target] = Field(default_factory=dict)
+    """Where to go if the system said no, by its code; a code that is not listed counts as a failure."""
+    failed: Target
+    """Where to go if it could not be done, or nobody knows whether it was."""
+
+
+class ConfirmNode(Node):
+    """Read something back and have it confirmed; a correction in the answer is taken over and read back again."""
+
+    do: Literal["confirm"]
+    say: tuple[Text, ...] = Field(min_length=1)
+    """The read-back; then other wordings of it."""
+    variables: tuple[str, ...] = Field(min_length=1)
+    """What the yes confirms, and a no may correct."""
+    on_yes: Target
+    on_no: Target
+    """After a no without a correction."""
+    forget: tuple[str, ...] = ()
+    """What that no makes unknown again."""
+    tries: int = Field(3, ge=1, le=10)
+    exhausted: Target
+
+
+class SetNode(Node):
+    """Set or clear variables."""
+
+    do: Literal["set"]
+    values: dict[str, str] = Field(default_factory=dict)
+    """Canonical values; may contain {other} variables."""
+    forget: tuple[str, ...] = ()
+    go: Target
+
+
+class FlowNode(Node):
+    """Run another flow, then go on."""
+
+    do: Literal["flow"]
+    flow: str
+    go: Target
+
+
+class TransferNode(Node):
+    """Hand the call over to a person."""
+
+    do: Literal["transfer"]
+    reason: Literal["request", "frustration", "exhausted", "tool_failure", "policy", "emergency"]
+    target: str
+    """Name among the agent's transfer targets."""
+    say: Text | None = None
+    next_step: str = ""
+    """What is suggested to whoever takes the call."""
+
+
+class HangUpNode(Node):
+    """Say goodbye and end the call."""
+
+    do: Literal["hang_up"]
+    say: Text
+
+
+AnyNode = Annotated[
+    SayNode | AskNode | DecideNode | CallNode | ConfirmNode | SetNode | FlowNode | TransferNode | HangUpNode,
+    Field(discriminator="do"),
+]
+
+
+def targets(node: AnyNode) -> tuple[str, ...]:
+    """Every node that may follow, in the file's order; `end` included."""
+    match node:
+        case SayNode() | SetNode() | FlowNode():
+            return (node.go,)
+        case AskNode():
+            return (node.go, node.exhausted)
+        case DecideNode():
+            return (*(edge.go for edge in node.edges), node.otherwise)
+        case CallNode():
+            return (node.go, *node.rejected.values(), node.failed)
+        case ConfirmNode():
+            return (node.on_yes, node.on_no, node.exhausted)
+        case TransferNode() | HangUpNode():
+            return ()
+
+
+def texts(node: AnyNode) -> tuple[str, ...]:
+    """Everything it may say."""
+    match node:
+        case SayNode() | HangUpNode():
+            return (node.say,)
+        case AskNode():
+            return (*node.say, *((node.narrow,) if node.narrow else ()))
+        case ConfirmNode():
+            return node.say
+        case TransferNode():
+            return (node.say,) if node.say else ()
+        case _:
+            return ()
+
+
+class Flow(StrictModel):
+    """One task that the agent can do in talk."""
+
+    start: Target
+    """The first node."""
+    nodes: dict[Target, AnyNode] = Field(min_length=1)
+    cancelled: Text | None = None
+    """Said if the caller calls it off; without it, it cannot be called off."""
+    instead_of: tuple[str, ...] = ()
+    """Flows that are given up if this one is begun in their midst: the caller has changed his mind. Any other flow is
+    gone on with afterwards."""
+
+    @model_validator(mode="after")
+    def _targets_exist(self) -> Flow:
+        if END in self.nodes:
+            raise ValueError(f"nodes.{END}: this name is taken: it ends the flow")
+        known = {*self.nodes, END}
+        wrong = [
+            f"nodes.{name}: leads to {target!r}"
+            for name, node in self.nodes.items()
+            for target in targets(node)
+            if target not in known
+        ]
+        if self.start not in self.nodes:
+            wrong.append(f"start: {self.start!r}")
+        if wrong:
+            raise ValueError(f"no such node: {'; '.join(wrong)}; expected one of {', '.join(sorted(known))}")
+        return self
+
+    def variables(self) -> tuple[str, ...]:
+        """The variables it asks for, in the file's order."""
+        asked = [node.variable for node in self.nodes.values() if isinstance(node, AskNode)]
+        return tuple(dict.fromkeys(asked))

@@ -1,0 +1,442 @@
+"""Runs flows: a state and an utterance in, a new state, what to say and what to do out. Pure: nothing happens here.
+
+So a step may be planned while the caller's turn is still being judged, and thrown away. Whoever carries a step out
+keeps its state and gives tools' results back to `tool_done`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from pipeline.slots.reading import Option, ReadingContext, fitting, read, spoken
+from pipeline.slots.variables import Variable
+from pipeline.state import CallState, Place, Value
+from pipeline.tools.calls import JsonValue, ToolCall, ToolResult
+from pipeline.workflow.definition import (
+    END,
+    AnyNode,
+    AskNode,
+    CallNode,
+    ConfirmNode,
+    DecideNode,
+    Flow,
+    FlowNode,
+    Guard,
+    HangUpNode,
+    SayNode,
+    SetNode,
+    TransferNode,
+)
+
+Language = Literal["en", "es"]
+
+MOST_NODES = 200
+"""A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
+MOST_LISTED = 4
+"""Things on offer that are read out at once."""
+CALLER = "caller"
+"""The caller's number, in tools' arguments."""
+VERIFIED = "verification_level"
+"""A tool's return of this name sets the caller's level."""
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_YES_NO = Variable(type="yes_no")
+_OR: Mapping[str, str] = {"en": "or", "es": "o"}
+
+
+class FlowError(RuntimeError):
+    """A flow cannot go on; `trunkline agent validate` would have said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Hand the call over to a person."""
+
+    reason: str
+    target: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call once everything has been said."""
+
+    reason: Literal["farewell", "escalated"] = "farewell"
+
+
+Act = ToolCall | Transfer | HangUp
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What comes of an utterance or of a tool's result."""
+
+    state: CallState
+    says: tuple[str, ...] = ()
+    act: Act | None = None
+    fitted: bool = True
+    """Whether the utterance fitted what was asked."""
+
+
+class WorkflowEngine:
+    """One agent's flows, for one call."""
+
+    def __init__(
+        self,
+        flows: Mapping[str, Flow],
+        variables: Mapping[str, Variable],
+        *,
+        call_id: str,
+        caller: str = "",
+        today: Callable[[], date],
+        language: Language = "en",
+    ) -> None:
+        """`call_id` begins the key of every tool call; `caller`: their number; `today`: where the business is."""
+        self._flows = flows
+        self._variables = variables
+        self._call_id = call_id
+        self._caller = caller
+        self._today = today
+        self._language = language
+
+    # -- what can happen -------------------------------------------------------------------------------------------
+
+    def start(self, state: CallState, flow: str, utterance: str, turn: int) -> Step:
+        """Begin a flow; what the utterance tells already is not asked for. It may take the place of those under way."""
+        begins = self._flow(flow)
+        given_up = [index for index, place in enumerate(state.stack) if place.flow in begins.instead_of]
+        under_way = state.stack[: given_up[0]] if given_up else state.stack
+        begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start)), tries=0)
+        return self._run(self._take_offered(begun, utterance, turn, anew=True))
+
+    def answer(self, state: CallState, utterance: str, turn: int) -> Step:
+        """The caller's words at the node where the call stands. Raises FlowError if it waits for no answer."""
+        node = self._node(state)
+        if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode):
+            raise FlowError(f"no answer is waited for at {state.place}, in state {state.waiting!r}")
+        if isinstance(node, AskNode):
+            return self._answer_question(state, node, utterance, turn)
+        return self._answer_read_back(state, node, utterance, turn)
+
+    def tool_done(self, state: CallState, result: ToolResult) -> Step:
+        """A tool has finished. Raises FlowError if none is waited for."""
+        node = self._node(state)
+        if state.waiting != "tool" or not isinstance(node, CallNode):
+            raise FlowError(f"no tool is waited for at {state.place}, in state {state.waiting!r}")
+        if result.status == "ok":
+            return self._run(_go(self._saved(state, node, result), node.go))
+        if result.status == "rejected" and result.code in node.rejected:
+            return self._run(_go(self._saved(state, node, result), node.rejected[result.code]))
+        return self._run(_go(state, node.failed))
+
+    def cancel(self, state: CallState) -> Step | None:
+        """The caller calls off what is under way; None if there is nothing, or it cannot be called off."""
+        text = self._flow(state.stack[0].flow).cancelled if state.stack else None
+        if text is None or state.waiting == "tool":
+            return None
+        flows = {place.flow for place in state.stack}
+        asked = tuple(name for flow in flows for name in self._flow(flow).variables())
+        over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0)
+        return Step(over, (self._render(state, text),))
+
+    def prompt(self, state: CallState) -> str:
+        """What was last asked, to be asked again after something else came up; empty if nothing was."""
+        node = self._node(state) if state.stack else None
+        if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode):
+            return ""
+        return self._render(state, node.say[0])
+
+    def asks_for_value(self, state: CallState) -> bool:
+        """Whether the answer waited for is more than a yes or no: people often add to it."""
+        return state.waiting == "answer" and isinstance(self._node(state), AskNode)
+
+    def said(self, state: CallState, argument: str) -> str:
+        """An argument of the tool call that a state waits for, as the agent would say it."""
+        node = self._node(state)
+        text = node.arguments.get(argument, "") if isinstance(node, CallNode) else ""
+        whole = _PLACEHOLDER.fullmatch(text)
+        if whole and whole[1] in state.values:
+            return self.spoken(state, whole[1])
+        return self._fill(state, text)
+
+    def pending_call(self, state: CallState) -> ToolCall | None:
+        """The tool call that a state waits for, with the key it had when it was begun; for a call that is resumed."""
+        node = self._node(state) if state.stack else None
+        if state.waiting != "tool" or not isinstance(node, CallNode):
+            return None
+        return self._tool_call(state, node)
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int) -> Step:
+        variable = self._variable(node.variable)
+        context = self._context(state, variable)
+        reading = read(variable, utterance, context)
+        if reading is not None:
+            value = Value(reading.value, reading.words, reading.confidence, turn)
+            known = dataclasses.replace(state.with_values(**{node.variable: value}), tries=0)
+            known = self._take_offered(known, utterance, turn, besides=node.variable)
+            return self._run(_go(known, node.go))
+        offered = self._take_offered(state, utterance, turn, besides=node.variable)
+        several = fitting(variable, utterance, context)
+        if node.narrow and 1 < len(several) < len(context.options):
+            listed = _spoken_list([option.spoken for option in several[:MOST_LISTED]], self._language)
+            text = self._render(offered, node.narrow, fitting=listed)
+            return Step(dataclasses.replace(offered, waiting="answer"), (text,))
+        if offered.values != state.values:
+            return Step(dataclasses.replace(offered, waiting="answer"), (self._render(offered, node.say[0]),))
+        return self._miss(state, node)
+
+    def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
+        verdict = read(_YES_NO, utterance, ReadingContext(today=self._today(), language=self._language))
+        corrected = state
+        if verdict is None or verdict.value == "no":
+            corrected = self._corrected(state, node, utterance, turn)
+        if corrected.values != state.values:
+            return self._run(dataclasses.replace(corrected, tries=0))
+        if verdict is None:
+            return self._miss(state, node)
+        if verdict.value == "no":
+            return self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
+        values = {name: state.values[name] for name in node.variables if name in state.values}
+        confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in values.items()}
+        return self._run(_go(dataclasses.replace(state.with_values(**confirmed), tries=0), node.on_yes))
+
+    def _corrected(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> CallState:
+        for name in node.variables:
+            variable = self._variable(name)
+            context = dataclasses.replace(self._context(state, variable), asked=False)
+            reading = read(variable, utterance, context)
+            if reading is not None and (name not in state.values or state.values[name].value != reading.value):
+                state = state.with_values(**{name: Value(reading.value, reading.words, reading.confidence, turn)})
+        return state
+
+    def _miss(self, state: CallState, node: AskNode | ConfirmNode) -> Step:
+        tries = state.tries + 1
+        if tries >= node.tries:
+            given_up = self._run(_go(dataclasses.replace(state, tries=0), node.exhausted))
+            return dataclasses.replace(given_up, fitted=False)
+        text = node.say[min(tries, len(node.say) - 1)]
+        return Step(dataclasses.replace(state, tries=tries), (self._render(state, text),), fitted=False)
+
+    def _take_offered(
+        self, state: CallState, utterance: str, turn: int, *, besides: str = "", anew: bool = False
+    ) -> CallState:
+        """What the utterance tells unasked of the variables that the flows under way will ask for; `anew`: of those of
+        the flow just begun, also if they are known from earlier in the call: a new wish may be about something else."""
+        for name in self._will_ask_for(state.stack[-1:] if anew else state.stack):
+            if name == besides or (name in state.values and not anew):
+                continue
+            variable = self._variable(name)
+            context = dataclasses.replace(self._context(state, variable), asked=False)
+            if variable.options_from is not None and not context.options:
+                continue
+            reading = read(variable, utterance, context)
+            if reading is not None and (name not in state.values or state.values[name].value != reading.value):
+                state = state.with_values(**{name: Value(reading.value, reading.words, reading.confidence, turn)})
+        return state
+
+    def _will_ask_for(self, stack: Sequence[Place]) -> tuple[str, ...]:
+        """The variables of these flows and of those that they call."""
+        flows: dict[str, None] = {}
+        ahead = [place.flow for place in stack]
+        while ahead:
+            name = ahead.pop(0)
+            if name not in flows:
+                flows[name] = None
+                ahead += [node.flow for node in self._flow(name).nodes.values() if isinstance(node, FlowNode)]
+        return tuple(dict.fromkeys(variable for name in flows for variable in self._flow(name).variables()))
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def _run(self, state: CallState) -> Step:
+        """Pass nodes until something must be waited for."""
+        says: list[str] = []
+        for _ in range(MOST_NODES):
+            if not state.stack:
+                return Step(dataclasses.replace(state, waiting="free", tries=0), tuple(says))
+            if state.stack[-1].node == END:
+                state = self._leave(state)
+                continue
+            node = self._node(state)
+            match node:
+                case SayNode():
+                    says.append(self._render(state, node.say))
+                    state = _go(state, node.go)
+                case SetNode():
+                    made = {name: Value(self._fill(state, text), source="agent") for name, text in node.values.items()}
+                    state = _go(state.without(node.forget).with_values(**made), node.go)
+                case DecideNode():
+                    state = _go(state, next((e.go for e in node.edges if holds(e.when, state)), node.otherwise))
+                case AskNode() if state.knows(node.variable):
+                    state = _go(state, node.go)
+                case FlowNode():
+                    place = Place(node.flow, self._flow(node.flow).start)
+                    state = dataclasses.replace(state, stack=(*state.stack, place), tries=0)
+                case AskNode() | ConfirmNode():
+                    says.append(self._render(state, node.say[0]))
+                    return Step(dataclasses.replace(state, waiting="answer"), tuple(says))
+                case CallNode():
+                    state = dataclasses.replace(state, waiting="tool", visits=state.visits + 1)
+                    return Step(state, tuple(says), self._tool_call(state, node))
+                case TransferNode():
+                    said = (*says, self._render(state, node.say)) if node.say else tuple(says)
+                    over = dataclasses.replace(state, waiting="over")
+                    return Step(over, said, Transfer(node.reason, node.target, node.next_step))
+                case HangUpNode():
+                    said = (*says, self._render(state, node.say))
+                    return Step(dataclasses.replace(state, waiting="over"), said, HangUp())
+        raise FlowError(f"flow {_place(state).flow!r} goes in circles at {_place(state).node!r}")
+
+    def _leave(self, state: CallState) -> CallState:
+        """A flow has ended: go on where it was called, or where it had broken in."""
+        stack = state.stack[:-1]
+        left = dataclasses.replace(state, stack=stack, tries=0)
+        if stack:
+            node = self._node(left)
+            if isinstance(node, FlowNode):
+                return _go(left, node.go)
+        return left
+
+    def _tool_call(self, state: CallState, node: CallNode) -> ToolCall:
+        place = _place(state)
+        arguments: dict[str, JsonValue] = {}
+        for name, text in node.arguments.items():
+            filled = self._fill(state, text)
+            if filled:
+                arguments[name] = filled
+        return ToolCall(node.tool, arguments, f"{self._call_id}/{place.flow}/{place.node}/{state.visits}")
+
+    def _saved(self, state: CallState, node: CallNode, result: ToolResult) -> CallState:
+        values, lists = dict(state.values), dict(state.lists)
+        for name, returned in node.save.items():
+            found = result.values.get(returned)
+            if isinstance(found, list):
+                lists[name] = tuple(self._option(entry) for entry in found)
+            elif found is None:
+                values.pop(name, None)
+            elif not isinstance(found, dict):
+                values[name] = Value(_text(found), source="tool", confirmed=True)
+        level = result.values.get(VERIFIED)
+        known = dataclasses.replace(state, values=values, lists=lists)
+        return dataclasses.replace(known, level=max(state.level, level)) if isinstance(level, int) else known
+
+    def _option(self, entry: JsonValue) -> Option:
+        if not isinstance(entry, dict):
+            return Option(_text(entry), spoken(Variable(type="choice"), _text(entry), self._plain()))
+        value = _text(entry.get("value"))
+        words = entry.get("keywords")
+        keywords = tuple(_text(word) for word in words) if isinstance(words, list) else ()
+        said = entry.get("spoken")
+        return Option(value, _text(said) if said else spoken(Variable(type="choice"), value, self._plain()), keywords)
+
+    # -- words -----------------------------------------------------------------------------------------------------
+
+    def _render(self, state: CallState, text: str, **extra: str) -> str:
+        """A text as it is said: variables and lists in their spoken form; what is unknown is left out."""
+
+        def said(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in extra:
+                return extra[name]
+            if name in state.values:
+                return self.spoken(state, name)
+            options = state.lists.get(name, ())
+            return _spoken_list([option.spoken for option in options[:MOST_LISTED]], self._language)
+
+        return " ".join(_PLACEHOLDER.sub(said, text).split())
+
+    def spoken(self, state: CallState, name: str) -> str:
+        """A known variable as the agent says it."""
+        value = state.values[name].value
+        variable = self._variables.get(name)
+        return value if variable is None else spoken(variable, value, self._context(state, variable))
+
+    def _fill(self, state: CallState, text: str) -> str:
+        """A text for tools: canonical values."""
+
+        def canonical(match: re.Match[str]) -> str:
+            if match[1] == CALLER:
+                return self._caller
+            value = state.values.get(match[1])
+            return value.value if value else ""
+
+        return _PLACEHOLDER.sub(canonical, text)
+
+    def _context(self, state: CallState, variable: Variable) -> ReadingContext:
+        options = state.lists.get(variable.options_from, ()) if variable.options_from else ()
+        return ReadingContext(today=self._today(), language=self._language, options=options)
+
+    def _plain(self) -> ReadingContext:
+        return ReadingContext(today=self._today(), language=self._language)
+
+    def _node(self, state: CallState) -> AnyNode:
+        place = _place(state)
+        try:
+            return self._flow(place.flow).nodes[place.node]
+        except KeyError:
+            raise FlowError(f"flow {place.flow!r} has no node {place.node!r}; the agent file has changed") from None
+
+    def _flow(self, name: str) -> Flow:
+        try:
+            return self._flows[name]
+        except KeyError:
+            raise FlowError(f"there is no flow {name!r}; expected one of {', '.join(self._flows)}") from None
+
+    def _variable(self, name: str) -> Variable:
+        try:
+            return self._variables[name]
+        except KeyError:
+            raise FlowError(f"there is no variable {name!r}; expected one of {', '.join(self._variables)}") from None
+
+
+def holds(guard: Guard, state: CallState) -> bool:
+    """Whether the condition holds."""
+    if guard.known is not None and not state.knows(guard.known):
+        return False
+    if guard.unknown is not None and state.knows(guard.unknown):
+        return False
+    if guard.level is not None and state.level < guard.level:
+        return False
+    values = {name: value.value for name, value in state.values.items()}
+    if any(values.get(name) != wanted for name, wanted in guard.equals.items()):
+        return False
+    if any(name not in values or _number(values[name]) < least for name, least in guard.at_least.items()):
+        return False
+    if guard.any_of and not any(holds(one, state) for one in guard.any_of):
+        return False
+    return not any(holds(one, state) for one in guard.none_of)
+
+
+def _go(state: CallState, target: str) -> CallState:
+    return dataclasses.replace(state, stack=(*state.stack[:-1], Place(_place(state).flow, target)), tries=0)
+
+
+def _place(state: CallState) -> Place:
+    if state.place is None:
+        raise FlowError("no flow is under way")
+    return state.place
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("-inf")
+
+
+def _text(value: JsonValue) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _spoken_list(items: Sequence[str], language: Language) -> str:
+    if len(items) <= 1:
+        return "".join(items)
+    return f"{', '.join(items[:-1])}, {_OR[language]} {items[-1]}"

@@ -1,0 +1,1 @@
+"""Back ends of tools: HTTP systems described in YAML, MCP servers, OpenAPI files; and presets for known vendors."""

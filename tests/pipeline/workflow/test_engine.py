@@ -1,0 +1,258 @@
+"""Flows: what is asked, what is understood, where it goes; nothing happens in here."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from models.settings import StrictModel, parse_settings
+from pipeline.slots.variables import Variable
+from pipeline.state import CallState, Place, Value, state_from_json, state_to_json
+from pipeline.tools.calls import ToolCall, ToolResult
+from pipeline.workflow.definition import Flow
+from pipeline.workflow.engine import FlowError, HangUp, Step, Transfer, WorkflowEngine
+
+TODAY = date(2026, 11, 25)
+
+
+class Desk(StrictModel):
+    variables: dict[str, Variable]
+    flows: dict[str, Flow]
+
+
+DESK = parse_settings(
+    """
+variables:
+  opening: {type: choice, options_from: openings}
+  name: {type: name}
+  phone: {type: phone}
+  urgent: {type: yes_no}
+flows:
+  book:
+    start: find
+    cancelled: Okay, I won't book anything.
+    nodes:
+      find: {do: call, tool: find_openings, save: {openings: openings}, go: choose, failed: sorry}
+      choose:
+        do: ask
+        variable: opening
+        say: ["I have {openings}. Which would you like?", "You can have {openings}."]
+        narrow: "{fitting}?"
+        go: who
+        exhausted: person
+      who:
+        do: ask
+        variable: name
+        say: ["What name should I put it under?", "Which name?"]
+        go: right
+        exhausted: person
+      right:
+        do: confirm
+        say: ["So that's {opening}, for {name}. Is that right?"]
+        variables: [opening, name]
+        on_yes: make
+        on_no: choose
+        forget: [opening]
+        exhausted: person
+      make:
+        do: call
+        tool: book
+        arguments: {opening: "{opening}", name: "{name}", phone: "{caller}"}
+        go: done
+        rejected: {conflict: taken}
+        failed: sorry
+      taken: {do: set, forget: [opening], go: too_late}
+      too_late: {do: say, say: "I'm sorry, that has just been taken.", go: find}
+      done: {do: say, say: "You're booked for {opening}.", go: end}
+      sorry: {do: say, say: "I'm sorry, I can't reach our calendar.", go: end}
+      person: {do: transfer, reason: exhausted, target: desk, say: "I'll put you through.", next_step: book by hand}
+  emergency:
+    start: bad
+    nodes:
+      bad: {do: ask, variable: urgent, say: ["Is it bleeding?"], go: which, exhausted: bye}
+      which: {do: decide, edges: [{when: {equals: {urgent: "yes"}}, go: now}], otherwise: back}
+      now: {do: transfer, reason: emergency, target: doctor}
+      back: {do: flow, flow: book, go: bye}
+      bye: {do: hang_up, say: Goodbye.}
+  first_aid:
+    start: bad
+    nodes:
+      bad: {do: ask, variable: urgent, say: ["Is it bleeding?"], go: end, exhausted: end}
+  circle:
+    start: one
+    nodes:
+      one: {do: say, say: one, go: two}
+      two: {do: say, say: two, go: one}
+""",
+    Desk,
+    "test_engine.py",
+)
+OPENINGS = ToolResult(
+    "ok",
+    {
+        "openings": [
+            {"value": "2026-12-01T10:00", "spoken": "Tuesday at ten in the morning"},
+            {"value": "2026-12-01T14:30", "spoken": "Tuesday at two thirty in the afternoon"},
+            {"value": "2026-12-04T15:30", "spoken": "Friday at three thirty in the afternoon"},
+        ]
+    },
+)
+
+
+def engine() -> WorkflowEngine:
+    return WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", caller="+15550100", today=lambda: TODAY)
+
+
+def talk(flow: str, *lines: str, first: str = "book please") -> Step:
+    """The step after these lines; every read tool answers with the openings."""
+    desk = engine()
+    step = desk.start(CallState(), flow, first, 1)
+    for turn, line in enumerate(("", *lines), start=1):
+        if line:
+            step = desk.answer(step.state, line, turn)
+        while isinstance(step.act, ToolCall) and step.act.tool == "find_openings":
+            step = desk.tool_done(step.state, OPENINGS)
+    return step
+
+
+def test_a_flow_asks_for_one_thing_after_another() -> None:
+    assert talk("book").says == (
+        "I have Tuesday at ten in the morning, Tuesday at two thirty in the afternoon, or Friday at three thirty in "
+        "the afternoon. Which would you like?",
+    )
+    assert talk("book", "Friday").says == ("What name should I put it under?",)
+    read_back = talk("book", "Friday", "My name is John Miller")
+    assert read_back.says == ("So that's Friday at three thirty in the afternoon, for John Miller. Is that right?",)
+
+
+def test_what_was_said_already_is_not_asked_for() -> None:
+    step = talk("book", "Friday please, and my name is John Miller")
+    assert step.says[0].startswith("So that's Friday")
+    assert talk("book", "Friday", first="My name is Ann Lee and I'd like to book").says[0].endswith("Is that right?")
+
+
+def test_what_a_called_flow_will_ask_for_is_taken_from_what_was_said_before_it() -> None:
+    step = talk("emergency", "no", "Friday", first="My name is Ann Lee and it hurts")
+    assert step.says == ("So that's Friday at three thirty in the afternoon, for Ann Lee. Is that right?",)
+
+
+def test_a_new_wish_is_about_what_it_names_and_not_about_what_was_named_before() -> None:
+    known = CallState().with_values(name=Value("John Miller"), phone=Value("+15550123"))
+    begun = engine().start(known, "book", "My name is Ann Lee and I'd like to book", 4).state
+    assert (begun.values["name"].value, begun.values["phone"].value) == ("Ann Lee", "+15550123")
+    assert engine().start(known, "book", "I'd like to book", 4).state.values == known.values
+
+
+def test_a_flow_that_breaks_in_changes_nothing_of_what_was_said_before() -> None:
+    asked = talk("book", "Friday")
+    other = engine().start(asked.state, "first_aid", "Tuesday at ten hurts", 3)
+    assert other.state.values["opening"] == asked.state.values["opening"]
+
+
+def test_an_answer_that_fits_several_is_narrowed_down() -> None:
+    step = talk("book", "Tuesday")
+    assert step.says == ("Tuesday at ten in the morning, or Tuesday at two thirty in the afternoon?",)
+    assert talk("book", "Tuesday", "two thirty").says[0] == "What name should I put it under?"
+
+
+def test_answers_that_do_not_fit_are_asked_again_in_other_words_and_then_a_person_takes_over() -> None:
+    first = talk("book", "bananas")
+    assert first.says[0].startswith("You can have")
+    assert not first.fitted
+    last = talk("book", "bananas", "apples", "pears")
+    assert last.act == Transfer("exhausted", "desk", "book by hand")
+    assert last.says == ("I'll put you through.",)
+    assert last.state.waiting == "over"
+
+
+def test_a_yes_confirms_and_the_tool_is_called_with_canonical_values_under_a_key_of_its_own() -> None:
+    step = talk("book", "Friday", "My name is John Miller", "yes that's right")
+    assert isinstance(step.act, ToolCall)
+    assert step.act.arguments == {"opening": "2026-12-04T15:30", "name": "John Miller", "phone": "+15550100"}
+    assert step.act.key.startswith("CA1/book/make/")
+    assert all(step.state.values[name].confirmed for name in ("opening", "name"))
+    done = engine().tool_done(step.state, ToolResult("ok", {}))
+    assert done.says == ("You're booked for Friday at three thirty in the afternoon.",)
+    assert done.state.waiting == "free"
+
+
+def test_planning_a_step_twice_gives_the_same_key_and_the_next_visit_another() -> None:
+    step = talk("book", "Friday", "My name is John Miller", "yes")
+    again = talk("book", "Friday", "My name is John Miller", "yes")
+    assert isinstance(step.act, ToolCall)
+    assert step.act == again.act == engine().pending_call(step.state)
+    taken = engine().tool_done(step.state, ToolResult("rejected", {}, "conflict"))
+    assert taken.says == ("I'm sorry, that has just been taken.",)
+    offered = engine().tool_done(taken.state, OPENINGS)
+    second = engine().answer(engine().answer(offered.state, "Tuesday at ten", 5).state, "yes", 6)
+    assert isinstance(second.act, ToolCall)
+    assert second.act.key != step.act.key
+
+
+def test_a_correction_at_the_read_back_is_taken_over_and_read_back() -> None:
+    step = talk("book", "Friday", "My name is John Miller", "No, Tuesday at ten")
+    assert step.says == ("So that's Tuesday at ten in the morning, for John Miller. Is that right?",)
+
+
+def test_a_plain_no_asks_again() -> None:
+    assert talk("book", "Friday", "My name is John Miller", "No").says[0].startswith("I have Tuesday")
+
+
+@pytest.mark.parametrize("status", ["failed", "unknown"])
+def test_a_tool_that_fails_leads_where_the_flow_says(status: str) -> None:
+    desk = engine()
+    step = desk.start(CallState(), "book", "book", 1)
+    failed = desk.tool_done(step.state, ToolResult(status, {}))  # type: ignore[arg-type]
+    assert failed.says == ("I'm sorry, I can't reach our calendar.",)
+    assert failed.state.stack == ()
+
+
+def test_a_code_that_the_flow_does_not_list_counts_as_a_failure() -> None:
+    desk = engine()
+    step = desk.start(CallState(), "book", "book", 1)
+    assert desk.tool_done(step.state, ToolResult("rejected", {}, "weird")).says[0].startswith("I'm sorry")
+
+
+def test_decisions_sub_flows_and_the_way_back() -> None:
+    assert talk("emergency", "yes").act == Transfer("emergency", "doctor", "")
+    step = talk("emergency", "no", "Friday", "My name is Ann Lee", "yes")
+    done = engine().tool_done(step.state, ToolResult("ok", {}))
+    assert done.says == ("You're booked for Friday at three thirty in the afternoon.", "Goodbye.")
+    assert done.act == HangUp()
+
+
+def test_a_flow_that_breaks_in_gives_the_floor_back() -> None:
+    desk = engine()
+    asked = talk("book", "Friday")
+    other = desk.start(asked.state, "emergency", "it hurts", 3)
+    assert other.says == ("Is it bleeding?",)
+    assert [place.flow for place in other.state.stack] == ["book", "emergency"]
+
+
+def test_calling_it_off_forgets_what_was_asked_for() -> None:
+    asked = talk("book", "Friday")
+    off = engine().cancel(asked.state)
+    assert off is not None
+    assert off.says == ("Okay, I won't book anything.",)
+    assert off.state.stack == ()
+    assert "opening" not in off.state.values
+    assert engine().cancel(CallState()) is None
+
+
+def test_a_circle_is_an_error_not_an_endless_loop() -> None:
+    with pytest.raises(FlowError, match="circles"):
+        engine().start(CallState(), "circle", "", 1)
+
+
+def test_an_answer_that_nobody_waits_for_is_an_error() -> None:
+    with pytest.raises(FlowError, match="no flow is under way"):
+        engine().answer(CallState(), "yes", 1)
+
+
+def test_a_state_survives_json_and_a_foreign_one_is_refused() -> None:
+    state = talk("book", "Friday", "My name is John Miller").state
+    assert state_from_json(state_to_json(state)) == state
+    assert state.place == Place("book", "right")
+    with pytest.raises(ValueError, match="another version"):
+        state_from_json('{"values": {"a": 1}}')
