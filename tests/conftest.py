@@ -9,12 +9,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from pipeline.agent import Agent, load_agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import agent_path
 from serve.secrets import local_secrets
 from serve.stack import StackState, ray_environment, running_stack, usable_port
+
+# The same examples in every run, and no example may fail for want of speed.
+settings.register_profile("trunkline", derandomize=True, deadline=None)
+settings.load_profile("trunkline")
 
 # Ray reads some of its switches when it is imported, which tests that use vLLM do before the stack is started.
 for _name, _value in ray_environment(load_stack(EMBEDDED_STACK).gateway).items():

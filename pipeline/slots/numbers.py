@@ -144,14 +144,16 @@ def cardinal(items: Sequence[Token], start: int, language: Language) -> tuple[in
     while place < len(items):
         joined = last_scale and items[place].text == "and"
         part = _below_thousand(items, place + 1 if joined else place, language)
+        # Spanish says "un millón mil", never "un mil".
+        bare_mil = language == "es" and items[place].text == "mil" and (not last_scale or last_scale > 1000)
         bare_scale = part is None and (
-            (language == "es" and items[place].text == "mil" and not last_scale)
+            bare_mil
             or (last_scale and scales.get(items[place].text, 0) > last_scale)
             or (items[place].text == "a" and scales.get("".join(_texts(items, place + 1, 1)), 0) > 0)
         )
         if bare_scale:
             after = place + 1 if items[place].text == "a" else place
-            part = (1 if not last_scale else 0, after)
+            part = (1 if bare_mil or not last_scale else 0, after)
         if part is None:
             break
         value, after = part
