@@ -474,7 +474,9 @@ class Call:
                 self._now_counts(reply)
             return
         await self._line.played_out()
-        self._reply_over(reply, complete=True)
+        # A line that broke off is played out too.
+        heard = self._line.heard()
+        self._reply_over(reply, complete=all(clause.complete for clause in heard), heard=heard)
         if reply.plan is not None and reply.plan.ends_call:
             await self._hang_up("escalated" if reply.plan.escalates else "farewell")
 
