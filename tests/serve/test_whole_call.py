@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session"), pytes
 SEED = 7
 KILLED_MID_REPLY = """
 name: a replica dies
+pause_ms: 6000  # a request that no replica has taken up fails by the time-out of 5 s, with the filler line before it
 turns:
   - say: {first}
   - say: How much is a cleaning?
