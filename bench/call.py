@@ -24,8 +24,8 @@ from bench.v2v import CallRecord, Summary, TurnRecord, summarise
 from bench.voices import VoiceError
 from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare_all
-from pipeline.agent import load_agent
 from pipeline.events import ClauseDecided, Event, FirstAudio, read_events
+from serve.agent_file import load_agent_file
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.stack import StackError
 
@@ -58,7 +58,7 @@ def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
         yield up
         return
     console.print(f"Starting the stack '{stack.name}' ...")
-    agent = load_agent(agent_path(stack))
+    agent = load_agent_file(agent_path(stack))
     runs_dir = stack.gateway.runs_dir.resolve()
     with running_stack(stack, agent, local_secrets(), home=home, runs_dir=runs_dir) as state:
         yield state

@@ -18,7 +18,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from bench.v2v import CallRecord, TurnKind, TurnRecord
 from models.settings import StrictModel, load_settings
-from pipeline.events import Event, FirstAudio, FormFilled, ReplyEnded
+from pipeline.events import Event, FirstAudio, ReplyEnded, ToolFinished
 
 SCRIPTS = Path(__file__).parent / "scripts"
 """Where the scripts of this repository lie."""
@@ -141,12 +141,12 @@ class Noise(StrictModel):
     """Level of the caller's speech over the noise."""
 
 
-class FilledForm(StrictModel):
-    """A form the agent must have filled."""
+class Deed(StrictModel):
+    """Something that the agent must have done on a business system."""
 
-    form: str = Field(min_length=1)
-    values: dict[str, str] = Field(default_factory=dict)
-    """Value by field; a value must hold these words after normalising. Fields not named may hold anything."""
+    tool: str = Field(min_length=1)
+    arguments: dict[str, str] = Field(default_factory=dict)
+    """By name, as the agent would say them; each must hold these words after normalising. Others may be anything."""
 
 
 class Script(StrictModel):
@@ -167,7 +167,8 @@ class Script(StrictModel):
     turns: tuple[Turn, ...] = Field(min_length=1)
     ended_by: Literal["agent", "caller"] = "caller"
     """Who must end the call. 'agent': after the last turn the caller waits for it; 'caller': the caller hangs up."""
-    form_filled: FilledForm | None = None
+    done: Deed | None = None
+    """What the agent must have done for the caller by the end."""
 
     @model_validator(mode="after")
     def _order(self) -> Script:
@@ -232,7 +233,7 @@ def check(script: Script, events: Sequence[Event], record: CallRecord) -> list[F
     failures: list[Failure] = []
     by_index = {turn.turn: turn for turn in record.turns}
     if script.greeting.wait:
-        failures += _unmet("greeting", script.greeting.expect, heard.get(-1, ""))
+        failures += unmet("greeting", script.greeting.expect, heard.get(-1, ""))
     for index, turn in enumerate(script.turns):
         where = f'turn {index + 1} ("{plain_text(turn.line)}")' if turn.line else f"turn {index + 1} ({turn.kind})"
         measured = by_index.get(index)
@@ -242,7 +243,7 @@ def check(script: Script, events: Sequence[Event], record: CallRecord) -> list[F
         if turn.kind in ("say", "interrupt") and not heard.get(index):
             failures.append(Failure(where, f"a reply within {script.max_wait_ms} ms", "none"))
             continue
-        failures += _unmet(where, turn.expect, heard.get(index, ""))
+        failures += unmet(where, turn.expect, heard.get(index, ""))
     return failures + _unmet_by_call(script, events, record)
 
 
@@ -252,16 +253,16 @@ def _unmet_by_call(script: Script, events: Iterable[Event], record: CallRecord) 
         failures.append(
             Failure("call", f"to be ended by the {script.ended_by}", f"{record.ended_by} ({record.end_reason})")
         )
-    wanted = script.form_filled
+    wanted = script.done
     if wanted is not None:
-        forms = [event for event in events if isinstance(event, FormFilled)]
+        done = [e for e in events if isinstance(e, ToolFinished) and e.effect == "write" and e.status == "ok"]
         if not any(
-            form.form == wanted.form
-            and all(_holds(_words(form.values.get(key, "")), value) for key, value in wanted.values.items())
-            for form in forms
+            one.tool == wanted.tool
+            and all(_holds(_words(one.arguments.get(key, "")), value) for key, value in wanted.arguments.items())
+            for one in done
         ):
-            got = "; ".join(f"{form.form} {form.values}" for form in forms) or "no form filled"
-            failures.append(Failure("call", f"form {wanted.form!r} filled with {wanted.values}", got))
+            got = "; ".join(f"{one.tool} {one.arguments}" for one in done) or "nothing done"
+            failures.append(Failure("call", f"{wanted.tool!r} done with {wanted.arguments}", got))
     return failures
 
 
@@ -280,7 +281,8 @@ def _heard_by_turn(events: Iterable[Event], turns: Sequence[TurnRecord]) -> dict
     return {turn: " ".join(texts) for turn, texts in heard.items()}
 
 
-def _unmet(where: str, expect: Expectation, heard: str) -> list[Failure]:
+def unmet(where: str, expect: Expectation, heard: str) -> list[Failure]:
+    """What of an expectation the heard words do not meet."""
     words = _words(heard)
     shown = f'"{heard}"' if heard else "nothing"
     failures = []

@@ -7,12 +7,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from models.settings import StrictModel, load_settings
+from pipeline.escalation import Escalation
+from pipeline.slots.variables import Variable
+from pipeline.tools.definition import Tool
+from pipeline.workflow.definition import Flow
 
 Line = Annotated[str, Field(min_length=1, max_length=400)]
 """Something the agent says."""
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class PausePoint(StrictModel):
@@ -130,6 +135,8 @@ class Lines(StrictModel):
     """Said after three tries without words: what happens now. Then the agent hangs up."""
     filler: Line | None = None
     """Said while an answer takes long."""
+    resumed: Line = "Sorry, we were cut off. Let's go on."
+    """Said instead of the greeting when a call that was cut off is connected again."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -150,61 +157,28 @@ class Fact(StrictModel):
     """Ways a caller may ask for it; they help to find it."""
 
 
-class Opening(StrictModel):
-    """A time that can be booked."""
-
-    day: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-    time: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    """24-hour HH:MM, in quotes."""
-
-
-class BookingForm(StrictModel):
-    """A dialogue that fills an opening and a name, reads them back, and books."""
-
-    openings: tuple[Opening, ...] = Field(min_length=1)
-    ask_opening: Line
-    """May contain {openings}."""
-    unavailable: Line
-    """The time asked for is not open; may contain {openings}."""
-    choose: Line
-    """Several openings fit; contains {openings}."""
-    ask_name: Line
-    confirm: Line
-    """Contains {opening} and {name}."""
-    ask_again: Line
-    """The caller said no at the confirmation."""
-    done: Line
-    """Contains {opening} and {name}."""
-    give_up: Line
-    """After three tries without an answer that fits."""
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> BookingForm:
-        values = {"openings": "x", "opening": "x", "name": "x"}
-        for key in ("ask_opening", "unavailable", "choose", "ask_name", "confirm", "ask_again", "done", "give_up"):
-            try:
-                getattr(self, key).format(**values)
-            except (KeyError, IndexError, ValueError) as error:
-                raise ValueError(f"{key}: unknown placeholder {error}; known: {', '.join(values)}") from error
-        return self
-
-
 class Route(StrictModel):
     """Where an utterance may go."""
 
     name: str = Field(pattern=r"^[a-z_]+$")
-    kind: Literal["knowledge", "booking", "say", "repeat", "farewell", "fallback"]
-    """'knowledge' answers from facts; 'booking' starts the form; 'say' speaks `line`; 'fallback' is for what is none
-    of our business."""
+    kind: Literal["knowledge", "flow", "say", "repeat", "cancel", "person", "farewell", "fallback"]
+    """'knowledge' answers from facts; 'flow' begins one; 'say' speaks `line`; 'repeat' says the last again; 'cancel'
+    calls off what is under way; 'person' hands over; 'fallback' is for what is none of our business."""
     line: Line | None = None
     """For kind 'say'."""
+    flow: str | None = None
+    """For kind 'flow'."""
+    target: str | None = None
+    """For kind 'person': among the transfer targets; else the default one."""
     examples: tuple[str, ...] = Field(min_length=3)
     """Utterances that belong here; the router's classifier is trained on them at start."""
 
     @model_validator(mode="after")
-    def _say_has_line(self) -> Route:
+    def _has_what_it_needs(self) -> Route:
         if (self.kind == "say") != (self.line is not None):
             raise ValueError("line is required for kind 'say' and for no other")
+        if (self.kind == "flow") != (self.flow is not None):
+            raise ValueError("flow is required for kind 'flow' and for no other")
         return self
 
 
@@ -228,7 +202,18 @@ class Agent(StrictModel):
     lines: Lines
     routes: tuple[Route, ...] = Field(min_length=1)
     facts: tuple[Fact, ...] = Field(min_length=1)
-    booking: BookingForm | None = None
+    variables: dict[Name, Variable] = Field(default_factory=dict)
+    """What may become known in a call."""
+    flows: dict[Name, Flow] = Field(default_factory=dict)
+    """What the agent can do in talk, as graphs (pipeline/workflow/definition.py)."""
+    on_call: str | None = None
+    """A flow that is run while the greeting is said: it looks things up, and neither speaks nor asks."""
+    tools: dict[Name, Tool] = Field(default_factory=dict)
+    """What it can do on business systems."""
+    connections: dict[Name, JsonValue] = Field(default_factory=dict)
+    """Where those systems are and how we prove who we are, as serve/connectors/connection.py reads it."""
+    escalation: Escalation | None = None
+    """When a person takes over; None: never."""
     keys: dict[Annotated[str, Field(pattern=r"^[0-9*#]$")], str] = Field(default_factory=dict)
     """What a key pressed outside a form stands for, as an utterance ("1": "What are your opening hours?")."""
     generation: Generation = Generation()
@@ -249,8 +234,18 @@ class Agent(StrictModel):
         ids = [fact.id for fact in self.facts]
         if len(set(ids)) != len(ids):
             raise ValueError(f"facts: ids must differ: {', '.join(ids)}")
-        if any(route.kind == "booking" for route in self.routes) and self.booking is None:
-            raise ValueError("a route is of kind 'booking', but there is no `booking`")
+        if self.on_call is not None and self.on_call not in self.flows:
+            raise ValueError(f"on_call: no flow {self.on_call!r}; expected one of {', '.join(self.flows)}")
+        for name, flow in self.flows.items():
+            if unknown := [other for other in flow.instead_of if other not in self.flows]:
+                raise ValueError(f"flows.{name}.instead_of: no such flow: {', '.join(unknown)}")
+        for route in self.routes:
+            if route.flow is not None and route.flow not in self.flows:
+                raise ValueError(
+                    f"routes: {route.name}: no flow {route.flow!r}; expected one of {', '.join(self.flows)}"
+                )
+            if route.kind == "person" and self.escalation is None:
+                raise ValueError(f"routes: {route.name}: kind 'person' needs `escalation`")
         if (self.lines.keypad is None) != (not self.keys):
             raise ValueError("lines.keypad and keys belong together: give both or neither")
         return self

@@ -23,17 +23,24 @@ from pipeline.clause_speech import ClauseSpeech
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.endpointer import Endpointer
+from pipeline.errands import Errands
 from pipeline.fixed_lines import FixedLines
 from pipeline.hearing import Hearing, explain
+from pipeline.matter import Matter
 from pipeline.ports import HeardClause, Line, VoiceActivity
 from pipeline.reply import CallModels, Reply
 from pipeline.responder import Clause, Plan, Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
+from pipeline.state import CallState, variables_set
+from pipeline.tools.calls import ToolCall
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
+from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
 
 T = TypeVar("T")
-EndReason = Literal["caller_hung_up", "farewell", "escalated", "silence", "too_long", "line_lost", "failure"]
+EndReason = Literal[
+    "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
+]
 
 _CUT_OFF_WORDS = 2
 """A reply of which no more than this was heard when the caller spoke had come too soon: the turn goes on."""
@@ -56,8 +63,10 @@ class Call:
         clock: Clock,
         fixed_lines: FixedLines,
         speculation: SpeculationBudget,
+        matter: Matter | None = None,
     ) -> None:
-        """`speculation` is shared by all calls of a gateway."""
+        """`speculation` is shared by all calls of a gateway. Without a `matter` the agent can do nothing but talk."""
+        matter = matter or Matter()
         self._agent = agent
         self._models = models
         self._line = line
@@ -70,7 +79,6 @@ class Call:
             models.turn_scorer, agent.turn_taking, log, clock, timeout_s=agent.stage_timeout_s
         )
         self._tracker = TurnTracker(vad, agent.turn_taking)
-        self._responder = Responder(agent, models.language_model)
         self._hearing = Hearing(
             self._tracker,
             models.transcriber,
@@ -81,8 +89,19 @@ class Call:
             spawn=self._spawn,
             partial=self._partial,
         )
+        engine = self._engine = WorkflowEngine(
+            agent.flows, agent.variables, call_id=matter.call_id, caller=matter.caller, today=matter.today
+        )
+        self._errands = Errands(engine, matter.tools, spawn=self._spawn, log=log.append, changed=self._result_came)
+        self._matter = matter
+        self._responder = Responder(
+            agent, models.language_model, engine, self._errands, state=matter.state, changed=self._state_changed
+        )
+        self._known = self._responder.state.values
         self._clause_speech = ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible)
-        self._watch = SilenceWatch(agent, clock, busy=self._busy, say=self._reprompt, close=self._close)
+        self._anticipation: asyncio.Task[None] | None = None
+        self._acting: Reply | None = None
+        """The reply whose act has begun and of which nothing was heard yet."""
         self._turn = 0
         self._replies = 0
         self._candidate: Reply | None = None
@@ -92,7 +111,7 @@ class Call:
         """Words of a turn that was answered too soon; they belong to the turn under way."""
         self._tasks: asyncio.TaskGroup | None = None
         self._work: set[asyncio.Task[object]] = set()
-        self._anticipation: asyncio.Task[None] | None = None
+        self._watch = SilenceWatch(agent, clock, busy=self._busy, say=self._reprompt, close=self._close)
         self._over = asyncio.Event()
         self._end_reason: EndReason = "failure"
 
@@ -131,7 +150,7 @@ class Call:
         self._watch.heard_from()
         self._interrupt()
         meaning = self._agent.keys.get(digit)
-        if meaning is not None and self._tasks is not None and not self._responder.in_form:
+        if meaning is not None and self._tasks is not None and not self._responder.in_flow:
             self._withdraw_candidate()
             self._tracker.end_turn()
             self._turn += 1
@@ -165,7 +184,7 @@ class Call:
                 self._tasks = tasks
                 self._spawn(self._watch.run())
                 self._spawn(self._warm_up())
-                self._say(self._agent.lines.greeting, "greeting")
+                self._open_the_talk()
                 await self._over.wait()
                 for work in self._work:
                     work.cancel()
@@ -183,6 +202,10 @@ class Call:
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def _speech_began(self, audio_s: float) -> None:
+        if self._acting is not None and not self._acting.audible and self._acting.task is not None:
+            # What was begun goes on; what came of it is told with the answer to what is being said.
+            self._acting.task.cancel()
+            self._acting = None
         self._turn += 1
         self._hearing.turn_began()
         self._log.append(ev.SpeechStarted(turn=self._turn, audio_s=audio_s))
@@ -383,7 +406,7 @@ class Call:
                 took_ms=self._since_ms(began_s),
             )
         )
-        return self._responder.plan(utterance, decision)
+        return self._responder.plan(utterance, decision, reply.turn)
 
     async def _no_turn(self, reply: Reply, text: str) -> None:
         """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
@@ -394,6 +417,9 @@ class Call:
         self._tracker.end_turn()
         if self._speaking is not None:
             self._go_on()
+        elif self._responder.has_news:
+            reply.plan = self._responder.news()
+            await self._speak_plan(reply, reply.plan)
         elif not text and speech_s >= _SURELY_SPEECH_S:
             reply.plan = self._responder.not_understood()
             await self._speak_plan(reply, reply.plan)
@@ -405,7 +431,7 @@ class Call:
         failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as stages:
-                stages.create_task(self._decide_clauses(plan, request_id, queue))
+                stages.create_task(self._decide_clauses(reply, plan, request_id, queue))
                 filler = stages.create_task(self._fill(reply))
                 await stages.create_task(self._speak_clauses(reply, queue))
                 filler.cancel()
@@ -416,18 +442,31 @@ class Call:
         else:
             await self._hear_out(reply)
 
-    async def _decide_clauses(self, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]) -> None:
-        async with aclosing(self._responder.clauses(plan, request_id)) as clauses:
+    async def _decide_clauses(
+        self, reply: Reply, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]
+    ) -> None:
+        # Tools have time-outs of their own, and what they did must be told however long it took.
+        limit_s = None if plan.acts else self._agent.stage_timeout_s
+        async with aclosing(
+            self._responder.clauses(plan, reply.turn, request_id, lambda: self._begin(reply))
+        ) as clauses:
             while True:
-                async with asyncio.timeout(self._agent.stage_timeout_s):
+                async with asyncio.timeout(limit_s):
                     clause = await anext(clauses, None)
                 queue.put_nowait(clause)
                 if clause is None:
                     return
 
+    async def _begin(self, reply: Reply) -> None:
+        """Something is about to be done that cannot be undone: the turn must be decided, and is closed by it."""
+        await reply.gate.wait()
+        await self._calm.wait()
+        self._acting = reply
+        self._now_counts(reply)
+
     async def _fill(self, reply: Reply) -> None:
         """An answer that takes long is announced."""
-        text = self._agent.lines.filler
+        text = (reply.plan.filler if reply.plan else "") or self._agent.lines.filler
         await reply.gate.wait()
         await self._clock.sleep(self._settings.filler_after_ms / 1000)
         if text is None or reply.said:
@@ -477,8 +516,14 @@ class Call:
         # A line that broke off is played out too.
         heard = self._line.heard()
         self._reply_over(reply, complete=all(clause.complete for clause in heard), heard=heard)
-        if reply.plan is not None and reply.plan.ends_call:
-            await self._hang_up("escalated" if reply.plan.escalates else "farewell")
+        match self._responder.closing:
+            case Transfer(reason=reason, target=target, next_step=next_step):
+                self._log.append(
+                    ev.TransferRequested(turn=reply.turn, reason=reason, target=target, next_step=next_step)
+                )
+                await self._hang_up("transferred")
+            case HangUp(reason=reason):
+                await self._hang_up(reason)
 
     async def _apologise(self, reply: Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
         """A stage failed: say so from memory; the call goes on."""
@@ -503,9 +548,7 @@ class Call:
         if reply.plan is not None:
             self._watch.answered()
             self._carried = ""
-            self._responder.commit(reply.plan)
-            if reply.plan.filled:
-                self._log.append(ev.FormFilled(turn=reply.turn, form="booking", values=dict(reply.plan.filled)))
+            self._responder.commit(reply.plan, reply.turn)
 
     def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
         self._speaking = None
@@ -524,20 +567,47 @@ class Call:
 
     # -- the call --------------------------------------------------------------------------------------------------
 
-    def _say(self, text: str, source: ev.ReplySource, *, ends_call: bool = False) -> Reply:
-        """Speak a line of our own accord."""
+    def _say(self, text: str, source: ev.ReplySource, *, then_news: bool = False) -> Reply:
+        """Speak a line of our own accord; and then what comes of what is being done."""
         reply = self._new_reply(self._turn)
         reply.gate.set()
         clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
-        plan = Plan(utterance="", fixed=clauses, ends_call=ends_call)
+        plan = Plan(utterance="", fixed=clauses, waits=then_news)
         reply.task = self._spawn(self._speak_plan(reply, plan))
         return reply
 
-    def _busy(self) -> bool:
-        return self._tracker.in_turn or self._speaking is not None or self._candidate is not None
-
     def _reprompt(self) -> None:
         self._say(self._agent.lines.reprompt, "reprompt")
+
+    def _open_the_talk(self) -> None:
+        """Greet; or go on where a call that was cut off stood."""
+        state = self._matter.state
+        if state is None:
+            self._say(self._agent.lines.greeting, "greeting")
+            if self._agent.on_call is not None:
+                step = self._engine.start(self._responder.state, self._agent.on_call, "", self._turn)
+                if isinstance(step.act, ToolCall):
+                    self._errands.begin(step.state, step.act, self._turn)
+            return
+        pending = self._engine.pending_call(state)
+        if pending is not None:
+            # Under the key it had: what was done before the cut is not done again.
+            self._errands.begin(state, pending, self._turn)
+        text = f"{self._agent.lines.resumed} {self._engine.prompt(state)}".strip()
+        self._say(text, "greeting", then_news=pending is not None)
+
+    def _state_changed(self, state: CallState) -> None:
+        for event in variables_set(self._known, state, self._agent.variables):
+            self._log.append(event)
+        self._known = state.values
+        self._matter.save(state)
+
+    def _result_came(self, state: CallState) -> None:
+        self._responder.changed(state)
+
+    def _busy(self) -> bool:
+        idle = self._speaking is None and self._candidate is None and not self._errands.under_way
+        return self._tracker.in_turn or not idle
 
     async def _close(self, line: str, reason: EndReason) -> None:
         self._withdraw_candidate()

@@ -239,13 +239,53 @@ class ReplyEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormFilled(Event):
-    """A form reached its end, e.g. an appointment was booked."""
+class ToolStarted(Event):
+    """A tool was called, on the caller's decided word."""
 
-    kind: ClassVar[str] = "form_filled"
+    kind: ClassVar[str] = "tool_started"
     turn: int
-    form: str
-    values: dict[str, str]
+    tool: str
+    arguments: dict[str, str]
+    """Those that may be logged, as the agent would say them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFinished(Event):
+    kind: ClassVar[str] = "tool_finished"
+    turn: int
+    tool: str
+    effect: str
+    """'read', or 'write': something was changed if the status is 'ok'."""
+    status: Literal["ok", "rejected", "failed", "unknown"]
+    code: str
+    """Which no, if it was rejected."""
+    arguments: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableSet(Event):
+    """Something became known of the caller's matter."""
+
+    kind: ClassVar[str] = "variable_set"
+    turn: int
+    name: str
+    value: str
+    """Empty for a sensitive one."""
+    words: str
+    """The caller's words it was read from; empty for a sensitive one."""
+    confidence: float
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRequested(Event):
+    """The call is to be handed over to a person."""
+
+    kind: ClassVar[str] = "transfer_requested"
+    turn: int
+    reason: str
+    target: str
+    next_step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +322,9 @@ class StageFailed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded(Event):
     kind: ClassVar[str] = "call_ended"
-    reason: Literal["caller_hung_up", "farewell", "escalated", "silence", "too_long", "line_lost", "failure"]
+    reason: Literal[
+        "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
+    ]
 
 
 class EventLog:

@@ -8,6 +8,7 @@ from models.types import SpeechChunk
 from pipeline.agent import Agent
 from pipeline.clauses import split_clauses
 from pipeline.ports import Speaker
+from pipeline.workflow.definition import texts as node_texts
 
 FixedLines = Mapping[str, tuple[SpeechChunk, ...]]
 """Audio by the clause's exact text, in the agent's voice."""
@@ -18,6 +19,7 @@ def fixed_texts(agent: Agent) -> list[str]:
     lines = agent.lines
     texts = [
         lines.greeting,
+        lines.resumed,
         lines.apology,
         lines.reprompt,
         lines.farewell,
@@ -29,9 +31,12 @@ def fixed_texts(agent: Agent) -> list[str]:
         *(route.line for route in agent.routes if route.line),
         *(fact.text for fact in agent.facts),
     ]
-    if agent.booking:
-        form = agent.booking
-        texts += [text for text in (form.ask_opening, form.ask_name, form.ask_again, form.give_up) if "{" not in text]
+    said = (text for flow in agent.flows.values() for node in flow.nodes.values() for text in node_texts(node))
+    cancelled = (flow.cancelled for flow in agent.flows.values() if flow.cancelled)
+    fillers = (line for tool in agent.tools.values() for line in (tool.filler,) if line)
+    texts += [text for text in (*said, *cancelled, *fillers) if "{" not in text]
+    if agent.escalation:
+        texts.append(agent.escalation.line)
     return texts
 
 

@@ -6,19 +6,23 @@ plan count once its first word has gone out.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import AsyncGenerator
+import dataclasses
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
-from pipeline.agent import Agent, Fact
-from pipeline.booking import BookingDialogue, FormReply
+from pipeline.agent import Agent, Fact, Route
 from pipeline.clauses import split_clauses
 from pipeline.endpointing import Words, asks, asks_yes_or_no, sounds_unfinished
+from pipeline.errands import Errands
+from pipeline.escalation import Patience, Reason
 from pipeline.events import ReplySource
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
+from pipeline.state import CallState
+from pipeline.tools.calls import ToolCall
+from pipeline.workflow.engine import Act, HangUp, Step, Transfer, WorkflowEngine
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
@@ -52,43 +56,62 @@ class Plan:
     """How an utterance will be answered."""
 
     utterance: str
+    state: CallState | None = None
+    """The call's state once this counts; None: as it is."""
     fixed: tuple[Clause, ...] = ()
     """Clauses known at once; said after those of `fact`, if there is one."""
     fact: Fact | None = None
     """The language model is asked to answer from this."""
-    booking: BookingDialogue | None = None
-    """The form as it stands after this utterance; None: no form is open."""
-    filled: tuple[tuple[str, str], ...] = ()
-    """What was booked."""
-    misses: int = 0
-    """How many utterances in a row could not be answered, this one included."""
-    unclear: int = 0
-    """How many utterances in a row could not be understood, this one included."""
+    act: Act | None = None
+    """What is done once the turn is decided: a tool is called, the call handed over or ended."""
+    waits: bool = False
+    """What was begun before must finish first; then its news are said, and the utterance is looked at again."""
+    decision: RouteDecision | None = None
+    """Where the utterance was routed, for that second look."""
+    filler: str = ""
+    """Said if the act takes long; else the agent's own filler line is."""
+    points: int = 0
+    """What would be on the count of the caller's lost patience."""
     ending: Words = "complete"
     """What the answer found tells of the turn's end; see `words`."""
-    ends_call: bool = False
-    escalates: bool = False
-    """The caller could not be helped, and was told what happens now."""
 
     @property
     def words(self) -> Words:
         """What the utterance tells of the turn's end."""
         return "broken_off" if sounds_unfinished(self.utterance) else self.ending
 
+    @property
+    def acts(self) -> bool:
+        """Whether tools have a part in it: nothing of that may happen before the turn is decided."""
+        return self.waits or isinstance(self.act, ToolCall)
+
 
 class Responder:
-    """One call's side of the conversation: its history, its open form."""
+    """One call's side of the conversation: its history, its state, what is being done for the caller."""
 
-    def __init__(self, agent: Agent, language_model: LanguageModel) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        language_model: LanguageModel,
+        engine: WorkflowEngine,
+        errands: Errands,
+        *,
+        state: CallState | None = None,
+        changed: Callable[[CallState], None] = lambda state: None,
+    ) -> None:
+        """`state`: of a call that is resumed. `changed` is told every state that counts."""
         self._agent = agent
         self._language_model = language_model
-        self._booking: BookingDialogue | None = None
-        self._misses = 0
-        self._unclear = 0
+        self._engine = engine
+        self._errands = errands
+        self._patience = Patience(agent.escalation) if agent.escalation else None
+        self._state = state or CallState()
+        self._changed = changed
         self._model_failed = False
         self._history: list[Message] = []
         self._committed: Plan | None = None
-        self._before: tuple[BookingDialogue | None, int, int] = (None, 0, 0)
+        self._before = (self._state, 0)
+        self._closing: Act | None = None
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -96,92 +119,174 @@ class Responder:
         return tuple(self._history)
 
     @property
-    def in_form(self) -> bool:
-        """Whether a form is being filled."""
-        return self._booking is not None
+    def state(self) -> CallState:
+        return self._state
 
-    def commit(self, plan: Plan) -> None:
-        """The plan's reply has become audible: it counts."""
-        self._before = (self._booking, self._misses, len(self._history))
+    @property
+    def in_flow(self) -> bool:
+        """Whether a flow is under way."""
+        return bool(self._state.stack)
+
+    @property
+    def closing(self) -> Transfer | HangUp | None:
+        """How the call is to end once what is being said has been heard; None: it goes on."""
+        after = self._closing or self._errands.after
+        return after if isinstance(after, Transfer | HangUp) else None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something that was done for the caller has not been told, or is still being done."""
+        return self._errands.under_way or bool(self._errands.news)
+
+    def commit(self, plan: Plan, turn: int = 0) -> None:
+        """The plan counts: its reply has become audible, or its act begins. Safe to call twice."""
+        if plan is self._committed:
+            return
+        self._before = (self._state, len(self._history))
         self._committed = plan
-        self._booking = plan.booking
-        self._misses = plan.misses
-        self._unclear = plan.unclear
-        self._remember(Message(role="user", content=plan.utterance))
+        if plan.state is not None and not plan.waits:
+            self._state_is(plan.state)
+        if self._patience is not None:
+            self._patience.settle(plan.points)
+        said = Message(role="user", content=plan.utterance)
+        if plan.utterance and said not in self._history[-1:]:
+            self._remember(said)
+        if isinstance(plan.act, ToolCall):
+            self._errands.begin(self._state, plan.act, turn)
+        elif plan.act is not None:
+            self._closing = plan.act
 
     def take_back(self, plan: Plan) -> str:
         """The caller had not finished: undo the plan, if it was the last to count, and give the words it answered.
 
-        Empty if there is nothing to undo, or if the plan has booked something.
+        Empty if there is nothing to undo, or if something was begun that cannot be undone.
         """
-        if plan is not self._committed or plan.filled:
+        if plan is not self._committed or plan.acts:
             return ""
-        self._booking, self._misses, length = self._before
+        state, length = self._before
+        self._state_is(state)
         del self._history[length:]
-        self._committed = None
+        self._committed = self._closing = None
         return plan.utterance
+
+    def changed(self, state: CallState) -> None:
+        """A tool's result has changed the state."""
+        self._state_is(state)
 
     def heard(self, text: str) -> None:
         """These words of the agent reached the caller."""
         if text:
             self._remember(Message(role="assistant", content=text))
+            self._errands.heard(text)
 
     def not_understood(self, utterance: str = "") -> Plan:
         """The plan for speech without words, or with words that were probably misheard.
 
-        Asked again in other words; then the keypad is offered; then the agent says what happens now and hangs up.
+        Asked again in other words; then the keypad is offered; then a person takes over, or the agent says what happens
+        now and hangs up.
         """
-        lines, tries = self._agent.lines, self._unclear
-        clauses, escalates = self._clauses(lines.not_understood[tries % len(lines.not_understood)], "reprompt"), False
+        lines, tries = self._agent.lines, self._state.unclear
+        state = dataclasses.replace(self._state, unclear=tries + 1)
+        ending: Words = "open" if utterance else "may_go_on"
         if tries == TRIES_BEFORE_KEYPAD and lines.keypad:
-            clauses = self._clauses(lines.keypad, "keypad")
-        elif tries >= TRIES_BEFORE_KEYPAD and lines.escalation:
-            clauses, escalates = self._clauses(lines.escalation, "escalation"), True
-        return Plan(
-            utterance,
-            fixed=clauses,
-            booking=self._booking,
-            misses=self._misses,
-            unclear=tries + 1,
-            ending="open" if utterance else "may_go_on",
-            ends_call=escalates,
-            escalates=escalates,
-        )
+            return Plan(utterance, state, self._clauses(lines.keypad, "keypad"), ending=ending)
+        if tries >= TRIES_BEFORE_KEYPAD and self._agent.escalation is not None:
+            return dataclasses.replace(self._to_person(utterance, state, "exhausted"), ending=ending)
+        if tries >= TRIES_BEFORE_KEYPAD and lines.escalation:
+            clauses = self._clauses(lines.escalation, "escalation")
+            return Plan(utterance, state, clauses, act=HangUp("escalated"), ending=ending)
+        line = lines.not_understood[tries % len(lines.not_understood)]
+        return Plan(utterance, state, self._clauses(line, "reprompt"), ending=ending)
 
     def answers(self, plan: Plan) -> bool:
         """Whether the plan answers the utterance; else it was outside our knowledge, or misheard."""
         return not any(clause.source == "fallback" for clause in plan.fixed)
 
-    def plan(self, utterance: str, decision: RouteDecision) -> Plan:
+    def news(self) -> Plan:
+        """The plan for telling what came of something that was begun before."""
+        return Plan("", waits=True)
+
+    def plan(self, utterance: str, decision: RouteDecision, turn: int = 0) -> Plan:
         """How to answer. Pure: nothing changes until `commit`."""
+        if self._errands.under_way:
+            return Plan(utterance, waits=True, decision=decision)
+        plan = self._plan(utterance, decision, turn)
+        if self._patience is not None and plan.act is None:
+            points = self._patience.after(utterance, answered=self.answers(plan))
+            plan = dataclasses.replace(plan, points=points)
+            if self._patience.is_gone(points):
+                plan = self._to_person(utterance, self._state, "frustration")
+        if self._errands.news:
+            told = tuple(clause for text in self._errands.news for clause in self._clauses(text, "form"))
+            plan = dataclasses.replace(plan, fixed=(*told, *plan.fixed))
+        return plan
+
+    def _plan(self, utterance: str, decision: RouteDecision, turn: int) -> Plan:
         route = self._agent.route(decision.label) if decision.confidence >= self._agent.route_confidence else None
         kind = route.kind if route else "knowledge"
+        state = dataclasses.replace(self._state, misses=0, unclear=0)
         fact = self._known(decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
-        if self._booking is not None:
-            return self._plan_in_booking(utterance, kind, fact, copy.deepcopy(self._booking))
+        asks_or_open: Words = "may_go_on" if asks(utterance) else "open"
+        if kind == "person":
+            return self._to_person(utterance, state, "request", target=route.target if route else None)
+        if kind == "cancel" and (step := self._engine.cancel(state)) is not None:
+            return self._step_plan(utterance, step, ending=asks_or_open)
+        if state.waiting == "answer":
+            return self._plan_in_flow(utterance, kind, route, fact, state, turn)
         if kind == "farewell":
-            return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
-        if kind == "booking" and self._agent.booking is not None:
-            booking = BookingDialogue(self._agent.booking)
-            ending: Words = "may_go_on" if asks(utterance) else "open"
-            return self._form_plan(utterance, booking, booking.begin(utterance), ending=ending)
+            farewell = self._clauses(self._agent.lines.farewell, "farewell")
+            return Plan(utterance, state, farewell, act=HangUp())
+        if kind == "flow" and route is not None and route.flow is not None:
+            step = self._engine.start(state, route.flow, utterance, turn)
+            return self._step_plan(utterance, step, ending=asks_or_open)
         if kind == "say" and route is not None and route.line:
-            return Plan(utterance, fixed=self._clauses(route.line, "line"), ending="may_go_on")
+            return Plan(utterance, state, self._clauses(route.line, "line"), ending="may_go_on")
         if kind == "repeat":
-            return Plan(utterance, fixed=self._clauses(self._last_said(), "repeat"))
-        if fact is not None and kind != "fallback":
+            return Plan(utterance, state, self._clauses(self._last_said(), "repeat"))
+        if fact is not None and kind not in ("fallback", "cancel"):
             asked: Words = "either_or" if asks_yes_or_no(utterance) else "complete"
-            return Plan(utterance, fact=fact, ending=asked if asks(utterance) else "open")
-        lines = self._agent.lines
-        clauses = self._clauses(lines.fallback[self._misses % len(lines.fallback)], "fallback")
-        if self._misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
+            return Plan(utterance, state, fact=fact, ending=asked if asks(utterance) else "open")
+        lines, misses = self._agent.lines, self._state.misses
+        clauses = self._clauses(lines.fallback[misses % len(lines.fallback)], "fallback")
+        if misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
             clauses += self._clauses(lines.keypad, "keypad")
-        return Plan(
-            utterance,
-            fixed=clauses,
-            misses=self._misses + 1,
-            ending="may_go_on" if asks(utterance) else "open",
-        )
+        return Plan(utterance, dataclasses.replace(state, misses=misses + 1), clauses, ending=asks_or_open)
+
+    def _plan_in_flow(
+        self, utterance: str, kind: str, route: Route | None, fact: Fact | None, state: CallState, turn: int
+    ) -> Plan:
+        if kind == "repeat":
+            return Plan(utterance, state, self._clauses(self._engine.prompt(state), "form"))
+        # "Yes" is often followed by more; so is what was asked for.
+        one_word = len(utterance.split()) == 1
+        ending: Words = "may_go_on" if self._engine.asks_for_value(state) or one_word else "complete"
+        step = self._engine.answer(state, utterance, turn)
+        if step.fitted:
+            return self._step_plan(utterance, step, ending=ending)
+        if kind == "farewell":
+            return Plan(utterance, state, self._clauses(self._agent.lines.farewell, "farewell"), act=HangUp())
+        current = {place.flow for place in state.stack}
+        if kind == "flow" and route is not None and route.flow is not None and route.flow not in current:
+            other = self._engine.start(state, route.flow, utterance, turn)
+            return self._step_plan(utterance, other, ending="may_go_on")
+        if fact is not None:
+            again = self._clauses(self._engine.prompt(state), "form")
+            return Plan(utterance, state, again, fact=fact)
+        return self._step_plan(utterance, step, ending="open")
+
+    def _step_plan(self, utterance: str, step: Step, *, ending: Words) -> Plan:
+        clauses = tuple(clause for text in step.says for clause in self._clauses(text, "form"))
+        filler = ""
+        if isinstance(step.act, ToolCall):
+            filler = self._agent.tools[step.act.tool].filler or ""
+        return Plan(utterance, step.state, clauses, act=step.act, filler=filler, ending=ending)
+
+    def _to_person(self, utterance: str, state: CallState, reason: Reason, target: str | None = None) -> Plan:
+        escalation = self._agent.escalation
+        assert escalation is not None
+        act = Transfer(reason, target or escalation.default, "")
+        over = dataclasses.replace(state, waiting="over")
+        return Plan(utterance, over, self._clauses(escalation.line, "escalation"), act=act)
 
     async def anticipate(self, plan: Plan, request_id: str) -> bool:
         """Have the engine read the prompt that the plan leads to; whether there is one. Raises ModelFailure."""
@@ -194,13 +299,33 @@ class Responder:
         """Have the prompt's stable part in the engine's prefix cache before the first question. Raises ModelFailure."""
         await self._language_model.prefill(self._request(self._agent.facts[0], "", request_id))
 
-    async def clauses(self, plan: Plan, request_id: str) -> AsyncGenerator[Clause, None]:
-        """The reply's clauses, as early as each is certain. Raises ModelFailure."""
+    async def clauses(
+        self, plan: Plan, turn: int, request_id: str, begin: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[Clause, None]:
+        """The reply's clauses, as early as each is certain. Raises ModelFailure.
+
+        `begin` is awaited before anything is done that cannot be undone: it returns once the turn is decided and the
+        plan committed.
+        """
         if plan.fact is not None:
             async for clause in self._from_fact(plan.fact, plan.utterance, request_id):
                 yield clause
         for clause in plan.fixed:
             yield clause
+        if plan.acts:
+            await begin()
+            await self._errands.finished()
+            if plan.decision is None:
+                for text in self._errands.news:
+                    for clause in self._clauses(text, "form"):
+                        yield clause
+                return
+            # Its news come first in the plan for what was said meanwhile.
+            again = self.plan(plan.utterance, plan.decision, turn)
+            self.commit(again, turn)
+            async with aclosing(self.clauses(again, turn, request_id, begin)) as clauses:
+                async for clause in clauses:
+                    yield clause
 
     async def _from_fact(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[Clause, None]:
         said: list[str] = []
@@ -245,29 +370,6 @@ class Responder:
             temperature=generation.temperature,
         )
 
-    def _plan_in_booking(self, utterance: str, kind: str, fact: Fact | None, booking: BookingDialogue) -> Plan:
-        if kind == "repeat":
-            return Plan(utterance, fixed=self._clauses(booking.prompt().text, "form"), booking=booking)
-        # "Yes" is often followed by more; so is what was asked for.
-        ending: Words = "may_go_on" if booking.asks_for_value or len(utterance.split()) == 1 else "complete"
-        reply = booking.answer(utterance)
-        if not reply.fitted and kind == "farewell":
-            return Plan(utterance, fixed=self._clauses(self._agent.lines.farewell, "farewell"), ends_call=True)
-        if not reply.fitted and fact is not None:
-            unchanged = copy.deepcopy(self._booking)
-            assert unchanged is not None
-            return Plan(utterance, fact=fact, fixed=self._clauses(unchanged.prompt().text, "form"), booking=unchanged)
-        return self._form_plan(utterance, booking, reply, ending=ending if reply.fitted else "open")
-
-    def _form_plan(self, utterance: str, booking: BookingDialogue, reply: FormReply, *, ending: Words) -> Plan:
-        return Plan(
-            utterance,
-            fixed=self._clauses(reply.text, "form"),
-            booking=booking if reply.state == "open" else None,
-            filled=reply.values,
-            ending=ending,
-        )
-
     def _known(self, decision: RouteDecision, *, sure: bool) -> Fact | None:
         if not decision.passages:
             return None
@@ -280,6 +382,10 @@ class Responder:
     def _last_said(self) -> str:
         said = [message.content for message in self._history if message.role == "assistant"]
         return said[-1] if said else self._agent.lines.greeting
+
+    def _state_is(self, state: CallState) -> None:
+        self._state = state
+        self._changed(state)
 
     def _remember(self, message: Message) -> None:
         self._history.append(message)

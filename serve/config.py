@@ -133,6 +133,15 @@ class GatewaySettings(StrictModel):
     """How often the event loop's lag is measured."""
 
 
+class BackOfficeSettings(StrictModel):
+    """A stand-in for the business's own systems, started beside the stack: for demos and tests."""
+
+    name: Literal["dental", "logistics"]
+    """Which one of bench/backoffice."""
+    port: int = Field(8090, ge=1024, le=65000)
+    """Where the agent's connections expect it on this machine; if the port is taken, both go to another."""
+
+
 class RaySettings(StrictModel):
     """The Ray node that a single-machine stack starts for itself."""
 
@@ -152,6 +161,8 @@ class Stack(StrictModel):
     """The agent that answers; relative to the repository's root, or absolute."""
     gateway: GatewaySettings = GatewaySettings()
     ray: RaySettings = RaySettings()
+    back_office: BackOfficeSettings | None = None
+    """None: the agent's connections lead to real systems."""
     voice_activity: VoiceActivitySettings
     turn_scorer: TurnScorerSettings
     speech_to_text: SpeechToTextSettings

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pipeline.agent import Agent
 from pipeline.clock import Clock
+from pipeline.errands import Tools
 from pipeline.fixed_lines import FixedLines
+from pipeline.matter import NoTools
 from pipeline.ports import VoiceActivity
 from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
+from pipeline.state import CallState
 from serve.admission import Admissions
 from serve.config import GatewaySettings
 from serve.metrics import LoopLagProbe, Metrics
@@ -45,6 +48,8 @@ class GatewayServices:
     runs_dir: Path
     not_ready: Callable[[], Awaitable[list[str]]]
     """Why models do not answer, one line each; empty if all do."""
+    tools: Tools = field(default_factory=NoTools)
+    """What the agent can do on business systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ class Desk:
     lag: LoopLagProbe
     speculation: SpeculationBudget
     admissions: Admissions
+    transfers: dict[str, str]
+    """Calls that are to be handed over once their stream has ended: call SID -> number."""
+    states: dict[str, CallState]
+    """Where the calls under way stand, so that one whose stream was lost goes on where it was."""
     tokens: StreamTokens
     signatures: SignatureChecker
 

@@ -22,7 +22,7 @@ from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayService
 from serve.media import answer_stream
 from serve.metrics import LoopLagProbe, Metrics
 from telephony.tokens import StreamTokens
-from telephony.twilio import SignatureChecker, hang_up_twiml, say_and_hang_up_twiml
+from telephony.twilio import SignatureChecker, dial_twiml, hang_up_twiml, say_and_hang_up_twiml
 
 MAX_FORM_BYTES = 65_536
 """A webhook's form is a few hundred bytes."""
@@ -46,6 +46,8 @@ def create_app(services: GatewayServices) -> FastAPI:
             waste_share=services.settings.wasted_guesses,
             on_partials=services.settings.prefill_on_partials,
         ),
+        transfers={},
+        states={},
         admissions=Admissions(
             services.clock,
             max_calls=services.settings.max_calls,
@@ -105,6 +107,9 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         if isinstance(form, Response):
             return form
         call_sid = form["CallSid"]
+        number = desk.transfers.pop(call_sid, None)
+        if number is not None:
+            return _twiml(dial_twiml(number, caller_id=form.get("From", "")))
         lost = desk.admissions.state(call_sid) == "lost" and form.get("CallStatus") != "completed"
         if not lost:
             return _twiml(hang_up_twiml())

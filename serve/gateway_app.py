@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from pipeline.agent import Agent
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
+from pipeline.tools.outbox import MemoryOutbox
+from serve.agent_file import agent_tools
 from serve.config import Stack
 from serve.deployments import prepared_folder
 from serve.desk import GatewayServices
@@ -110,6 +113,8 @@ class Gateway:
             answers = await asyncio.gather(*(ready(remote, READY_TIMEOUT_S) for remote in remotes.values()))
             return [fault for fault in answers if fault]
 
+        self._open = AsyncExitStack()
+        tools = await self._open.enter_async_context(agent_tools(agent, MemoryOutbox(), LoopClock()))
         self._services = GatewayServices(
             agent=agent,
             models=CallModels(
@@ -126,6 +131,7 @@ class Gateway:
             clock=LoopClock(),
             runs_dir=runs_dir,
             not_ready=not_ready,
+            tools=tools,
         )
         _settle_memory()
 

@@ -26,7 +26,6 @@ from pipeline.events import (
     Event,
     FinalTranscript,
     FirstAudio,
-    FormFilled,
     Keypress,
     PartialTranscript,
     ReplyEnded,
@@ -34,6 +33,8 @@ from pipeline.events import (
     SpeechStarted,
     SpeechStopped,
     StageFailed,
+    ToolFinished,
+    TransferRequested,
     TurnDecided,
     TurnDropped,
     TurnResumed,
@@ -139,9 +140,13 @@ class LiveView:
                 self._note(event.at_s, "goes on", "the agent goes on where it stopped", "bold yellow")
             case StageFailed():
                 self._note(event.at_s, "failed", f"{event.stage}: {event.error}", "bold red")
-            case FormFilled():
-                values = ", ".join(f"{key} {value}" for key, value in event.values.items())
-                self._note(event.at_s, "booked", f"{event.form}: {values}", "bold magenta")
+            case ToolFinished():
+                values = ", ".join(f"{key} {value}" for key, value in event.arguments.items())
+                outcome = "" if event.status == "ok" else f" {event.status} {event.code}".rstrip()
+                style = "bold magenta" if event.effect == "write" else _NOTE
+                self._note(event.at_s, "tool", f"{event.tool}{outcome}: {values}".rstrip(": "), style)
+            case TransferRequested():
+                self._note(event.at_s, "transfer", f"to {event.target}: {event.reason}", "bold magenta")
             case Keypress():
                 self._note(event.at_s, "key", event.digit, "bold cyan")
             case ReplyEnded():

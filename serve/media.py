@@ -14,8 +14,10 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
-from pipeline.events import CallStarted, EventLog
+from pipeline.events import CallStarted, Event, EventLog, TransferRequested
+from pipeline.matter import Matter
 from pipeline.speculation import tally
+from pipeline.state import CallState
 from serve.desk import MEDIA_PATH, Desk
 from serve.recording import RunRecorder
 from telephony.playout import MediaTap, Playout
@@ -102,6 +104,7 @@ class _GatewayCall:
         self._call_sid = info.call_sid
         self._desk.admissions.begin(info.call_sid)
         self._desk.metrics.follow(self._log)
+        self._log.subscribe(self._follow_transfer)
         self._log.append(
             CallStarted(
                 call_sid=info.call_sid,
@@ -120,12 +123,30 @@ class _GatewayCall:
             clock=services.clock,
             fixed_lines=services.fixed_lines,
             speculation=self._desk.speculation,
+            matter=Matter(
+                call_id=info.call_sid,
+                caller=info.caller,
+                tools=services.tools,
+                state=self._desk.states.get(info.call_sid),
+                save=self._save,
+            ),
         )
+
+    def _save(self, state: CallState) -> None:
+        self._desk.states[self._call_sid] = state
+
+    def _follow_transfer(self, event: Event) -> None:
+        escalation = self._desk.services.agent.escalation
+        if isinstance(event, TransferRequested) and escalation is not None:
+            self._desk.transfers[self._call_sid] = escalation.targets[event.target].number
 
     async def finish(self, outcome: SessionOutcome | None, began_s: float) -> None:
         """Close the recording, write the summary, free the call's place."""
         if self._call_sid:
-            self._desk.admissions.end(self._call_sid, lost=outcome is None or outcome.end in ("line_lost", "failed"))
+            lost = outcome is None or outcome.end in ("line_lost", "failed")
+            self._desk.admissions.end(self._call_sid, lost=lost)
+            if not lost:
+                self._desk.states.pop(self._call_sid, None)
         if outcome is not None and outcome.end == "refused":
             self._desk.metrics.refused_total.labels(why="stream").inc()
             log.warning("stream of call %s refused: %s", self._call_sid or "(not started)", outcome.close_reason)

@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from pydantic import Field, SecretStr, ValidationError
 
 from models.settings import StrictModel
 from pipeline.agent import Agent
+from serve.back_office import BackOfficeError, at_port, back_office
 from serve.build import GATEWAY_APP, build
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
@@ -156,6 +157,11 @@ def running_stack(
     )
     with ExitStack() as undo:
         folder = _ray_folder(home)
+        if stack.back_office is not None:
+            port = usable_port(stack.gateway.model_copy(update={"port": stack.back_office.port, "replicas": 1}))
+            undo.enter_context(_told(back_office(stack.back_office, port, folder / "back_office.log")))
+            agent = at_port(agent, stack.back_office, port)
+            progress(f"BackOffice ({stack.back_office.name}) is up")
         undo.enter_context(_environment(ray_environment(stack.gateway)))
         undo.enter_context(_ray_node(stack, folder))
         progress("Ray is up")
@@ -165,6 +171,16 @@ def running_stack(
         undo.callback(_remove_state, home)
         yield state
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _told(office: AbstractContextManager[None]) -> Iterator[None]:
+    with ExitStack() as undo:
+        try:
+            undo.enter_context(office)
+        except BackOfficeError as error:
+            raise StackError(str(error)) from error
+        yield
 
 
 def wait_for_calls_to_end(drain_s: float) -> None:

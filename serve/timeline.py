@@ -23,7 +23,6 @@ from pipeline.events import (
     Event,
     FinalTranscript,
     FirstAudio,
-    FormFilled,
     Keypress,
     PartialTranscript,
     ReplyEnded,
@@ -34,6 +33,7 @@ from pipeline.events import (
     SpeechStarted,
     SpeechStopped,
     StageFailed,
+    ToolFinished,
     TurnDecided,
     TurnDropped,
     TurnResumed,
@@ -107,11 +107,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """A form that reached its end."""
+    """Something that was done for the caller on a business system."""
 
     at_s: float
     form: str
+    """The tool."""
     values: dict[str, str]
+    """Its arguments, as the agent would say them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,11 @@ def turn_timeline(turn: int, events: Sequence[Event]) -> TurnTimeline:
         interrupted=barge_in is not None or any(not event.complete for event in ends),
         barge_in_s=barge_in.at_s if barge_in else None,
         failures=tuple(Failure(e.at_s, e.stage, e.error) for e in events if isinstance(e, StageFailed)),
-        bookings=tuple(Booking(e.at_s, e.form, dict(e.values)) for e in events if isinstance(e, FormFilled)),
+        bookings=tuple(
+            Booking(e.at_s, e.tool, dict(e.arguments))
+            for e in events
+            if isinstance(e, ToolFinished) and e.effect == "write" and e.status == "ok"
+        ),
     )
 
 

@@ -364,6 +364,21 @@ def hang_up_twiml() -> str:
     return str(response)
 
 
+def dial_twiml(number: str, *, caller_id: str = "") -> str:
+    """TwiML that puts the caller through to a number (E.164) or a SIP address, then ends the call.
+
+    `caller_id`: shown to whoever is called; Twilio wants one of the account's numbers or the caller's own.
+    """
+    response = VoiceResponse()
+    dial = response.dial(answer_on_bridge=True, **({"caller_id": caller_id} if caller_id else {}))
+    if number.startswith(("sip:", "sips:")):
+        dial.sip(number)
+    else:
+        dial.number(number)
+    response.hangup()
+    return str(response)
+
+
 def say_and_hang_up_twiml(text: str, *, language: str = "en-US") -> str:
     """TwiML in the carrier's own voice, for when ours cannot speak: too many calls, or the stream is lost for good."""
     response = VoiceResponse()

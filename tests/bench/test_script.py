@@ -9,7 +9,7 @@ import pytest
 from bench.script import SCRIPTS, Script, check, load_script, pause_pieces
 from bench.v2v import CallRecord, EndedBy, TurnRecord
 from models.settings import SettingsError, parse_settings
-from pipeline.events import Event, FirstAudio, FormFilled, ReplyEnded
+from pipeline.events import Event, FirstAudio, ReplyEnded, ToolFinished
 
 
 def parse(turns: str, more: str = "") -> Script:
@@ -145,12 +145,13 @@ def test_turns_that_never_came_and_the_wrong_end_are_reported() -> None:
 @pytest.mark.parametrize(
     ("values", "met"),
     [
-        ({"opening": "Tuesday 10:00", "name": "John Miller"}, True),
-        ({"opening": "Tuesday 14:30", "name": "John Miller"}, False),
-        ({"opening": "Tuesday 10:00"}, False),
+        ({"opening": "Tuesday at ten in the morning", "name": "John Miller"}, True),
+        ({"opening": "Tuesday at two thirty in the afternoon", "name": "John Miller"}, False),
+        ({"opening": "Tuesday at ten in the morning"}, False),
     ],
 )
-def test_a_form_must_be_filled_with_the_values_named(values: dict[str, str], met: bool) -> None:
-    wanted = parse("[{say: a}]", "form_filled: {form: booking, values: {opening: Tuesday 10:00, name: john miller}}")
-    events = [*heard(GREETED, (4.0, 5.0, "yes")), FormFilled(turn=1, form="booking", values=values)]
+def test_what_was_done_must_hold_the_arguments_named(values: dict[str, str], met: bool) -> None:
+    wanted = parse("[{say: a}]", "done: {tool: book, arguments: {opening: Tuesday at ten, name: john miller}}")
+    done = ToolFinished(turn=1, tool="book", effect="write", status="ok", code="", arguments=values)
+    events = [*heard(GREETED, (4.0, 5.0, "yes")), done]
     assert (check(wanted, events, record(3.0)) == []) is met

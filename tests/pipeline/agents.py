@@ -20,23 +20,55 @@ lines:
   too_long: This call has reached its limit.
 routes:
   - {name: knowledge, kind: knowledge, examples: [what are your hours, how much is it, where are you]}
-  - {name: booking, kind: booking, examples: [book, appointment, reserve]}
+  - {name: booking, kind: flow, flow: book, examples: [book, appointment, reserve]}
+  - {name: person, kind: person, examples: [a person, a human, somebody real]}
+  - {name: never_mind, kind: cancel, examples: [never mind, forget it, cancel that]}
   - {name: farewell, kind: farewell, examples: [bye, goodbye, see you]}
 facts:
   - {id: hours, text: We are open Monday to Friday from eight to five.}
   - {id: cleaning, text: A cleaning costs ninety dollars.}
-booking:
-  openings:
-    - {day: Tuesday, time: "10:00"}
-    - {day: Tuesday, time: "14:30"}
-  ask_opening: "I have {openings}."
-  unavailable: "That is taken. I have {openings}."
-  choose: "I have {openings}."
-  ask_name: What is your name?
-  confirm: "{opening} for {name}, right?"
-  ask_again: What time suits you?
-  done: "Booked, {name}."
-  give_up: Let me pass you on.
+variables:
+  opening: {type: choice, options_from: openings}
+  name: {type: name}
+on_call: arrive
+flows:
+  arrive:
+    start: find
+    nodes:
+      find: {do: call, tool: find_openings, save: {openings: openings}, go: end, failed: end}
+  book:
+    start: choose
+    cancelled: All right, no booking.
+    nodes:
+      choose: {do: ask, variable: opening, say: ["I have {openings}."], go: who, exhausted: sorry}
+      who: {do: ask, variable: name, say: ["What is your name?"], go: right, exhausted: sorry}
+      right:
+        do: confirm
+        say: ["{opening} for {name}, right?"]
+        variables: [opening, name]
+        on_yes: make
+        on_no: choose
+        forget: [opening]
+        exhausted: sorry
+      make:
+        do: call
+        tool: book
+        arguments: {opening: "{opening}", name: "{name}"}
+        go: done
+        rejected: {conflict: taken}
+        failed: sorry
+      taken: {do: set, forget: [opening], go: gone}
+      gone: {do: say, say: "That is taken.", go: choose}
+      done: {do: say, say: "Booked, {name}.", go: end}
+      sorry: {do: say, say: "I could not book it.", go: end}
+tools:
+  find_openings: {description: what is free, effect: read, http: {url: openings}}
+  book: {description: book it, effect: write, http: {method: POST, url: bookings}, filler: One moment while I book it.}
+escalation:
+  targets: {desk: {number: "+15550199"}}
+  default: desk
+  line: I'll put you through.
+  frustration_words: [ridiculous]
 """,
     Agent,
     "agents.py",

@@ -20,6 +20,7 @@ from models.types import (
     Word,
 )
 from pipeline.ports import HeardClause, LineListener
+from pipeline.tools.calls import ToolCall, ToolResult
 
 AMPLITUDE_STEP = 0.01
 WORD_S = 0.25
@@ -214,3 +215,37 @@ class FakeLine:
 
     async def hang_up(self) -> None:
         self.hung_up = True
+
+
+OPENINGS = ToolResult(
+    "ok",
+    {
+        "openings": [
+            {"value": "2026-12-01T10:00", "spoken": "Tuesday at ten in the morning"},
+            {"value": "2026-12-01T14:30", "spoken": "Tuesday at two thirty in the afternoon"},
+        ]
+    },
+)
+
+
+@dataclass
+class FakeTools:
+    """A business system that does at once, or in `takes_s`, what `answers` says; reads find the openings."""
+
+    answers: dict[str, ToolResult] = field(default_factory=dict)
+    takes_s: float = 0.0
+    calls: list[ToolCall] = field(default_factory=list)
+    done: list[ToolCall] = field(default_factory=list)
+
+    async def run(self, call: ToolCall, *, level: int) -> ToolResult:
+        self.calls.append(call)
+        if call.tool != "find_openings":
+            await asyncio.sleep(self.takes_s)
+        self.done.append(call)
+        return self.answers.get(call.tool, OPENINGS if call.tool == "find_openings" else ToolResult("ok", {}))
+
+    def effect(self, tool: str) -> str:
+        return "read" if tool == "find_openings" else "write"
+
+    def loggable(self, call: ToolCall) -> tuple[str, ...]:
+        return tuple(call.arguments)

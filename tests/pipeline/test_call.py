@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 
 import numpy as np
@@ -16,10 +17,13 @@ from pipeline.call import Call
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import fixed_texts
+from pipeline.matter import Matter
 from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
+from pipeline.state import CallState
+from pipeline.tools.calls import ToolResult
 from tests.pipeline.agents import AGENT
-from tests.pipeline.fakes import FakeLine, FakeModels, FakeVad, decision, speech_audio, speech_chunk
+from tests.pipeline.fakes import FakeLine, FakeModels, FakeTools, FakeVad, decision, speech_audio, speech_chunk
 from tests.virtual_time import run_virtual
 
 FRAME = 320
@@ -41,6 +45,7 @@ ROUTES = {
     "moon": decision("knowledge", "hours", score=0.1),
     "book": decision("booking"),
     "bye": decision("farewell"),
+    "person": decision("person"),
 }
 GENERATED = {
     "hours": ["Sure, we are open Monday to Friday from eight to five."],
@@ -56,6 +61,7 @@ class Played:
     line: FakeLine
     models: FakeModels
     call: Call
+    tools: FakeTools
 
     def of(self, kind: type[ev.Event]) -> list[ev.Event]:
         return [event for event in self.log if isinstance(event, kind)]
@@ -74,12 +80,15 @@ def play(
     agent: Agent = AGENT,
     prepare: Callable[[FakeModels], None] = lambda models: None,
     on_partials: bool = False,
+    tools: FakeTools | None = None,
+    state: CallState | None = None,
 ) -> Played:
     """Run a call: at each step's second the caller starts to say its text, or the function is called."""
     utterances = [text for _, text in steps if isinstance(text, str)]
     models = FakeModels(utterances=utterances, routes=ROUTES, generated=GENERATED)
     prepare(models)
     line = FakeLine()
+    tools = tools or FakeTools()
     result: list[Played] = []
 
     async def main() -> None:
@@ -95,6 +104,7 @@ def play(
             clock=clock,
             fixed_lines=fixed,
             speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
+            matter=Matter(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25), state=state),
         )
         line.listener = call
         running = asyncio.create_task(call.run())
@@ -118,10 +128,16 @@ def play(
                 break
         call.caller_gone("caller_hung_up")
         await running
-        result.append(Played(list(log), line, models, call))
+        result.append(Played(list(log), line, models, call, tools))
 
     run_virtual(main())
     return result[0]
+
+
+def booked(played: Played) -> list[dict[str, str]]:
+    """What was written by the call."""
+    done = [event for event in played.log if isinstance(event, ev.ToolFinished)]
+    return [event.arguments for event in done if event.effect == "write" and event.status == "ok"]
 
 
 def test_greets_then_answers_from_the_knowledge() -> None:
@@ -244,7 +260,7 @@ def test_a_yes_as_the_agent_finishes_its_question_is_an_answer() -> None:
         for_s=26,
     )
     assert not played.of(ev.TurnDropped)
-    assert played.of(ev.FormFilled)
+    assert booked(played)
 
 
 def test_speech_without_words_is_asked_about() -> None:
@@ -298,9 +314,11 @@ def test_a_booking_is_talked_through_and_logged() -> None:
         ],
         for_s=31,
     )
-    (filled,) = played.of(ev.FormFilled)
-    assert isinstance(filled, ev.FormFilled)
-    assert filled.values == {"opening": "Tuesday 10:00", "name": "John Miller"}
+    assert booked(played) == [{"opening": "Tuesday at ten in the morning", "name": "John Miller"}]
+    assert played.heard()[-1] == "Booked, John Miller."
+    known = {event.name: event for event in played.log if isinstance(event, ev.VariableSet)}
+    assert known["name"].words == "John Miller"
+    assert known["name"].confirmed
 
 
 def test_goodbye_is_answered_and_the_agent_hangs_up() -> None:
@@ -361,7 +379,7 @@ def test_poor_transcripts_are_asked_about_then_the_keypad_is_offered_then_a_pers
         "Sorry, could you say that again?",
         "Sorry, could you say that again?",
         "For our hours, press one.",
-        "A colleague will call you.",
+        "I'll put you through.",
     ]
     assert played.log[-1].reason == "escalated"  # type: ignore[attr-defined]
 
@@ -416,3 +434,85 @@ def test_nothing_is_read_ahead_unless_it_is_allowed() -> None:
     played = play([(3.0, QUESTION)], for_s=9)
     assert not played.of(ev.PromptRead)
     assert not any(text.startswith("Caller: so") for text in played.models.read_ahead)
+
+
+BOOKING: list[Step] = [
+    (3.0, "I want to book"),
+    (9.5, "Tuesday at ten please"),
+    (15.0, "my name is John Miller"),
+    (23.0, "yes that is right"),
+]
+SLOW = 4.0
+"""Seconds that the business system takes: the caller can do much meanwhile."""
+
+
+def test_nothing_is_done_before_the_turn_is_decided_and_a_yes_that_goes_on_is_not_a_yes() -> None:
+    played = play([*BOOKING[:3], (23.0, "yes"), (23.5, "no wait")], for_s=30)
+    assert not booked(played)
+
+
+def test_a_slow_tool_is_announced_and_its_result_told() -> None:
+    played = play(BOOKING, for_s=36, tools=FakeTools(takes_s=SLOW))
+    assert played.heard()[-1] == "One moment while I book it. Booked, John Miller."
+    assert len(booked(played)) == 1
+
+
+def test_a_caller_who_speaks_up_while_a_tool_works_is_told_its_result_and_then_answered() -> None:
+    played = play([*BOOKING, (26.5, "what are your hours")], for_s=40, tools=FakeTools(takes_s=SLOW))
+    assert len(booked(played)) == 1
+    said = " ".join(played.heard())
+    assert said.count("Booked, John Miller.") == 1
+    assert "from eight to five" in said
+
+
+def test_a_cough_while_a_tool_works_loses_nothing() -> None:
+    def mumble(models: FakeModels) -> None:
+        models.utterances[-1] = ""
+
+    played = play([*BOOKING, (26.0, "hrm hrm")], for_s=40, prepare=mumble, tools=FakeTools(takes_s=SLOW))
+    assert " ".join(played.heard()).count("Booked, John Miller.") == 1
+
+
+def test_a_result_that_was_broken_into_is_told_again() -> None:
+    played = play([*BOOKING, (25.0, "what are your hours please tell me")], for_s=40)
+    assert len(booked(played)) == 1
+    assert "Booked, John Miller." in " ".join(played.heard())
+
+
+def test_a_tool_that_fails_is_told_as_it_is() -> None:
+    played = play(BOOKING, for_s=32, tools=FakeTools({"book": ToolResult("failed", {})}))
+    assert played.heard()[-1] == "I could not book it."
+    assert not booked(played)
+
+
+def test_a_caller_who_hangs_up_while_a_tool_works_changes_nothing_about_it() -> None:
+    played = play(
+        [*BOOKING, (25.2, lambda call: call.caller_gone("caller_hung_up"))], for_s=40, tools=FakeTools(takes_s=1)
+    )
+    assert len(played.tools.calls) == 2
+
+
+def test_a_wish_for_a_person_hands_the_call_over() -> None:
+    played = play([(3.0, "a person please")], for_s=12)
+    (asked,) = played.of(ev.TransferRequested)
+    assert isinstance(asked, ev.TransferRequested)
+    assert (asked.reason, asked.target) == ("request", "desk")
+    assert played.heard()[-1] == "I'll put you through."
+    assert played.log[-1].reason == "transferred"  # type: ignore[attr-defined]
+
+
+def test_a_call_that_was_cut_off_goes_on_where_it_stood() -> None:
+    before = play(BOOKING[:3], for_s=22)
+    after = play([(6.0, "yes that is right")], for_s=14, state=before.call.responder.state)
+    assert (
+        after.heard()[0] == "Sorry, we were cut off. Let's go on. Tuesday at ten in the morning for John Miller, right?"
+    )
+    assert booked(after) == [{"opening": "Tuesday at ten in the morning", "name": "John Miller"}]
+
+
+def test_a_call_that_was_cut_off_while_a_tool_worked_asks_for_it_under_the_same_key() -> None:
+    before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=SLOW))
+    assert before.call.responder.state.waiting == "tool"
+    after = play([], for_s=10, state=before.call.responder.state)
+    assert [call.key for call in after.tools.calls] == [before.tools.calls[-1].key]
+    assert "Booked, John Miller." in " ".join(after.heard())

@@ -1,26 +1,44 @@
 """What is said to what: planning changes nothing, committing does."""
 
 import asyncio
+from collections.abc import Coroutine
+from datetime import date
 
 import pytest
 
 from models.types import RouteDecision
+from pipeline.agent import Agent
 from pipeline.endpointing import sounds_unfinished
+from pipeline.errands import Errands
 from pipeline.responder import Plan, Responder
+from pipeline.state import CallState
+from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
 from tests.pipeline.agents import AGENT
-from tests.pipeline.fakes import FakeModels, decision
+from tests.pipeline.fakes import OPENINGS, FakeModels, FakeTools, decision
 
 
-def responder(generated: dict[str, list[str]] | None = None) -> tuple[Responder, FakeModels]:
+def responder(generated: dict[str, list[str]] | None = None, agent: Agent = AGENT) -> tuple[Responder, FakeModels]:
+    """A responder to a caller for whom the openings have been looked up."""
     models = FakeModels(utterances=[], generated=generated or {}, first_clause_s=0)
-    return Responder(AGENT, models), models
+    engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
+    looked_up = engine.tool_done(engine.start(CallState(), "arrive", "", 0).state, OPENINGS).state
+    errands = Errands(engine, FakeTools(), spawn=_spawn, log=lambda event: None, changed=lambda state: None)
+    return Responder(agent, models, engine, errands, state=looked_up), models
+
+
+def _spawn(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work)
 
 
 def say(agent: Responder, plan: Plan) -> list[tuple[str, str]]:
     async def collect() -> list[tuple[str, str]]:
-        return [(clause.source, clause.text) async for clause in agent.clauses(plan, "r1")]
+        return [(clause.source, clause.text) async for clause in agent.clauses(plan, 1, "r1", _at_once)]
 
     return asyncio.run(collect())
+
+
+async def _at_once() -> None:
+    pass
 
 
 def texts(plan: Plan) -> list[str]:
@@ -40,21 +58,20 @@ def test_a_question_in_the_middle_of_a_booking_is_answered_and_the_booking_goes_
     agent.commit(agent.plan("book please", decision("booking")))
     plan = agent.plan("what does a cleaning cost", decision("knowledge", "cleaning"))
     assert next(text for _, text in say(agent, plan)) == "A cleaning costs ninety dollars."
-    assert plan.booking is not None
+    assert plan.state is not None
+    assert plan.state.stack
     assert texts(plan)[0].startswith("I have Tuesday")
 
 
 def test_goodbye_in_the_middle_of_a_booking_ends_the_call() -> None:
     agent, _ = responder()
     agent.commit(agent.plan("book please", decision("booking")))
-    assert agent.plan("bananas, bye", decision("farewell")).ends_call
+    assert agent.plan("bananas, bye", decision("farewell")).act == HangUp()
 
 
 def test_repeat_says_what_the_caller_last_heard() -> None:
-    agent, _ = responder()
-    agent.heard("A cleaning costs")
     route = AGENT.routes[0].model_copy(update={"name": "again", "kind": "repeat"})
-    repeating = Responder(AGENT.model_copy(update={"routes": (*AGENT.routes, route)}), FakeModels(utterances=[]))
+    repeating, _ = responder(agent=AGENT.model_copy(update={"routes": (*AGENT.routes, route)}))
     repeating.heard("A cleaning costs")
     assert texts(repeating.plan("what", decision("again"))) == ["A cleaning costs"]
 
@@ -63,7 +80,7 @@ def test_an_unsure_route_leaves_the_word_to_the_facts() -> None:
     agent, _ = responder()
     plan = agent.plan("hm cost", RouteDecision("farewell", 0.2, decision("x", "cleaning").passages))
     assert plan.fact is not None
-    assert not plan.ends_call
+    assert plan.act is None
 
 
 def test_chatter_that_leaves_the_answer_out_is_followed_by_the_fact() -> None:
@@ -121,3 +138,40 @@ def test_a_bare_yes_is_often_followed_by_more() -> None:
         agent.commit(agent.plan(said, decision("booking")))
     assert agent.plan("Yes.", RouteDecision("knowledge", 0.1)).words == "may_go_on"
     assert agent.plan("Yes, that's right.", RouteDecision("knowledge", 0.1)).words == "complete"
+
+
+def test_angry_words_and_answers_that_come_to_nothing_wear_patience_out() -> None:
+    agent, _ = responder()
+    for said in ("what about the moon", "this is ridiculous, what about the moon"):
+        plan = agent.plan(said, RouteDecision("knowledge", 0.1))
+        agent.commit(plan)
+    assert isinstance(plan.act, Transfer)
+    assert plan.act.reason == "frustration"
+
+
+def test_an_answer_that_helps_restores_patience() -> None:
+    agent, _ = responder()
+    moon, cost = RouteDecision("knowledge", 0.1), decision("knowledge", "cleaning")
+    for said, where in (("moon", moon), ("cost", cost), ("moon", moon), ("cost", cost), ("moon", moon)):
+        plan = agent.plan(said, where)
+        agent.commit(plan)
+    assert plan.act is None
+
+
+def test_what_is_under_way_can_be_called_off() -> None:
+    agent, _ = responder()
+    agent.commit(agent.plan("book please", decision("booking")))
+    plan = agent.plan("never mind", decision("never_mind"))
+    assert texts(plan) == ["All right,", "no booking."] or texts(plan) == ["All right, no booking."]
+    agent.commit(plan)
+    assert not agent.in_flow
+
+
+def test_a_plan_that_was_taken_back_leaves_nothing_behind() -> None:
+    agent, _ = responder()
+    before = agent.state
+    plan = agent.plan("book please", decision("booking"))
+    agent.commit(plan)
+    assert agent.take_back(plan) == "book please"
+    assert agent.state == before
+    assert agent.history == ()

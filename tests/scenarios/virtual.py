@@ -11,6 +11,7 @@ from models.types import Message
 from pipeline import events as ev
 from pipeline.call import Call
 from pipeline.clock import LoopClock
+from pipeline.matter import Matter
 from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
 from telephony.audio import FRAME_BYTES, FRAME_S, SILENT_FRAME
@@ -20,7 +21,7 @@ from telephony.tokens import StreamTokens
 from tests.pipeline.fakes import FakeVad
 from tests.scenarios.form import EventPattern, Scenario, Step
 from tests.scenarios.sound import Codebook, Heard, silence
-from tests.scenarios.world import FixedOnDemand, ScenarioCarrier, ScenarioModels, SpokenLine
+from tests.scenarios.world import TODAY, FakeBackOffice, FixedOnDemand, ScenarioCarrier, ScenarioModels, SpokenLine
 from tests.telephony.fakes import CALL, STREAM, FakeTwilioLeg, now_s
 from tests.virtual_time import run_virtual
 
@@ -135,6 +136,12 @@ class _Stage:
             clock=self._clock,
             fixed_lines=FixedOnDemand(self._codebook, self._agent),
             speculation=SpeculationBudget(at_once=1, waste_share=1.0),
+            matter=Matter(
+                call_id=info.call_sid,
+                caller=info.caller,
+                tools=FakeBackOffice(self._agent),
+                today=lambda: TODAY,
+            ),
         )
         return self._call
 

@@ -1,10 +1,11 @@
-"""The fake models of scenarios, and a carrier whose marks misbehave."""
+"""The fake models of scenarios, a back office, and a carrier whose marks misbehave."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from models.types import (
 from pipeline.agent import Agent
 from pipeline.clauses import split_clauses
 from pipeline.fixed_lines import fixed_texts
+from pipeline.tools.calls import ToolCall, ToolResult
 from tests.pipeline.fakes import WORD_S, FakeModels, decision
 from tests.scenarios.form import Carrier, Fault
 from tests.scenarios.sound import Codebook
@@ -45,6 +47,15 @@ PHRASED = {
     "price_checkup": ("Sure, a check-up is ninety-five dollars.",),
 }
 """How the fake language model puts a fact: not as it is written, since facts as written are kept as speech already."""
+
+TODAY = date(2026, 11, 23)
+"""A Monday."""
+OPENINGS = {
+    "2026-11-24T10:00": "Tuesday at ten in the morning",
+    "2026-11-24T14:30": "Tuesday at two thirty in the afternoon",
+    "2026-11-26T09:00": "Thursday at nine in the morning",
+    "2026-11-27T15:30": "Friday at three thirty in the afternoon",
+}
 
 CHUNK_S = 0.5
 """The fake speaker streams this much at a time."""
@@ -131,6 +142,35 @@ class ScenarioModels(FakeModels):
 
     def _line_of(self, word: str) -> SpokenLine | None:
         return next((line for line in reversed(self._lines) if word in line.words), None)
+
+
+class FakeBackOffice:
+    """The dental practice's business system, as its tools see it; does everything at once."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._openings = dict(OPENINGS)
+
+    async def run(self, call: ToolCall, *, level: int) -> ToolResult:
+        if call.tool == "find_caller":
+            phone = call.arguments.get("phone")
+            withheld = ToolResult("rejected", {}, "invalid_arguments")
+            return ToolResult("ok", {"name": None, "phone": phone}) if phone else withheld
+        if call.tool == "desk_state":
+            return ToolResult("ok", {"open": True})
+        if call.tool == "list_openings":
+            offered = [{"value": start, "spoken": said} for start, said in self._openings.items()]
+            return ToolResult("ok", {"openings": [*offered]})
+        if call.tool == "book_appointment":
+            booked = self._openings.pop(str(call.arguments["opening"]), None)
+            return ToolResult("ok", {}) if booked else ToolResult("rejected", {}, "conflict")
+        return ToolResult("failed", {}, detail=f"the fake back office knows no {call.tool}")
+
+    def effect(self, tool: str) -> str:
+        return self._agent.tools[tool].effect
+
+    def loggable(self, call: ToolCall) -> tuple[str, ...]:
+        return tuple(call.arguments)
 
 
 def spoken(codebook: Codebook, text: str) -> SpeechChunk:

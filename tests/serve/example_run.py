@@ -164,7 +164,8 @@ class ExampleCall:
                 self.at_s = max(self.at_s, gate_s) + 0.022
             self.log(ev.FirstAudio(turn=turn, clause_id=clause_id))
             if index == 0 and exchange and exchange.booked:
-                self.log(ev.FormFilled(turn=turn, form="booking", values=dict(exchange.booked)))
+                done = {"status": "ok", "code": "", "arguments": dict(exchange.booked)}
+                self.log(ev.ToolFinished(turn=turn, tool="booking", effect="write", **done))
             words = text.split()
             start_s, length_s = self.at_s, len(text) / 14.5
             if left is not None and left < len(words):

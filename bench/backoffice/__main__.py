@@ -1,0 +1,27 @@
+"""Serve a back office: `python -m bench.backoffice dental --port 8090 [--db FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+import uvicorn
+
+from bench.backoffice.office import Opener
+
+NAMES = ("dental", "logistics")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.backoffice", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--port", type=int, default=8090, help="on the loopback")
+    parser.add_argument("--db", type=Path, default=None, help="SQLite file; kept in memory if not given")
+    chosen = parser.parse_args()
+    open_office: Opener = importlib.import_module(f"bench.backoffice.{chosen.name}").open_office
+    uvicorn.run(open_office(chosen.db), host="127.0.0.1", port=chosen.port, http="h11", log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

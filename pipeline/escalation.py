@@ -1,0 +1,126 @@
+"""Handing a call over to a person: when, to whom, and with what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from models.settings import StrictModel
+from models.types import Message
+from pipeline.slots.variables import Variable
+from pipeline.state import CallState
+from pipeline.workflow.engine import Transfer, WorkflowEngine
+
+Reason = Literal["request", "frustration", "exhausted", "tool_failure", "policy", "emergency"]
+
+_LATEST_UTTERANCES = 4
+"""So many of the caller's last utterances go into the summary."""
+
+
+class TransferTarget(StrictModel):
+    """A person, or a group of them, who can take a call."""
+
+    number: str = Field(pattern=r"^(\+[1-9]\d{6,14}|sips?:\S+)$")
+    """E.164 number or SIP address."""
+    whisper: str = Field("", max_length=400)
+    """Said to whoever answers, before the caller is put through; {reason} and {summary} may stand in it."""
+
+
+class Escalation(StrictModel):
+    """When a person takes over, and who."""
+
+    targets: dict[str, TransferTarget] = Field(min_length=1)
+    default: str
+    """Target for everything that names none."""
+    line: Annotated[str, Field(min_length=1, max_length=400)]
+    """Said before the call is handed over."""
+    frustration_words: tuple[str, ...] = ()
+    """Words and phrases that show that the caller has had enough."""
+    frustration_points: int = Field(3, ge=1, le=20)
+    """Handed over at this many: an utterance with such words counts two, one that came to nothing one; an answer that
+    fits takes one away."""
+    webhook: str | None = None
+    """Name among the agent's tools: called with the hand-over package before the transfer."""
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Escalation:
+        if self.default not in self.targets:
+            raise ValueError(f"default: no such target {self.default!r}; expected one of {', '.join(self.targets)}")
+        return self
+
+
+class Patience:
+    """How much of a caller's patience is left. Pure counting; one a call."""
+
+    def __init__(self, settings: Escalation) -> None:
+        self._settings = settings
+        words = "|".join(re.escape(word.lower()) for word in settings.frustration_words)
+        self._words = re.compile(rf"\b(?:{words})\b") if words else None
+        self._points = 0
+
+    def after(self, utterance: str, *, answered: bool) -> int:
+        """The points that there would be after this utterance."""
+        angry = self._words is not None and self._words.search(utterance.lower()) is not None
+        points = self._points + (2 if angry else 0) + (0 if answered else 1)
+        return max(0, points - 1) if answered and not angry else points
+
+    def is_gone(self, points: int) -> bool:
+        return points >= self._settings.frustration_points
+
+    def settle(self, points: int) -> None:
+        self._points = points
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What a person who takes over gets to know."""
+
+    reason: str
+    target: str
+    summary: str
+    """A few sentences, made of what is known; no model writes it."""
+    variables: dict[str, str]
+    """By name, as the agent would say them; sensitive ones are left out."""
+    transcript: tuple[str, ...]
+    """'caller: ...' and 'agent: ...', as heard."""
+    next_step: str
+
+
+def hand_over(
+    transfer: Transfer,
+    state: CallState,
+    history: Sequence[Message],
+    variables: dict[str, Variable],
+    engine: WorkflowEngine,
+) -> HandOver:
+    """The package for a transfer."""
+    shown = {
+        name: engine.spoken(state, name)
+        for name in state.values
+        if name not in variables or not variables[name].sensitive
+    }
+    said = [message.content for message in history if message.role == "user"][-_LATEST_UTTERANCES:]
+    matter = state.stack[0].flow.replace("_", " ") if state.stack else ""
+    known = "; ".join(
+        f"{name.replace('_', ' ')}: {value}{'' if state.values[name].confirmed else ' (not confirmed)'}"
+        for name, value in shown.items()
+    )
+    parts = (
+        f"Handed over: {transfer.reason.replace('_', ' ')}.",
+        f"It was about: {matter}." if matter else "",
+        f"Known: {known}." if known else "",
+        f"The caller last said: {' / '.join(said)}" if said else "",
+    )
+    names = {"user": "caller", "assistant": "agent"}
+    return HandOver(
+        reason=transfer.reason,
+        target=transfer.target,
+        summary=" ".join(part for part in parts if part),
+        variables=shown,
+        transcript=tuple(f"{names[m.role]}: {m.content}" for m in history if m.role in names),
+        next_step=transfer.next_step,
+    )

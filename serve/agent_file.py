@@ -1,0 +1,53 @@
+"""Agent files with their connections and presets written out, and their tools ready to be called."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import yaml
+
+from models.settings import SettingsError, parse_settings
+from pipeline.agent import Agent, load_agent
+from pipeline.clock import Clock
+from pipeline.tools.definition import JsonValue
+from pipeline.tools.outbox import Outbox
+from pipeline.tools.runner import ToolRunner
+from serve.connectors.opening import open_connectors
+from serve.connectors.presets import expand
+from serve.connectors.secret_values import SecretReader
+
+
+def load_agent_file(path: Path) -> Agent:
+    """Read an agent file whose tools may come from presets (`use: crm.find_caller`). Raises SettingsError."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return load_agent(path)  # It says what is wrong.
+    if not isinstance(data, dict) or not _uses_presets(data.get("tools")):
+        return load_agent(path)
+    expanded = expand(data.get("connections") or {}, data["tools"], source=str(path))
+    data["tools"] = {name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in expanded.tools.items()}
+    return parse_settings(yaml.safe_dump(data), Agent, str(path))
+
+
+@asynccontextmanager
+async def agent_tools(agent: Agent, outbox: Outbox, clock: Clock) -> AsyncGenerator[ToolRunner, None]:
+    """The agent's tools, ready to be called. Raises SettingsError."""
+    tools: dict[str, JsonValue] = {
+        name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in agent.tools.items()
+    }
+    expanded = expand(agent.connections, tools, source=f"agent {agent.name}")
+    async with open_connectors(expanded, secrets=SecretReader(), clock=clock) as connectors:
+        try:
+            runner = ToolRunner(agent.tools, connectors, outbox, clock, random.Random())  # noqa: S311 (spreads retries)
+        except ValueError as error:
+            raise SettingsError(f"agent {agent.name}: {error}") from error
+        async with runner:
+            yield runner
+
+
+def _uses_presets(tools: object) -> bool:
+    return isinstance(tools, dict) and any(isinstance(tool, dict) and "use" in tool for tool in tools.values())
