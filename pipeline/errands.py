@@ -78,6 +78,10 @@ class Errands:
         if self._task is not None:
             await asyncio.shield(self._task)
 
+    def stay(self) -> None:
+        """What was to be done after the news is not to be done any more."""
+        self._after = None
+
     def heard(self, text: str) -> None:
         """These words reached the caller: news in them are no news any more."""
         self._news = [one for one in self._news if one not in text]

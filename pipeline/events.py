@@ -263,21 +263,6 @@ class ToolFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VariableSet(Event):
-    """Something became known of the caller's matter."""
-
-    kind: ClassVar[str] = "variable_set"
-    turn: int
-    name: str
-    value: str
-    """Empty for a sensitive one."""
-    words: str
-    """The caller's words it was read from; empty for a sensitive one."""
-    confidence: float
-    confirmed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRequested(Event):
     """The call is to be handed over to a person."""
 

@@ -151,6 +151,10 @@ class Responder:
         said = Message(role="user", content=plan.utterance)
         if plan.utterance and said not in self._history[-1:]:
             self._remember(said)
+        if plan.utterance and isinstance(self.closing, HangUp):
+            # Who speaks over the goodbye is not hung up on.
+            self._closing = None
+            self._errands.stay()
         if isinstance(plan.act, ToolCall):
             self._errands.begin(self._state, plan.act, turn)
         elif plan.act is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -85,4 +85,4 @@ class _PostgresTransaction:
 
 def _placed(sql: str) -> LiteralString:
     """With psycopg's placeholders. The statements are all written in this package; none holds a `?` or `%` itself."""
-    return cast(LiteralString, sql.replace("?", "%s"))
+    return sql.replace("?", "%s")

@@ -24,11 +24,11 @@ from bench.results import Json, Series
 from models.llm import VllmLanguageModel
 from models.settings import SettingsError
 from models.types import GenerateRequest, ModelFailure
-from models.weights import WeightsError, prepared_path
 from pipeline.agent import load_agent
 from pipeline.clauses import clauses_of
 from pipeline.ports import LanguageModel
 from serve.config import EMBEDDED_STACK, LanguageModelSettings, load_stack
+from serve.deployments import prepared_folder
 
 WANTED = 0.95
 """Share of conversations in which everything must be as expected."""
@@ -53,8 +53,8 @@ class RealLanguageModel:
         self._model = model
 
     async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
-        async with aclosing(self._model.generate(request)) as deltas, aclosing(clauses_of(deltas)) as clauses:
-            async for clause in clauses:
+        async with aclosing(self._model.generate(request)) as deltas:
+            async for clause in clauses_of(deltas):
                 yield clause
 
     async def prefill(self, request: GenerateRequest) -> None:
@@ -69,7 +69,7 @@ async def _language_model(kind: str) -> AsyncGenerator[LanguageModel, None]:
     settings = load_stack(EMBEDDED_STACK).small_language_model
     assert isinstance(settings, LanguageModelSettings)
     model = VllmLanguageModel(settings.engine)
-    await model.start(prepared_path(settings.weights))
+    await model.start(prepared_folder(settings.weights))
     try:
         yield RealLanguageModel(model)
     finally:
@@ -139,7 +139,7 @@ def main() -> None:
     try:
         # An engine in another process takes real time.
         verdicts = asyncio.run(work) if chosen.llm == "real" else run_patiently(work)
-    except (SettingsError, WeightsError, ModelFailure) as error:
+    except (SettingsError, ModelFailure) as error:
         sys.exit(f"bench.eval: {error}")
     console.print(_table(verdicts))
     if chosen.names:

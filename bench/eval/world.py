@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from models.router import IntentRouter, KnowledgePassage
 from models.settings import SettingsError
 from models.types import GenerateRequest, RouteDecision
-from models.weights import prepared_path
 from pipeline.agent import Agent
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, LoopClock
@@ -28,6 +27,7 @@ from serve.connectors.http import HttpBackend
 from serve.connectors.presets import expand
 from serve.connectors.secret_values import SecretReader
 from serve.connectors.transport import ConnectorClient
+from serve.deployments import prepared_folder
 
 BACK_OFFICE = "back_office"
 """The connection of the demo agents that reaches their back office."""
@@ -73,10 +73,10 @@ class FakeFactQuoting:
 
 
 def make_router(agent: Agent) -> DirectRouter:
-    """Trained from the agent file. Raises models.weights.WeightsError if its weights are not prepared."""
+    """Trained from the agent file. Raises ModelFailure if its weights are not prepared."""
     return DirectRouter(
         IntentRouter(
-            prepared_path(ROUTER_WEIGHTS),
+            prepared_folder(ROUTER_WEIGHTS),
             examples={route.name: route.examples for route in agent.routes},
             passages=tuple(KnowledgePassage(fact.id, fact.text, fact.questions) for fact in agent.facts),
         )

@@ -188,7 +188,7 @@ class ToolRunner:
             if write is not None:
                 result = await self._settle(lane, write, wait=False)
                 return await self._record(call.key, result or _unknown("it was begun earlier; nobody knows the result"))
-            if now_s - asked_s > self._lease_s(lane):
+            if now_s - asked_s > self._lease_s(lane) + LEASE_MARGIN_S:
                 # Should it be learnt after all, that replaces this.
                 return await self._record(call.key, _unknown("another process has begun it and not finished it"))
             await self._clock.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""The runner of conversations: time that is jumped over, lines that are said or left out, and expectations that can fail."""
+"""The runner of conversations: time is jumped over, lines are said or left out, and expectations can fail."""
 
 from __future__ import annotations
 

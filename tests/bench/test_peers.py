@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -29,9 +31,12 @@ from models.settings import SettingsError
 from models.types import Delta, GenerateRequest
 from pipeline.agent import load_agent
 from pipeline.clauses import split_clauses
+from pipeline.errands import Errands
 from pipeline.fixed_lines import fixed_texts
 from pipeline.grounding import answers, is_borne_out
+from pipeline.matter import NoTools
 from pipeline.responder import Plan, Responder
+from pipeline.workflow.engine import WorkflowEngine
 from serve.build import _implementation
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.deployments import LanguageModel
@@ -102,12 +107,24 @@ class Listening:
         self.requests.append(request)
 
 
+async def nothing_begins() -> None:
+    raise AssertionError("no plan of these acts")
+
+
 async def test_every_reply_is_said_whole_and_word_for_word_by_our_responder() -> None:
     agent, model = load_agent(AGENT), Listening()
-    responder = Responder(agent, model)  # type: ignore[arg-type]
+    engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
+    errands = Errands(
+        engine,
+        NoTools(),
+        spawn=asyncio.get_running_loop().create_task,
+        log=lambda event: None,
+        changed=lambda state: None,
+    )
+    responder = Responder(agent, model, engine, errands)
     for fact in agent.facts:
         plan = Plan(fact.questions[0], fact=fact)
-        clauses = [clause async for clause in responder.clauses(plan, "1")]
+        clauses = [clause async for clause in responder.clauses(plan, 1, "1", nothing_begins)]
         assert " ".join(clause.text for clause in clauses) == replies().to_line(fact.questions[0]).reply
         assert {clause.source for clause in clauses} == {"llm"}, fact.id
         asked = model.requests[-1]

@@ -1,4 +1,4 @@
-"""Every conversation file of every agent, against the real router, flows and connectors, and a back office over HTTP."""
+"""Every conversation of every agent, against the real router, flows and connectors, and a back office over HTTP."""
 
 from __future__ import annotations
 

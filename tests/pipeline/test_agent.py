@@ -12,7 +12,7 @@ DENTAL = Path(__file__).parents[2] / "configs" / "agents" / "dental.yaml"
 
 def test_the_demo_agent_loads() -> None:
     agent = load_agent(DENTAL)
-    assert {route.kind for route in agent.routes} >= {"knowledge", "booking", "farewell", "fallback"}
+    assert {route.kind for route in agent.routes} >= {"knowledge", "flow", "cancel", "farewell", "fallback"}
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,15 @@ def test_the_demo_agent_loads() -> None:
             "turn_taking.timeout_ms: Input should be a valid integer; got 'soon'",
         ),
         (("preset: balanced", "timeout_ms: 5"), "turn_taking.timeout_ms"),
-        (('time: "10:00"', 'time: "25:00"'), "booking.openings[0].time"),
-        (("{opening}, for {name}", "{opening}, for {nmae}"), "confirm: unknown placeholder 'nmae'"),
+        (("effect: write", "effect: perhaps"), "effect: Input should be 'read' or 'write'; got 'perhaps'"),
+        (("flow: book\n", "flow: boook\n"), "routes: book: no flow 'boook'; expected one of"),
+        (
+            ("do: confirm", "do: confrim"),
+            "Input tag 'confrim' found using 'do' does not match any of the expected tags",
+        ),
         (
             ("kind: say\n    line: Hello! What can I do for you?", "kind: say"),
-            "routes[3]: Value error, line is required",
+            "routes[10]: Value error, line is required",
         ),
         (("id: hours_sunday", "id: hours"), "facts: ids must differ"),
         (("name: Bright Dental", "name: [Bright"), "not valid YAML"),

@@ -381,7 +381,7 @@ def test_poor_transcripts_are_asked_about_then_the_keypad_is_offered_then_a_pers
         "For our hours, press one.",
         "I'll put you through.",
     ]
-    assert played.log[-1].reason == "escalated"  # type: ignore[attr-defined]
+    assert played.log[-1].reason == "transferred"  # type: ignore[attr-defined]
 
 
 def test_a_slow_answer_is_announced_once_and_not_talked_over() -> None:

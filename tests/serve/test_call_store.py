@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,10 +51,11 @@ OUTCOME = CallOutcome(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'calls.db'}"
+@contextmanager
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'calls.db'}"
         return
     server = os.environ.get(POSTGRES)
     if not server:
@@ -66,6 +67,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         connection.execute(f"CREATE SCHEMA {schema}")
         yield f"{server}{'&' if '?' in server else '?'}options=-csearch_path%3D{schema}"
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with database(request.param, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
@@ -130,12 +137,14 @@ async def test_what_is_old_can_be_forgotten_but_for_writes_without_a_result(stor
 # -- the outbox: the same of every kind -------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["memory", "store"])
-def outbox(request: pytest.FixtureRequest) -> Outbox:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Outbox, None]:
     if request.param == "memory":
-        return MemoryOutbox()
-    store: CallStore = request.getfixturevalue("store")
-    return store.outbox("dental")
+        yield MemoryOutbox()
+        return
+    with database(request.param, tmp_path) as url:
+        async with await CallStore.open(url) as opened:
+            yield opened.outbox("dental")
 
 
 async def test_one_begins_a_write_and_the_others_see_it(outbox: Outbox) -> None:

@@ -65,8 +65,7 @@ def test_one_trial_decides_and_nobody_else_is_let_through_meanwhile() -> None:
         trial = breaker.attempt()
         trial.__enter__()
         assert is_open(breaker)
-        with pytest.raises(ZeroDivisionError):
-            trial.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+        assert not trial.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
         await asyncio.sleep(29)
         assert is_open(breaker)
 
@@ -92,8 +91,7 @@ def test_attempts_from_before_it_opened_do_not_keep_it_open_longer() -> None:
         early.__enter__()
         fail(breaker, 3)
         await asyncio.sleep(20)
-        with pytest.raises(ZeroDivisionError):
-            early.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+        assert not early.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
         await asyncio.sleep(10)
         assert not is_open(breaker)
 

@@ -41,7 +41,12 @@ flows:
         narrow: "{fitting}?"
         go: who
         exhausted: person
-      who: {do: ask, variable: name, say: ["What name should I put it under?", "Which name?"], go: right, exhausted: person}
+      who:
+        do: ask
+        variable: name
+        say: ["What name should I put it under?", "Which name?"]
+        go: right
+        exhausted: person
       right:
         do: confirm
         say: ["So that's {opening}, for {name}. Is that right?"]
@@ -113,8 +118,8 @@ def talk(flow: str, *lines: str, first: str = "book please") -> Step:
 
 def test_a_flow_asks_for_one_thing_after_another() -> None:
     assert talk("book").says == (
-        "I have Tuesday at ten in the morning, Tuesday at two thirty in the afternoon, or Friday at three thirty in the "
-        "afternoon. Which would you like?",
+        "I have Tuesday at ten in the morning, Tuesday at two thirty in the afternoon, "
+        "or Friday at three thirty in the afternoon. Which would you like?",
     )
     assert talk("book", "Friday").says == ("What name should I put it under?",)
     read_back = talk("book", "Friday", "My name is John Miller")
