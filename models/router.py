@@ -147,6 +147,7 @@ class IntentRouter:
         labels = [label for label, utterances in examples.items() for _ in utterances]
         self._examples = self._encode([text for utterances in examples.values() for text in utterances])
         self._head = LinearHead.fit(self._examples, labels)
+        self._written = {spoken_form(text): label for label, utterances in examples.items() for text in utterances}
         self._passages = tuple(passages)
         ways = [(number, text) for number, p in enumerate(passages) for text in (p.text, *p.questions)]
         self._owner = np.array([number for number, _ in ways], np.int64)
@@ -156,8 +157,9 @@ class IntentRouter:
         """The likeliest label of an utterance, and the `top_k` passages nearest to it, best first.
 
         The confidence is the label's probability, scaled down when nothing like the utterance is among the examples
-        and the knowledge: the head only compares its labels, and is sure of one even if none fits. Text without
-        words gives confidence 0 and no passages. Takes about 5 ms on one core.
+        and the knowledge: the head only compares its labels, and is sure of one even if none fits. An utterance that is
+        an example word for word has that example's label, surely. Text without words gives confidence 0 and no
+        passages. Takes about 5 ms on one core.
         """
         if not any(character.isalnum() for character in text):
             return RouteDecision(self._head.labels[0], 0.0)
@@ -165,6 +167,8 @@ class IntentRouter:
         probabilities = self._head.probabilities(row)
         best = int(probabilities.argmax())
         cosines = self._ways @ row
+        if (label := self._written.get(spoken_form(text))) is not None:
+            return RouteDecision(label, 1.0, self._nearest(cosines, top_k))
         nearest = max(float((self._examples @ row).max()), float(cosines.max(initial=-1.0)))
         confidence = float(probabilities[best]) * familiarity(nearest)
         return RouteDecision(self._head.labels[best], confidence, self._nearest(cosines, top_k))

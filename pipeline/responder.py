@@ -33,6 +33,14 @@ SURE_ROUTE_SLACK = 0.15
 """How much further."""
 CLEARLY_NEAREST = 0.05
 """Such a fact must be nearer than the next one by this much."""
+GLOBAL = ("person", "cancel", "repeat")
+"""Kinds of routes that are meant wherever the call stands."""
+SURE_IN_FLOW = 0.75
+"""An utterance that fits what was asked is its answer, unless it is one of those with at least this confidence."""
+OTHER_FLOW = 0.6
+"""So sure must be that an utterance which did not fit what was asked begins something else."""
+ASKED_FOR = 0.95
+"""A question this near to one that a fact is written for asks for that fact, whatever the router makes of it."""
 _SENTENCE_ENDS = (".", "!", "?")
 """An answer is never stopped in the middle of a sentence."""
 TRIES_BEFORE_KEYPAD = 2
@@ -215,7 +223,7 @@ class Responder:
         if self._errands.under_way:
             return Plan(utterance, waits=True, decision=decision)
         plan = self._plan(utterance, decision, turn)
-        if self._patience is not None and plan.act is None:
+        if self._patience is not None and not isinstance(plan.act, Transfer | HangUp):
             points = self._patience.after(utterance, answered=self.answers(plan))
             plan = dataclasses.replace(plan, points=points)
             if self._patience.is_gone(points):
@@ -231,16 +239,17 @@ class Responder:
         state = dataclasses.replace(self._state, misses=0, unclear=0)
         fact = self._known(decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
         asks_or_open: Words = "may_go_on" if asks(utterance) else "open"
+        if state.waiting == "answer":
+            return self._plan_in_flow(utterance, decision, route, fact, state, turn)
         if kind == "person":
             return self._to_person(utterance, state, "request", target=route.target if route else None)
         if kind == "cancel" and (step := self._engine.cancel(state)) is not None:
             return self._step_plan(utterance, step, ending=asks_or_open)
-        if state.waiting == "answer":
-            return self._plan_in_flow(utterance, kind, route, fact, state, turn)
         if kind == "farewell":
             farewell = self._clauses(self._agent.lines.farewell, "farewell")
             return Plan(utterance, state, farewell, act=HangUp())
-        if kind == "flow" and route is not None and route.flow is not None:
+        asked_for = fact is not None and _asked_for(utterance, decision)
+        if kind == "flow" and route is not None and route.flow is not None and not asked_for:
             step = self._engine.start(state, route.flow, utterance, turn)
             return self._step_plan(utterance, step, ending=asks_or_open)
         if kind == "say" and route is not None and route.line:
@@ -257,20 +266,35 @@ class Responder:
         return Plan(utterance, dataclasses.replace(state, misses=misses + 1), clauses, ending=asks_or_open)
 
     def _plan_in_flow(
-        self, utterance: str, kind: str, route: Route | None, fact: Fact | None, state: CallState, turn: int
+        self,
+        utterance: str,
+        decision: RouteDecision,
+        route: Route | None,
+        fact: Fact | None,
+        state: CallState,
+        turn: int,
     ) -> Plan:
-        if kind == "repeat":
-            return Plan(utterance, state, self._clauses(self._engine.prompt(state), "form"))
+        kind = route.kind if route else "knowledge"
+        asked_for = fact is not None and _asked_for(utterance, decision)
         # "Yes" is often followed by more; so is what was asked for.
         one_word = len(utterance.split()) == 1
         ending: Words = "may_go_on" if self._engine.asks_for_value(state) or one_word else "complete"
         step = self._engine.answer(state, utterance, turn)
+        if step.fitted and not (kind in GLOBAL and decision.confidence >= SURE_IN_FLOW):
+            return self._step_plan(utterance, step, ending=ending)
+        if kind == "person":
+            return self._to_person(utterance, state, "request", target=route.target if route else None)
+        if kind == "cancel" and (over := self._engine.cancel(state)) is not None:
+            return self._step_plan(utterance, over, ending="may_go_on" if asks(utterance) else "open")
+        if kind == "repeat":
+            return Plan(utterance, state, self._clauses(self._engine.prompt(state), "form"))
         if step.fitted:
             return self._step_plan(utterance, step, ending=ending)
         if kind == "farewell":
             return Plan(utterance, state, self._clauses(self._agent.lines.farewell, "farewell"), act=HangUp())
         current = {place.flow for place in state.stack}
-        if kind == "flow" and route is not None and route.flow is not None and route.flow not in current:
+        elsewhere = kind == "flow" and decision.confidence >= OTHER_FLOW and not asked_for
+        if elsewhere and route is not None and route.flow is not None and route.flow not in current:
             other = self._engine.start(state, route.flow, utterance, turn)
             return self._step_plan(utterance, other, ending="may_go_on")
         if fact is not None:
@@ -398,6 +422,11 @@ class Responder:
     @staticmethod
     def _clauses(text: str, source: ReplySource) -> tuple[Clause, ...]:
         return tuple(Clause(clause, source) for clause in split_clauses(text))
+
+
+def _asked_for(utterance: str, decision: RouteDecision) -> bool:
+    """Whether it is a question that a fact was written for, not a wish ("Can I cancel an appointment?")."""
+    return asks(utterance) and decision.passages[0].score >= ASKED_FOR
 
 
 def _ask(fact: str, question: str) -> str:

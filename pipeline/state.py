@@ -61,6 +61,8 @@ class CallState:
     waiting: Waiting = "free"
     tries: int = 0
     """Answers to the node it stands at that did not fit."""
+    narrowed: tuple[str, ...] = ()
+    """Values that the caller was just asked to choose between, of all that are on offer."""
     visits: int = 0
     """Tool calls begun so far: tells one from the next in their keys."""
     level: int = 0

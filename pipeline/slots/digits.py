@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 import phonenumbers
 
@@ -30,7 +31,7 @@ _MARK_REACH = 40
 def read_digits(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
     """Digits of a fitting count; unasked, at least four that are called a number, or what the description says."""
     found = []
-    for run in digit_runs(heard):
+    for run in (piece for run in digit_runs(heard) for piece in _pieces(run, variable, heard)):
         if not variable.fewest_digits <= len(run.value.digits) <= variable.most_digits:
             continue
         if re.match(r"(?:st|nd|rd|th)\b", heard.flat[run.end :]):
@@ -39,6 +40,18 @@ def read_digits(variable: Variable, heard: Heard, context: ReadingContext) -> Fo
             continue
         found.append(Found(run.value.digits, run.start, run.end))
     return settle(found, heard)
+
+
+def _pieces(run: Found[Digits], variable: Variable, heard: Heard) -> list[Found[Digits]]:
+    """A run that is too long, cut where sentences end: "it ends in two three. 4001 8823"."""
+    if len(run.value.digits) <= variable.most_digits:
+        return [run]
+    ends = [mark.end() for mark in re.finditer(r"[.!?;](?= )", heard.flat[: run.end]) if mark.end() > run.start]
+    pieces: list[Found[Digits]] = []
+    for start, end in pairwise((run.start, *ends, run.end)):
+        # Spaces in place of what came before keep the positions.
+        pieces += digit_runs(Heard(heard.text, " " * start + heard.flat[start:end], heard.language))
+    return pieces
 
 
 def _called_a_number(run: Found[Digits], variable: Variable, heard: Heard) -> bool:

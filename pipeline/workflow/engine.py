@@ -176,7 +176,9 @@ class WorkflowEngine:
     def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int) -> Step:
         variable = self._variable(node.variable)
         context = self._context(state, variable)
-        reading = read(variable, utterance, context)
+        among = tuple(option for option in context.options if option.value in state.narrowed)
+        reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
+        reading = reading or read(variable, utterance, context)
         if reading is not None:
             value = Value(reading.value, reading.words, reading.confidence, turn)
             known = dataclasses.replace(state.with_values(**{node.variable: value}), tries=0)
@@ -187,7 +189,8 @@ class WorkflowEngine:
         if node.narrow and 1 < len(several) < len(context.options):
             listed = _spoken_list([option.spoken for option in several[:MOST_LISTED]], self._language)
             text = self._render(offered, node.narrow, fitting=listed)
-            return Step(dataclasses.replace(offered, waiting="answer"), (text,))
+            narrowed = tuple(option.value for option in several)
+            return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
         if offered.values != state.values:
             return Step(dataclasses.replace(offered, waiting="answer"), (self._render(offered, node.say[0]),))
         return self._miss(state, node)
@@ -414,7 +417,8 @@ def holds(guard: Guard, state: CallState) -> bool:
 
 
 def _go(state: CallState, target: str) -> CallState:
-    return dataclasses.replace(state, stack=(*state.stack[:-1], Place(_place(state).flow, target)), tries=0)
+    place = Place(_place(state).flow, target)
+    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=())
 
 
 def _place(state: CallState) -> Place:

@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused(text: str, complaint: str) -> None:
 def test_a_step_whose_moment_never_comes_is_a_fault() -> None:
     waiting = parse_settings(
         "description: A caller waits for what never happens.\n"
-        "caller: [{after: {kind: tool_finished}, say: hello}]\n"
+        "caller: [{after: {kind: keypress}, say: hello}]\n"
         "expect: {end: silence}",
         Scenario,
         "test_form.py",
