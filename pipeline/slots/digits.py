@@ -31,7 +31,7 @@ _MARK_REACH = 40
 def read_digits(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
     """Digits of a fitting count; unasked, at least four that are called a number, or what the description says."""
     found = []
-    for run in (piece for run in digit_runs(heard) for piece in _pieces(run, variable, heard)):
+    for run in (piece for whole in digit_runs(heard) for piece in _pieces(whole, variable, heard)):
         if not variable.fewest_digits <= len(run.value.digits) <= variable.most_digits:
             continue
         if re.match(r"(?:st|nd|rd|th)\b", heard.flat[run.end :]):
