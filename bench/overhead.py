@@ -61,6 +61,7 @@ from pipeline.clock import LoopClock
 from pipeline.events import Event, FirstAudio, TurnDecided, read_events
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
+from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import GatewayServices
 from serve.gateway import create_app
@@ -262,6 +263,7 @@ async def _services(runs_dir: Path, max_calls: int) -> GatewayServices:
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
         clock=LoopClock(),
         runs_dir=runs_dir,
+        store=await CallStore.open(f"sqlite:///{runs_dir / 'calls.db'}"),
         not_ready=not_ready,
     )
 

@@ -24,6 +24,7 @@ from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.endpointer import Endpointer
 from pipeline.errands import Errands
+from pipeline.escalation import hand_over
 from pipeline.fixed_lines import FixedLines
 from pipeline.hearing import Hearing, explain
 from pipeline.matter import Matter
@@ -32,7 +33,7 @@ from pipeline.reply import CallModels, Reply
 from pipeline.responder import Clause, Plan, Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
-from pipeline.state import CallState, variables_set
+from pipeline.state import CallState, Memory, variables_set
 from pipeline.tools.calls import ToolCall
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
 from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
@@ -92,10 +93,18 @@ class Call:
         engine = self._engine = WorkflowEngine(
             agent.flows, agent.variables, call_id=matter.call_id, caller=matter.caller, today=matter.today
         )
-        self._errands = Errands(engine, matter.tools, spawn=self._spawn, log=log.append, changed=self._result_came)
+        self._errands = Errands(
+            engine,
+            matter.tools,
+            spawn=self._spawn,
+            log=log.append,
+            changed=self._result_came,
+            saved=matter.saved,
+            untold=matter.memory.untold if matter.memory else (),
+        )
         self._matter = matter
         self._responder = Responder(
-            agent, models.language_model, engine, self._errands, state=matter.state, changed=self._state_changed
+            agent, models.language_model, engine, self._errands, memory=matter.memory, changed=self._memory_changed
         )
         self._known = self._responder.state.values
         self._clause_speech = ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible)
@@ -512,6 +521,7 @@ class Call:
             if self._candidate is reply:
                 self._now_counts(reply)
             return
+        package = self._hand_over()
         await self._line.played_out()
         # A line that broke off is played out too.
         heard = self._line.heard()
@@ -521,9 +531,20 @@ class Call:
                 self._log.append(
                     ev.TransferRequested(turn=reply.turn, reason=reason, target=target, next_step=next_step)
                 )
+                if package is not None:
+                    await package
                 await self._hang_up("transferred")
             case HangUp(reason=reason):
                 await self._hang_up(reason)
+
+    def _hand_over(self) -> asyncio.Task[None] | None:
+        """If the call is about to be handed over: give the package away while the caller is told so."""
+        closing = self._responder.closing
+        if not isinstance(closing, Transfer):
+            return None
+        responder = self._responder
+        package = hand_over(closing, responder.state, responder.history, self._agent.variables, self._engine)
+        return self._spawn(self._matter.hand_over(package))
 
     async def _apologise(self, reply: Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
         """A stage failed: say so from memory; the call goes on."""
@@ -581,26 +602,28 @@ class Call:
 
     def _open_the_talk(self) -> None:
         """Greet; or go on where a call that was cut off stood."""
-        state = self._matter.state
-        if state is None:
+        memory = self._matter.memory
+        if memory is None:
             self._say(self._agent.lines.greeting, "greeting")
             if self._agent.on_call is not None:
                 step = self._engine.start(self._responder.state, self._agent.on_call, "", self._turn)
                 if isinstance(step.act, ToolCall):
                     self._errands.begin(step.state, step.act, self._turn)
             return
-        pending = self._engine.pending_call(state)
+        pending = self._engine.pending_call(memory.state)
         if pending is not None:
             # Under the key it had: what was done before the cut is not done again.
-            self._errands.begin(state, pending, self._turn)
-        text = f"{self._agent.lines.resumed} {self._engine.prompt(state)}".strip()
-        self._say(text, "greeting", then_news=pending is not None)
+            self._errands.begin(memory.state, pending, self._turn)
+        # News end with what is asked next.
+        prompt = "" if self._responder.has_news else self._engine.prompt(memory.state)
+        text = f"{self._agent.lines.resumed} {prompt}".strip()
+        self._say(text, "greeting", then_news=self._responder.has_news)
 
-    def _state_changed(self, state: CallState) -> None:
-        for event in variables_set(self._known, state, self._agent.variables):
+    def _memory_changed(self, memory: Memory) -> None:
+        for event in variables_set(self._known, memory.state, self._agent.variables):
             self._log.append(event)
-        self._known = state.values
-        self._matter.save(state)
+        self._known = memory.state.values
+        self._matter.save(memory)
 
     def _result_came(self, state: CallState) -> None:
         self._responder.changed(state)

@@ -7,11 +7,11 @@ what is to be said of it is kept until the caller has heard it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Protocol
 
 from pipeline.events import Event, ToolFinished, ToolStarted
-from pipeline.state import CallState
+from pipeline.state import CallState, NotSaved
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.workflow.engine import Act, Step, WorkflowEngine
 
@@ -43,15 +43,19 @@ class Errands:
         spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
         log: Callable[[Event], object],
         changed: Callable[[CallState], None],
+        saved: Callable[[], Awaitable[None]],
+        untold: Iterable[str] = (),
     ) -> None:
-        """`spawn` starts work that lives as long as the call; `changed` is told every new state."""
+        """`spawn` starts work that lives as long as the call; `changed` is told every new state; `saved` returns once
+        the last one is kept for good, or raises NotSaved; `untold`: news of a call that is resumed."""
         self._engine = engine
         self._tools = tools
         self._spawn = spawn
         self._log = log
         self._changed = changed
+        self._saved = saved
         self._task: asyncio.Task[None] | None = None
-        self._news: list[str] = []
+        self._news: list[str] = list(untold)
         self._after: Act | None = None
 
     @property
@@ -90,7 +94,7 @@ class Errands:
         while call is not None:
             arguments = {name: self._engine.said(state, name) for name in self._tools.loggable(call)}
             self._log(ToolStarted(turn=turn, tool=call.tool, arguments=arguments))
-            result = await self._tools.run(call, level=state.level)
+            result = await self._done(call, state)
             step: Step = self._engine.tool_done(state, result)
             self._log(
                 ToolFinished(
@@ -107,3 +111,13 @@ class Errands:
             self._changed(state)
             call = step.act if isinstance(step.act, ToolCall) else None
             self._after = None if isinstance(step.act, ToolCall) else step.act
+
+    async def _done(self, call: ToolCall, state: CallState) -> ToolResult:
+        """Whoever goes on with this call after a crash must know that it stood here, or ask the caller anew, and so do
+        a write of other words under the same key."""
+        if self._tools.effect(call.tool) == "write":
+            try:
+                await self._saved()
+            except NotSaved as error:
+                return ToolResult("failed", {}, detail=f"not sent, since the call's state cannot be saved: {error}")
+        return await self._tools.run(call, level=state.level)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from pipeline.errands import Tools
-from pipeline.state import CallState
+from pipeline.escalation import HandOver
+from pipeline.state import Memory
 from pipeline.tools.calls import ToolCall, ToolResult
 
 
@@ -28,7 +29,15 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _nowhere(state: CallState) -> None:
+def _nowhere(memory: Memory) -> None:
+    pass
+
+
+async def _at_once() -> None:
+    pass
+
+
+async def _to_nobody(package: HandOver) -> None:
     pass
 
 
@@ -43,7 +52,12 @@ class Matter:
     tools: Tools = field(default_factory=NoTools)
     today: Callable[[], date] = _today
     """The date where the business is."""
-    state: CallState | None = None
+    memory: Memory | None = None
     """Of a call that is resumed; None: it begins."""
-    save: Callable[[CallState], None] = _nowhere
-    """Told every state that counts, at once; must return at once."""
+    save: Callable[[Memory], None] = _nowhere
+    """Told everything that must not be forgotten, at once; must return at once."""
+    saved: Callable[[], Awaitable[None]] = _at_once
+    """Returns once the last that `save` was told is kept for good; nothing is changed on any system before. Raises
+    NotSaved."""
+    hand_over: Callable[[HandOver], Coroutine[None, None, None]] = _to_nobody
+    """Gives whoever takes the call over what they are to know; must end within a few seconds, and raises nothing."""

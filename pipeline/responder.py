@@ -20,7 +20,7 @@ from pipeline.escalation import Patience, Reason
 from pipeline.events import ReplySource
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
-from pipeline.state import CallState
+from pipeline.state import CallState, Memory
 from pipeline.tools.calls import ToolCall
 from pipeline.workflow.engine import Act, HangUp, Step, Transfer, WorkflowEngine
 
@@ -104,22 +104,22 @@ class Responder:
         engine: WorkflowEngine,
         errands: Errands,
         *,
-        state: CallState | None = None,
-        changed: Callable[[CallState], None] = lambda state: None,
+        memory: Memory | None = None,
+        changed: Callable[[Memory], None] = lambda memory: None,
     ) -> None:
-        """`state`: of a call that is resumed. `changed` is told every state that counts."""
+        """`memory`: of a call that is resumed. `changed` is told whatever must not be forgotten."""
         self._agent = agent
         self._language_model = language_model
         self._engine = engine
         self._errands = errands
         self._patience = Patience(agent.escalation) if agent.escalation else None
-        self._state = state or CallState()
+        self._state = memory.state if memory else CallState()
         self._changed = changed
         self._model_failed = False
-        self._history: list[Message] = []
+        self._history: list[Message] = list(memory.history) if memory else []
         self._committed: Plan | None = None
         self._before = (self._state, 0)
-        self._closing: Act | None = None
+        self._closing: Act | None = engine.ending(self._state)
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -188,8 +188,8 @@ class Responder:
     def heard(self, text: str) -> None:
         """These words of the agent reached the caller."""
         if text:
-            self._remember(Message(role="assistant", content=text))
             self._errands.heard(text)
+            self._remember(Message(role="assistant", content=text))
 
     def not_understood(self, utterance: str = "") -> Plan:
         """The plan for speech without words, or with words that were probably misheard.
@@ -413,11 +413,15 @@ class Responder:
 
     def _state_is(self, state: CallState) -> None:
         self._state = state
-        self._changed(state)
+        self._tell()
 
     def _remember(self, message: Message) -> None:
         self._history.append(message)
         del self._history[:-HISTORY_MESSAGES]
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed(Memory(self._state, tuple(self._history), self._errands.news))
 
     @staticmethod
     def _clauses(text: str, source: ReplySource) -> tuple[Clause, ...]:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
+from models.types import Message
 from pipeline.events import VariableSet
 from pipeline.slots.reading import Option
 from pipeline.slots.variables import Variable
@@ -20,10 +19,6 @@ Source = Literal["caller", "carrier", "tool", "agent"]
 Waiting = Literal["free", "answer", "tool", "over"]
 """What the call waits for: 'free': any utterance; 'answer': one to the node it stands at; 'tool': a result; 'over': it
 is being handed over or ended."""
-
-
-class StateError(ValueError):
-    """A saved state cannot be read: says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +105,16 @@ def variables_set(
             )
 
 
-_JSON: TypeAdapter[CallState] = TypeAdapter(CallState)
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a call must not forget: enough for another gateway to go on with it."""
+
+    state: CallState = field(default_factory=CallState)
+    history: tuple[Message, ...] = ()
+    """What was heard on both sides, oldest first."""
+    untold: tuple[str, ...] = ()
+    """What came of something that was done, and the caller has not heard."""
 
 
-def state_to_json(state: CallState) -> str:
-    return _JSON.dump_json(state).decode()
-
-
-def state_from_json(text: str) -> CallState:
-    """Raises StateError for text that is no state of this version."""
-    try:
-        return _JSON.validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StateError(f"saved call state: {where}: {first['msg']}; it was written by another version") from error
+class NotSaved(Exception):
+    """A call's memory could not be saved."""

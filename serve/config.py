@@ -127,6 +127,10 @@ class GatewaySettings(StrictModel):
     """A replica that is being replaced keeps its calls this long; at least the longest call."""
     runs_dir: Path = Path("runs")
     """Each call's recording, events and report are saved in a folder below."""
+    store: str | None = None
+    """Where the states of calls under way and the record of writes are kept: sqlite:///FILE, or for gateways on several
+    machines postgresql://USER:PASSWORD@HOST/NAME. None: the environment's TRUNKLINE_STORE, else calls.db in
+    `runs_dir`."""
     record: bool = True
     """Save a stereo WAV of each call."""
     loop_lag_sample_ms: float = Field(50.0, ge=5, le=1000)

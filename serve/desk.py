@@ -15,8 +15,9 @@ from pipeline.matter import NoTools
 from pipeline.ports import VoiceActivity
 from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
-from pipeline.state import CallState
 from serve.admission import Admissions
+from serve.call_book import CallBook
+from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.metrics import LoopLagProbe, Metrics
 from serve.secrets import Secrets
@@ -27,6 +28,7 @@ from telephony.twilio import SignatureChecker, stream_twiml
 VOICE_PATH: Final = "/twilio/voice"
 MEDIA_PATH: Final = "/twilio/media"
 ACTION_PATH: Final = "/twilio/action"
+WHISPER_PATH: Final = "/twilio/whisper"
 """Paths below the public URL."""
 
 MAX_NUMBER_CHARS = 64
@@ -46,6 +48,8 @@ class GatewayServices:
     secrets: Secrets
     clock: Clock
     runs_dir: Path
+    store: CallStore
+    """What outlives this process."""
     not_ready: Callable[[], Awaitable[list[str]]]
     """Why models do not answer, one line each; empty if all do."""
     tools: Tools = field(default_factory=NoTools)
@@ -61,9 +65,7 @@ class Desk:
     lag: LoopLagProbe
     speculation: SpeculationBudget
     admissions: Admissions
-    transfers: dict[str, str]
-    """Calls that are to be handed over once their stream has ended: call SID -> number."""
-    states: dict[str, CallState]
+    book: CallBook
     """Where the calls under way stand, so that one whose stream was lost goes on where it was."""
     tokens: StreamTokens
     signatures: SignatureChecker

@@ -18,11 +18,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from pipeline.speculation import SpeculationBudget
 from serve.admission import Admissions
-from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
+from serve.call_book import CallBook
+from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, WHISPER_PATH, Desk, GatewayServices
+from serve.hand_over import put_through_twiml, whisper
 from serve.media import answer_stream
 from serve.metrics import LoopLagProbe, Metrics
 from telephony.tokens import StreamTokens
-from telephony.twilio import SignatureChecker, dial_twiml, hang_up_twiml, say_and_hang_up_twiml
+from telephony.twilio import SignatureChecker, hang_up_twiml, say_and_hang_up_twiml, whisper_twiml
 
 MAX_FORM_BYTES = 65_536
 """A webhook's form is a few hundred bytes."""
@@ -46,8 +48,7 @@ def create_app(services: GatewayServices) -> FastAPI:
             waste_share=services.settings.wasted_guesses,
             on_partials=services.settings.prefill_on_partials,
         ),
-        transfers={},
-        states={},
+        book=CallBook(services.store, services.agent, services.clock),
         admissions=Admissions(
             services.clock,
             max_calls=services.settings.max_calls,
@@ -107,11 +108,14 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         if isinstance(form, Response):
             return form
         call_sid = form["CallSid"]
-        number = desk.transfers.pop(call_sid, None)
-        if number is not None:
-            return _twiml(dial_twiml(number, caller_id=form.get("From", "")))
-        lost = desk.admissions.state(call_sid) == "lost" and form.get("CallStatus") != "completed"
-        if not lost:
+        # Of a call that another gateway held, this one knows what the store knows.
+        here = desk.admissions.state(call_sid)
+        record = await desk.book.load(call_sid) if here != "live" else None
+        if record is not None and record.package is not None:
+            agent = desk.services.agent
+            return _twiml(put_through_twiml(desk, agent, call_sid, record.package, caller=form.get("From", "")))
+        lost = here == "lost" or (here is None and record is not None)
+        if not lost or form.get("CallStatus") == "completed":
             return _twiml(hang_up_twiml())
         attempt = request.query_params.get("attempt", "1")
         lost_streams = int(attempt) if attempt.isdecimal() and len(attempt) < 4 else MAX_LOST_STREAMS + 1
@@ -120,6 +124,16 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         again = desk.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=lost_streams + 1)
         desk.admissions.expect(call_sid, again)
         return _twiml(again)
+
+    @app.post(WHISPER_PATH)
+    async def whispered(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
+        """A person has answered a call that is put through: tell them what it is about."""
+        form = await _signed_form(request, desk, WHISPER_PATH, x_twilio_signature)
+        if isinstance(form, Response):
+            return form
+        record = await desk.book.load(request.query_params.get("call", ""))
+        text = whisper(desk.services.agent, record.package) if record is not None and record.package else ""
+        return _twiml(whisper_twiml(text) if text else whisper_twiml("A call from our assistant."))
 
 
 def _add_health(app: FastAPI, desk: Desk) -> None:

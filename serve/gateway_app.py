@@ -18,8 +18,8 @@ from pipeline.agent import Agent
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
-from pipeline.tools.outbox import MemoryOutbox
 from serve.agent_file import agent_tools
+from serve.call_store import CallStore
 from serve.config import Stack
 from serve.deployments import prepared_folder
 from serve.desk import GatewayServices
@@ -27,6 +27,7 @@ from serve.gateway import create_app
 from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
 from serve.secrets import Secrets
 from serve.spoken_lines import RememberingSpeaker
+from serve.upkeep import keep_up, store_url
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -114,7 +115,10 @@ class Gateway:
             return [fault for fault in answers if fault]
 
         self._open = AsyncExitStack()
-        tools = await self._open.enter_async_context(agent_tools(agent, MemoryOutbox(), LoopClock()))
+        store = await self._open.enter_async_context(await CallStore.open(store_url(stack.gateway, runs_dir)))
+        clock = LoopClock()
+        tools = await self._open.enter_async_context(agent_tools(agent, store.outbox(agent.name), clock))
+        self._upkeep = asyncio.create_task(keep_up(tools, store, clock))
         self._services = GatewayServices(
             agent=agent,
             models=CallModels(
@@ -128,8 +132,9 @@ class Gateway:
             fixed_lines=fixed_lines,
             settings=stack.gateway,
             secrets=secrets,
-            clock=LoopClock(),
+            clock=clock,
             runs_dir=runs_dir,
+            store=store,
             not_ready=not_ready,
             tools=tools,
         )

@@ -8,17 +8,18 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
-from pipeline.events import CallStarted, Event, EventLog, TransferRequested
+from pipeline.events import CallStarted, EventLog
 from pipeline.matter import Matter
 from pipeline.speculation import tally
-from pipeline.state import CallState
 from serve.desk import MEDIA_PATH, Desk
+from serve.hand_over import deliver
 from serve.recording import RunRecorder
 from telephony.playout import MediaTap, Playout
 from telephony.session import (
@@ -98,13 +99,13 @@ class _GatewayCall:
         self._log.subscribe(self._recorder.on_event)
         return _SinceStart(self._recorder, epoch_s=services.clock.now_s())
 
-    def start(self, info: CallInfo, playout: Playout) -> Call:
+    async def start(self, info: CallInfo, playout: Playout) -> Call:
         """The conversation, its first event written."""
         services = self._desk.services
+        before = await self._desk.book.load(info.call_sid)
         self._call_sid = info.call_sid
         self._desk.admissions.begin(info.call_sid)
         self._desk.metrics.follow(self._log)
-        self._log.subscribe(self._follow_transfer)
         self._log.append(
             CallStarted(
                 call_sid=info.call_sid,
@@ -127,26 +128,19 @@ class _GatewayCall:
                 call_id=info.call_sid,
                 caller=info.caller,
                 tools=services.tools,
-                state=self._desk.states.get(info.call_sid),
-                save=self._save,
+                memory=before.memory if before is not None else None,
+                save=partial(self._desk.book.save, info.call_sid),
+                saved=partial(self._desk.book.saved, info.call_sid),
+                hand_over=partial(deliver, self._desk, info),
             ),
         )
-
-    def _save(self, state: CallState) -> None:
-        self._desk.states[self._call_sid] = state
-
-    def _follow_transfer(self, event: Event) -> None:
-        escalation = self._desk.services.agent.escalation
-        if isinstance(event, TransferRequested) and escalation is not None:
-            self._desk.transfers[self._call_sid] = escalation.targets[event.target].number
 
     async def finish(self, outcome: SessionOutcome | None, began_s: float) -> None:
         """Close the recording, write the summary, free the call's place."""
         if self._call_sid:
             lost = outcome is None or outcome.end in ("line_lost", "failed")
             self._desk.admissions.end(self._call_sid, lost=lost)
-            if not lost:
-                self._desk.states.pop(self._call_sid, None)
+            await self._desk.book.close(self._call_sid, over=not lost)
         if outcome is not None and outcome.end == "refused":
             self._desk.metrics.refused_total.labels(why="stream").inc()
             log.warning("stream of call %s refused: %s", self._call_sid or "(not started)", outcome.close_reason)

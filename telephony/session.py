@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -178,7 +178,7 @@ class SessionOutcome:
 async def run_media_session(
     socket: Socket,
     *,
-    start_call: Callable[[CallInfo, Playout], CallPort],
+    start_call: Callable[[CallInfo, Playout], Awaitable[CallPort]],
     tokens: Tokens,
     clock: Clock,
     settings: SessionSettings | None = None,
@@ -315,7 +315,7 @@ class _Session:
     def __init__(
         self,
         socket: Socket,
-        start_call: Callable[[CallInfo, Playout], CallPort],
+        start_call: Callable[[CallInfo, Playout], Awaitable[CallPort]],
         tokens: Tokens,
         clock: Clock,
         settings: SessionSettings,
@@ -357,7 +357,7 @@ class _Session:
                 settings=self._settings.playout,
                 tap=tap,
             )
-            call = self._start_call(info, playout)
+            call = await self._start_call(info, playout)
         except Exception as error:
             log.exception("call %s could not be started", start.call_sid)
             self._end(_Over("failed", INTERNAL_ERROR, f"the call could not be started: {error}"))

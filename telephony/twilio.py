@@ -364,18 +364,26 @@ def hang_up_twiml() -> str:
     return str(response)
 
 
-def dial_twiml(number: str, *, caller_id: str = "") -> str:
+def dial_twiml(number: str, *, caller_id: str = "", whisper_url: str = "") -> str:
     """TwiML that puts the caller through to a number (E.164) or a SIP address, then ends the call.
 
     `caller_id`: shown to whoever is called; Twilio wants one of the account's numbers or the caller's own.
+    `whisper_url`: asked for TwiML that is played to whoever answers, before the two are connected.
     """
     response = VoiceResponse()
     dial = response.dial(answer_on_bridge=True, **({"caller_id": caller_id} if caller_id else {}))
     if number.startswith(("sip:", "sips:")):
         dial.sip(number)
     else:
-        dial.number(number)
+        dial.number(number, **({"url": whisper_url} if whisper_url else {}))
     response.hangup()
+    return str(response)
+
+
+def whisper_twiml(text: str, *, language: str = "en-US") -> str:
+    """TwiML that says something to the one who was called, who is then connected."""
+    response = VoiceResponse()
+    response.say(text, language=language)
     return str(response)
 
 

@@ -52,9 +52,17 @@ class TextCall:
             agent.flows, agent.variables, call_id=matter.call_id, caller=matter.caller, today=matter.today
         )
         self._errands = Errands(
-            self._engine, matter.tools, spawn=asyncio.create_task, log=self.log.append, changed=self._result_came
+            self._engine,
+            matter.tools,
+            spawn=asyncio.create_task,
+            log=self.log.append,
+            changed=self._result_came,
+            saved=matter.saved,
+            untold=matter.memory.untold if matter.memory else (),
         )
-        self._responder = Responder(agent, language_model, self._engine, self._errands, changed=matter.save)
+        self._responder = Responder(
+            agent, language_model, self._engine, self._errands, memory=matter.memory, changed=matter.save
+        )
         self._turn = 0
         self._reprompts = 0
         self.end: End | None = None

@@ -171,6 +171,16 @@ class WorkflowEngine:
             return None
         return self._tool_call(state, node)
 
+    def ending(self, state: CallState) -> Transfer | HangUp | None:
+        """How a flow was about to end the call where the state stands; for a call that is resumed."""
+        node = self._node(state) if state.stack and state.waiting == "over" else None
+        match node:
+            case TransferNode():
+                return Transfer(node.reason, node.target, node.next_step)
+            case HangUpNode():
+                return HangUp()
+        return None
+
     # -- answers ---------------------------------------------------------------------------------------------------
 
     def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int) -> Step:

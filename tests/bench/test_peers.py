@@ -120,6 +120,7 @@ async def test_every_reply_is_said_whole_and_word_for_word_by_our_responder() ->
         spawn=asyncio.get_running_loop().create_task,
         log=lambda event: None,
         changed=lambda state: None,
+        saved=nothing_begins,
     )
     responder = Responder(agent, model, engine, errands)
     for fact in agent.facts:

@@ -65,7 +65,7 @@ tools:
   find_openings: {description: what is free, effect: read, http: {url: openings}}
   book: {description: book it, effect: write, http: {method: POST, url: bookings}, filler: One moment while I book it.}
 escalation:
-  targets: {desk: {number: "+15550199"}}
+  targets: {desk: {number: "+15550199", whisper: "Caller handed over, {reason}: {summary}"}}
   default: desk
   line: I'll put you through.
   frustration_words: [ridiculous]

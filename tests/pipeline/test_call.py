@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -16,11 +17,12 @@ from pipeline.agent import Agent
 from pipeline.call import Call
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
+from pipeline.escalation import HandOver
 from pipeline.fixed_lines import fixed_texts
 from pipeline.matter import Matter
 from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
-from pipeline.state import CallState
+from pipeline.state import Memory, NotSaved
 from pipeline.tools.calls import ToolResult
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeLine, FakeModels, FakeTools, FakeVad, decision, speech_audio, speech_chunk
@@ -62,6 +64,7 @@ class Played:
     models: FakeModels
     call: Call
     tools: FakeTools
+    saved: list[Memory]
 
     def of(self, kind: type[ev.Event]) -> list[ev.Event]:
         return [event for event in self.log if isinstance(event, kind)]
@@ -81,7 +84,7 @@ def play(
     prepare: Callable[[FakeModels], None] = lambda models: None,
     on_partials: bool = False,
     tools: FakeTools | None = None,
-    state: CallState | None = None,
+    matter: Matter | None = None,
 ) -> Played:
     """Run a call: at each step's second the caller starts to say its text, or the function is called."""
     utterances = [text for _, text in steps if isinstance(text, str)]
@@ -90,6 +93,7 @@ def play(
     line = FakeLine()
     tools = tools or FakeTools()
     result: list[Played] = []
+    memories: list[Memory] = []
 
     async def main() -> None:
         clock = LoopClock()
@@ -104,7 +108,13 @@ def play(
             clock=clock,
             fixed_lines=fixed,
             speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
-            matter=Matter(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25), state=state),
+            matter=dataclasses.replace(
+                matter or Matter(),
+                call_id="CA1",
+                tools=tools,
+                today=lambda: date(2026, 11, 25),
+                save=memories.append,
+            ),
         )
         line.listener = call
         running = asyncio.create_task(call.run())
@@ -128,7 +138,7 @@ def play(
                 break
         call.caller_gone("caller_hung_up")
         await running
-        result.append(Played(list(log), line, models, call, tools))
+        result.append(Played(list(log), line, models, call, tools, memories))
 
     run_virtual(main())
     return result[0]
@@ -503,7 +513,7 @@ def test_a_wish_for_a_person_hands_the_call_over() -> None:
 
 def test_a_call_that_was_cut_off_goes_on_where_it_stood() -> None:
     before = play(BOOKING[:3], for_s=22)
-    after = play([(6.0, "yes that is right")], for_s=14, state=before.call.responder.state)
+    after = play([(6.0, "yes that is right")], for_s=14, matter=Matter(memory=before.saved[-1]))
     assert (
         after.heard()[0] == "Sorry, we were cut off. Let's go on. Tuesday at ten in the morning for John Miller, right?"
     )
@@ -513,6 +523,35 @@ def test_a_call_that_was_cut_off_goes_on_where_it_stood() -> None:
 def test_a_call_that_was_cut_off_while_a_tool_worked_asks_for_it_under_the_same_key() -> None:
     before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=SLOW))
     assert before.call.responder.state.waiting == "tool"
-    after = play([], for_s=10, state=before.call.responder.state)
+    after = play([], for_s=10, matter=Matter(memory=before.saved[-1]))
     assert [call.key for call in after.tools.calls] == [before.tools.calls[-1].key]
     assert "Booked, John Miller." in " ".join(after.heard())
+
+
+def test_what_was_done_and_not_heard_is_told_when_the_call_goes_on() -> None:
+    before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=1.0))
+    done = next(memory for memory in before.saved if memory.untold)
+    after = play([], for_s=10, matter=Matter(memory=done))
+    assert not [call for call in after.tools.calls if call.tool == "book"]
+    assert after.heard()[0].startswith("Sorry, we were cut off. Let's go on. Booked, John Miller.")
+
+
+def test_a_write_is_not_sent_while_the_call_s_state_cannot_be_saved() -> None:
+    async def never() -> None:
+        raise NotSaved("the disk is full")
+
+    played = play(BOOKING, for_s=30, matter=Matter(saved=never))
+    assert not [call for call in played.tools.calls if call.tool == "book"]
+    assert "I could not book it." in " ".join(played.heard())
+
+
+def test_whoever_takes_over_gets_the_package_before_the_call_is_put_through() -> None:
+    packages: list[HandOver] = []
+
+    async def keep(package: HandOver) -> None:
+        packages.append(package)
+
+    play([(3.0, "what are your hours"), (8.0, "a person please")], for_s=16, matter=Matter(hand_over=keep))
+    (package,) = packages
+    assert (package.reason, package.target) == ("request", "desk")
+    assert "caller: what are your hours" in package.transcript

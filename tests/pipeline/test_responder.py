@@ -11,7 +11,7 @@ from pipeline.agent import Agent
 from pipeline.endpointing import sounds_unfinished
 from pipeline.errands import Errands
 from pipeline.responder import Plan, Responder
-from pipeline.state import CallState
+from pipeline.state import CallState, Memory
 from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import OPENINGS, FakeModels, FakeTools, decision
@@ -22,8 +22,14 @@ def responder(generated: dict[str, list[str]] | None = None, agent: Agent = AGEN
     models = FakeModels(utterances=[], generated=generated or {}, first_clause_s=0)
     engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
     looked_up = engine.tool_done(engine.start(CallState(), "arrive", "", 0).state, OPENINGS).state
-    errands = Errands(engine, FakeTools(), spawn=_spawn, log=lambda event: None, changed=lambda state: None)
-    return Responder(agent, models, engine, errands, state=looked_up), models
+    errands = Errands(
+        engine, FakeTools(), spawn=_spawn, log=lambda event: None, changed=lambda state: None, saved=_saved
+    )
+    return Responder(agent, models, engine, errands, memory=Memory(looked_up)), models
+
+
+async def _saved() -> None:
+    pass
 
 
 def _spawn(work: Coroutine[None, None, None]) -> asyncio.Task[None]:

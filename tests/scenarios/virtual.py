@@ -125,7 +125,7 @@ class _Stage:
             list(self._log), self._call.responder.history, ear, self._deeds, session.result(), self._complaints
         )
 
-    def _start_call(self, info: CallInfo, playout: Playout) -> Call:
+    async def _start_call(self, info: CallInfo, playout: Playout) -> Call:
         models = self._models
         self._call = Call(
             agent=self._agent,

@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
+from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, GatewayServices
 from serve.gateway import create_app
@@ -155,6 +156,7 @@ async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **sett
     async def waiting_for() -> list[str]:
         return list(not_ready)
 
+    store = await CallStore.open(f"sqlite:///{runs_dir / 'calls.db'}")
     services = GatewayServices(
         agent=AGENT,
         models=CallModels(models, models, models, models, models),
@@ -164,6 +166,7 @@ async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **sett
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
         clock=LoopClock(),
         runs_dir=runs_dir,
+        store=store,
         not_ready=waiting_for,
     )
     with socket.socket() as listener:
@@ -178,3 +181,4 @@ async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **sett
             finally:
                 server.should_exit = True
                 await serving
+                await store.close()

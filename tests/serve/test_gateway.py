@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from serve.desk import VOICE_PATH
+from pipeline.clock import LoopClock
+from pipeline.escalation import HandOver
+from pipeline.state import CallState, Memory, Value
+from serve.call_book import CallBook
+from serve.desk import VOICE_PATH, WHISPER_PATH
 from tests.serve.gateway_rig import Rig, Stream, gateway_rig, twiml_parameters
 
 
@@ -184,7 +189,7 @@ async def test_a_call_leaves_events_audio_and_figures(tmp_path: Path) -> None:
             await stream.talk(0.5)
             await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": "CA1"})
             await listening
-        (run,) = list(tmp_path.iterdir())  # noqa: ASYNC240  # the call is over
+        (run,) = list(tmp_path.glob("*-CA1"))  # noqa: ASYNC240  # the call is over
         kinds = [json.loads(line)["kind"] for line in (run / "events.jsonl").read_text().splitlines()]
         assert kinds[0] == "call_started"
         assert kinds[-1] == "call_ended"
@@ -228,3 +233,44 @@ async def test_health_readiness_and_metrics(tmp_path: Path) -> None:
         assert await rig.metric("trunkline_event_loop_lag_seconds_count") >= 2
     async with gateway_rig(tmp_path) as rig:
         assert (await rig.client.get("/readyz")).json()["agent"] == "Test desk"
+
+
+async def kept_by_another_gateway(rig: Rig, package: HandOver | None = None) -> None:
+    """Call CA1 was held by a gateway that is gone."""
+    other = CallBook(rig.services.store, rig.services.agent, LoopClock())
+    other.save("CA1", Memory(CallState(values={"name": Value("John Miller")})))
+    if package is not None:
+        other.put_through("CA1", package)
+    await other.saved("CA1")
+
+
+async def test_a_call_whose_gateway_died_is_taken_over(tmp_path: Path) -> None:
+    async with gateway_rig(tmp_path) as rig:
+        assert "<Hangup" in (await rig.action("CA1", CallStatus="in-progress")).text
+        await kept_by_another_gateway(rig)
+        again = await rig.action("CA1", CallStatus="in-progress")
+        async with rig.media() as socket:
+            stream = Stream(socket, "CA1")
+            await stream.begin(twiml_parameters(again))
+            listening = asyncio.create_task(stream.listen())
+            await stream.talk(0.3)
+            await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": "CA1"})
+            await listening
+        (run,) = list(tmp_path.glob("*-CA1"))  # noqa: ASYNC240  # the call is over
+        said = [json.loads(line).get("text", "") for line in (run / "events.jsonl").read_text().splitlines()]
+        assert "Sorry, we were cut off." in said
+        assert "Hello, this is the test desk." not in said
+
+
+async def test_whoever_takes_a_call_over_is_told_what_it_is_about(tmp_path: Path) -> None:
+    async with gateway_rig(tmp_path) as rig:
+        await kept_by_another_gateway(rig, HandOver("tool_failure", "desk", "Wants Friday.", {}, (), ""))
+        answer = await rig.action("CA1", CallStatus="in-progress")
+        number = ElementTree.fromstring(answer.text).find("Dial/Number")
+        assert number is not None
+        assert number.text == "+15550199"
+        assert number.attrib["url"] == "https://calls.example.com/twilio/whisper?call=CA1"
+        whispered = await rig.webhook("CA9", WHISPER_PATH, query="?call=CA1")
+        assert "tool failure: Wants Friday." in whispered.text
+        unsigned = await rig.client.post(WHISPER_PATH + "?call=CA1", data={"CallSid": "CA9"})
+        assert unsigned.status_code == httpx.codes.FORBIDDEN

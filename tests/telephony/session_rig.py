@@ -77,7 +77,7 @@ class Rig:
             )
         )
 
-    def _start_call(self, info: CallInfo, playout: Playout) -> FakeCall:
+    async def _start_call(self, info: CallInfo, playout: Playout) -> FakeCall:
         self.call = FakeCall(info, playout)
         self.call.conversation = self.conversation
         return self.call

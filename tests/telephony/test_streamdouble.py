@@ -78,7 +78,7 @@ async def test_an_independent_simulator_finds_no_fault_with_a_call() -> None:
     calls: list[GreetingCall] = []
     outcomes: list[SessionOutcome] = []
 
-    def start_call(info: CallInfo, playout: Playout) -> GreetingCall:
+    async def start_call(info: CallInfo, playout: Playout) -> GreetingCall:
         assert (info.call_sid, info.account_sid) == (identity.call_sid, identity.account_sid)
         calls.append(GreetingCall(playout))
         return calls[-1]

@@ -8,7 +8,7 @@ import pytest
 
 from models.settings import StrictModel, parse_settings
 from pipeline.slots.variables import Variable
-from pipeline.state import CallState, Place, Value, state_from_json, state_to_json
+from pipeline.state import CallState, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.workflow.definition import Flow
 from pipeline.workflow.engine import FlowError, HangUp, Step, Transfer, WorkflowEngine
@@ -248,11 +248,3 @@ def test_a_circle_is_an_error_not_an_endless_loop() -> None:
 def test_an_answer_that_nobody_waits_for_is_an_error() -> None:
     with pytest.raises(FlowError, match="no flow is under way"):
         engine().answer(CallState(), "yes", 1)
-
-
-def test_a_state_survives_json_and_a_foreign_one_is_refused() -> None:
-    state = talk("book", "Friday", "My name is John Miller").state
-    assert state_from_json(state_to_json(state)) == state
-    assert state.place == Place("book", "right")
-    with pytest.raises(ValueError, match="another version"):
-        state_from_json('{"values": {"a": 1}}')

@@ -1,0 +1,132 @@
+"""Where this gateway's calls stand: at hand for a call whose stream broke, and in the store for other gateways.
+
+Saving must not hold up a call, so it is done behind it, the latest state of each call first; only a write on a
+business's system waits for it (pipeline/errands.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.agent import Agent
+from pipeline.agent_version import agent_version
+from pipeline.clock import Clock
+from pipeline.escalation import HandOver
+from pipeline.state import Memory, NotSaved
+from serve.call_store import CallStore, SavedState, StoreError
+
+log = logging.getLogger(__name__)
+
+LOAD_TIMEOUT_S = 2.0
+"""A call is answered as a new one if the store takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a call that has not ended, or is being put through."""
+
+    memory: Memory = field(default_factory=Memory)
+    package: HandOver | None = None
+    """It is being handed over with this."""
+
+
+@dataclass(slots=True)
+class _Page:
+    """One call's."""
+
+    record: Record
+    changed: bool = False
+    writer: asyncio.Task[None] | None = None
+    failure: str = ""
+
+
+_JSON: TypeAdapter[Record] = TypeAdapter(Record)
+
+
+class CallBook:
+    """The states of the calls under way. Used on the event loop only."""
+
+    def __init__(self, store: CallStore, agent: Agent, clock: Clock) -> None:
+        self._store = store
+        self._agent = agent
+        self._version = agent_version(agent)
+        self._clock = clock
+        self._pages: dict[str, _Page] = {}
+
+    def save(self, call_sid: str, memory: Memory) -> None:
+        """Keep where a call stands. Returns at once."""
+        page = self._pages.get(call_sid)
+        self._keep(call_sid, Record(memory, page.record.package if page else None))
+
+    def put_through(self, call_sid: str, package: HandOver) -> None:
+        """Keep that a call is being handed over. Returns at once."""
+        page = self._pages.get(call_sid)
+        self._keep(call_sid, Record(page.record.memory if page else Memory(), package))
+
+    async def saved(self, call_sid: str) -> None:
+        """Return once the call's last state is in the store. Raises NotSaved."""
+        page = self._pages.get(call_sid)
+        if page is None or page.writer is None:
+            return
+        await asyncio.shield(page.writer)
+        if page.failure:
+            raise NotSaved(page.failure)
+
+    async def load(self, call_sid: str) -> Record | None:
+        """Where a call stood that has not ended, or is being put through; None if nobody knows it, or the store does
+        not answer."""
+        page = self._pages.get(call_sid)
+        if page is not None:
+            return page.record
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                saved = await self._store.load_state(call_sid)
+            record = None if saved is None or saved.agent != self._agent.name else _JSON.validate_json(saved.state)
+        except (StoreError, TimeoutError, ValidationError) as error:
+            log.error("call %s cannot be gone on with: %s", call_sid, error)
+            return None
+        if record is not None and saved is not None and saved.agent_version != self._version:
+            # Its place in a flow may not be there any more; what is known of the caller stays.
+            state = dataclasses.replace(record.memory.state, stack=(), waiting="free", tries=0)
+            return dataclasses.replace(record, memory=dataclasses.replace(record.memory, state=state))
+        return record
+
+    async def close(self, call_sid: str, *, over: bool) -> None:
+        """The call's stream has ended. If the call is `over` it is forgotten, unless it is being put through; else the
+        store has it for whoever goes on with it."""
+        page = self._pages.get(call_sid)
+        if page is None:
+            return
+        if page.writer is not None:
+            await asyncio.wait({page.writer})
+        if over and page.record.package is None:
+            del self._pages[call_sid]
+            try:
+                await self._store.delete(call_sid)
+            except StoreError as error:
+                log.error("call %s is over, but its state stays in the store: %s", call_sid, error)
+        elif not page.failure:
+            del self._pages[call_sid]
+
+    def _keep(self, call_sid: str, record: Record) -> None:
+        page = self._pages.setdefault(call_sid, _Page(record))
+        page.record, page.changed = record, True
+        if page.writer is None or page.writer.done():
+            page.writer = asyncio.create_task(self._write(call_sid, page), name=f"save {call_sid}")
+
+    async def _write(self, call_sid: str, page: _Page) -> None:
+        while page.changed:
+            page.changed = False
+            state = _JSON.dump_json(page.record).decode()
+            saved = SavedState(call_sid, self._agent.name, self._version, state, self._clock.wall_time_s())
+            try:
+                await self._store.save_state(saved)
+                page.failure = ""
+            except StoreError as error:
+                page.failure = str(error)
+                log.error("call %s: its state cannot be saved: %s", call_sid, error)

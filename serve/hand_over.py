@@ -1,0 +1,73 @@
+"""A call that is handed over to a person: what they get to know, and how the carrier is told to put it through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from urllib.parse import quote
+
+from pydantic import JsonValue
+
+from pipeline.agent import Agent
+from pipeline.escalation import HandOver
+from pipeline.tools.calls import ToolCall
+from serve.desk import WHISPER_PATH, Desk
+from telephony.session import CallInfo
+from telephony.twilio import dial_twiml
+
+DELIVERY_TIMEOUT_S = 4.0
+"""The caller is put through after this long, whether the package has arrived or not; sending it goes on."""
+MAX_SIP_HEADER_CHARS = 300
+"""Of each header; Twilio takes 1,024 bytes in all."""
+
+log = logging.getLogger(__name__)
+
+
+async def deliver(desk: Desk, info: CallInfo, package: HandOver) -> None:
+    """Keep the package for the carrier's next question, and send it to the agent's webhook if there is one."""
+    desk.book.put_through(info.call_sid, package)
+    escalation = desk.services.agent.escalation
+    if escalation is None or escalation.webhook is None:
+        return
+    known: dict[str, JsonValue] = {
+        "call_sid": info.call_sid,
+        "caller": info.caller,
+        "reason": package.reason,
+        "target": package.target,
+        "summary": package.summary,
+        "variables": json.dumps(package.variables, ensure_ascii=False),
+        "transcript": "\n".join(package.transcript),
+        "next_step": package.next_step,
+    }
+    wanted = desk.services.agent.tools[escalation.webhook].arguments
+    arguments = {name: value for name, value in known.items() if name in wanted}
+    call = ToolCall(escalation.webhook, arguments, f"{info.call_sid}/hand_over")
+    try:
+        async with asyncio.timeout(DELIVERY_TIMEOUT_S):
+            result = await desk.services.tools.run(call, level=0)
+    except TimeoutError:
+        log.error("call %s: the hand-over package has not arrived within %g s", info.call_sid, DELIVERY_TIMEOUT_S)
+        return
+    if result.status != "ok":
+        log.error("call %s: the hand-over package: %s %s", info.call_sid, result.status, result.detail)
+
+
+def put_through_twiml(desk: Desk, agent: Agent, call_sid: str, package: HandOver, *, caller: str) -> str:
+    """TwiML that puts the caller through to the package's target."""
+    assert agent.escalation is not None
+    target = agent.escalation.targets[package.target]
+    number = target.number
+    if number.startswith(("sip:", "sips:")):
+        headers = {"X-Reason": package.reason, "X-Summary": package.summary, "X-Next-Step": package.next_step}
+        shown = "&".join(f"{name}={quote(text[:MAX_SIP_HEADER_CHARS])}" for name, text in headers.items() if text)
+        return dial_twiml(f"{number}{'&' if '?' in number else '?'}{shown}", caller_id=caller)
+    url = f"{desk.services.secrets.public_url}{WHISPER_PATH}?call={quote(call_sid)}" if target.whisper else ""
+    return dial_twiml(number, caller_id=caller, whisper_url=url)
+
+
+def whisper(agent: Agent, package: HandOver) -> str:
+    """What is said to whoever answers, before the caller is put through."""
+    assert agent.escalation is not None
+    line = agent.escalation.targets[package.target].whisper
+    return line.replace("{reason}", package.reason.replace("_", " ")).replace("{summary}", package.summary)
