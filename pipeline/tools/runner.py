@@ -179,7 +179,9 @@ class ToolRunner:
                     return begun.result
                 if isinstance(begun, Begun):
                     return await self._send_first(lane, call, now_s + self._lease_s(lane))
-                others = True
+                first_look, others = not others, True
+                if first_look and (result := await self._again(lane, call)) is not None:
+                    return await self._record(call.key, result)
                 write = await self._claim(lane, call.key)
             except OutboxError as error:
                 _log.error("tool %s: the outbox failed: %s", lane.name, error)
@@ -192,6 +194,17 @@ class ToolRunner:
                 # Should it be learnt after all, that replaces this.
                 return await self._record(call.key, _unknown("another process has begun it and not finished it"))
             await self._clock.sleep(POLL_S)
+
+    async def _again(self, lane: _Lane, call: ToolCall) -> ToolResult | None:
+        """The result of a write that another process has begun, if its system tells it at once.
+
+        A system that does a write once for one key can be sent it again, even while the other is at it: a caller whose
+        gateway died need not wait until that one's lease is over.
+        """
+        if not lane.tool.takes_key:
+            return None
+        sent = await lane.attempts.send(call, maybe_done=True)
+        return sent.result
 
     async def _send_first(self, lane: _Lane, call: ToolCall, until_s: float) -> ToolResult:
         sent = await lane.attempts.send(call, until_s=until_s)

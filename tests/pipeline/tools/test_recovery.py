@@ -174,11 +174,23 @@ def test_who_asks_while_it_is_recovered_gets_the_result() -> None:
 
 def test_who_asks_for_a_write_of_a_dead_process_settles_it() -> None:
     async def main() -> None:
-        desk = rig({"book": keyed_tool()}, {"book": [done()]})
+        desk = rig({"book": write_tool(lookup="find"), "find": read_tool()}, {"find": [found("R7")]})
         await dies_while(desk.outbox, "book")
         assert (await desk.ask("book")).status == "ok"
         assert LEASE_S <= now_s() <= LEASE_S + LEASE_MARGIN_S + 1
-        assert len(desk.backend.attempts) == 1
+        assert not desk.backend.effects
+
+    run_virtual(main())
+
+
+def test_who_asks_a_system_that_honours_the_key_need_not_wait_for_the_lease() -> None:
+    async def main() -> None:
+        desk = rig({"book": keyed_tool()}, {"book": [done()]})
+        call = await dies_while(desk.outbox, "book")
+        assert (await desk.ask("book")).status == "ok"
+        assert now_s() < LEASE_S
+        assert desk.backend.attempts == [call]
+        assert not await desk.outbox.pending()
 
     run_virtual(main())
 
