@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-overhead bench-peers clean
+.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-overhead bench-peers eval chaos clean
 
 call: env  ## make the environment, fetch the weights, start the stack, place the demo call
 	@$(BIN)/trunkline call
@@ -44,6 +44,12 @@ bench-overhead: env
 
 bench-peers: env  ## the same caller phones this stack and Pipecat; docs/peers.md
 	@$(BIN)/python -m bench.peers
+
+eval: env  ## how often callers get what they called for, per agent and edge, with the embedded models
+	@$(BIN)/python -m bench.eval --llm real
+
+chaos: env  ## kill processes in the middle of 200 bookings
+	@$(BIN)/python -m tests.chaos
 
 env: $(STAMP)
 
