@@ -13,7 +13,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from bench.results import Json, Percentiles, Series, write
 from models.llm import LlmSettings, VllmLanguageModel
+from models.prompt_tokens import TemplateCounter
 from models.types import GenerateRequest, Message
 from models.weights import WeightsError, prepared_path
 from pipeline.agent import Agent, load_agent
@@ -66,24 +67,6 @@ class Taken:
     """Those of the prompt that were not in the prefix cache."""
     trimmed: bool
     """Turns were dropped since the prompt before."""
-
-
-class TemplateCounter:
-    """Counts with the weights' own tokenizer and chat template."""
-
-    def __init__(self, folder: Path) -> None:
-        from transformers import AutoTokenizer
-
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-
-    def text_tokens(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def prompt_tokens(self, messages: Sequence[Message]) -> int:
-        plain = [{"role": message.role, "content": message.content} for message in messages]
-        return len(
-            self._tokenizer.apply_chat_template(plain, tokenize=True, add_generation_prompt=True, return_dict=False)
-        )
 
 
 class Keeping(Protocol):

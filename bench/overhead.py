@@ -58,6 +58,8 @@ from models.weights import prepare
 from pipeline.agent import load_agent
 from pipeline.calm import Calm
 from pipeline.clock import LoopClock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.events import Event, FirstAudio, TurnDecided, read_events
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
@@ -258,6 +260,7 @@ async def _services(runs_dir: Path, max_calls: int) -> GatewayServices:
         agent=agent,
         models=models,
         new_vad=SileroVad(prepare("silero-vad")).stream,
+        context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
         fixed_lines=await synthesise_fixed_lines(models.speaker, agent),
         settings=GatewaySettings(max_calls=max_calls),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from models.settings import StrictModel, load_settings
+from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.slots.variables import Variable
 from pipeline.tools.definition import Tool
@@ -217,6 +218,8 @@ class Agent(StrictModel):
     keys: dict[Annotated[str, Field(pattern=r"^[0-9*#]$")], str] = Field(default_factory=dict)
     """What a key pressed outside a form stands for, as an utterance ("1": "What are your opening hours?")."""
     generation: Generation = Generation()
+    context: ContextSettings = ContextSettings()
+    """How much of a prompt its parts may take."""
     turn_taking: TurnTaking = TurnTaking()
     fact_score: float = Field(0.5, ge=-1, le=1)
     """A fact nearer than this (cosine) to the utterance answers it; below, the fallback line is said."""

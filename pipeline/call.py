@@ -22,6 +22,7 @@ from pipeline.calm import Calm
 from pipeline.clause_speech import ClauseSpeech
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
+from pipeline.context.of_agent import AgentContext
 from pipeline.endpointer import Endpointer
 from pipeline.errands import Errands
 from pipeline.escalation import hand_over
@@ -64,9 +65,13 @@ class Call:
         clock: Clock,
         fixed_lines: FixedLines,
         speculation: SpeculationBudget,
+        context: AgentContext,
         matter: Matter | None = None,
     ) -> None:
-        """`speculation` is shared by all calls of a gateway. Without a `matter` the agent can do nothing but talk."""
+        """`speculation` and `context` are shared by all calls of a gateway.
+
+        Without a `matter` the agent can do nothing but talk.
+        """
         matter = matter or Matter()
         self._agent = agent
         self._models = models
@@ -104,7 +109,13 @@ class Call:
         )
         self._matter = matter
         self._responder = Responder(
-            agent, models.language_model, engine, self._errands, memory=matter.memory, changed=self._memory_changed
+            agent,
+            models.language_model,
+            engine,
+            self._errands,
+            context=context,
+            memory=matter.memory,
+            changed=self._memory_changed,
         )
         self._known = self._responder.state.values
         self._clause_speech = ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible)
@@ -574,9 +585,17 @@ class Call:
     def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
         self._speaking = None
         text = _joined(self._line.heard() if heard is None else heard)
-        self._responder.heard(text)
+        trimmed = self._responder.heard(text)
+        if self._tasks is not None:
+            self._spawn(self._after_exchange(read_anew=trimmed))
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
         self._watch.heard_from()
+
+    async def _after_exchange(self, *, read_anew: bool) -> None:
+        """What the prompt of the next question needs, while nobody waits for it."""
+        await self._responder.prepare_summary()
+        if read_anew:
+            await self._warm_up()
 
     async def _warm_up(self) -> None:
         try:

@@ -7,6 +7,7 @@ plan count once its first word has gone out.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
 from pipeline.agent import Agent, Fact, Route
 from pipeline.clauses import split_clauses
+from pipeline.context.of_agent import AgentContext
+from pipeline.context.parts import Ask, Exchange, Known
 from pipeline.endpointing import Words, asks, asks_yes_or_no, sounds_unfinished
 from pipeline.errands import Errands
 from pipeline.escalation import Patience, Reason
@@ -104,6 +107,7 @@ class Responder:
         engine: WorkflowEngine,
         errands: Errands,
         *,
+        context: AgentContext,
         memory: Memory | None = None,
         changed: Callable[[Memory], None] = lambda memory: None,
     ) -> None:
@@ -112,6 +116,7 @@ class Responder:
         self._language_model = language_model
         self._engine = engine
         self._errands = errands
+        self._context = context.of_call(memory.context if memory else None)
         self._patience = Patience(agent.escalation) if agent.escalation else None
         self._state = memory.state if memory else CallState()
         self._changed = changed
@@ -185,11 +190,17 @@ class Responder:
         """A tool's result has changed the state."""
         self._state_is(state)
 
-    def heard(self, text: str) -> None:
-        """These words of the agent reached the caller."""
-        if text:
-            self._errands.heard(text)
-            self._remember(Message(role="assistant", content=text))
+    def heard(self, text: str) -> bool:
+        """These words of the agent reached the caller. Whether prompts begin otherwise from now on: turns were dropped,
+        and the engine should read the new beginning before the next question (`warm_up`)."""
+        if not text:
+            return False
+        self._errands.heard(text)
+        unanswered = itertools.takewhile(lambda message: message.role == "user", reversed(self._history))
+        caller = " ".join(message.content for message in reversed(list(unanswered)))
+        trimmed = self._context.add(Exchange(caller, text), self._known_values())
+        self._remember(Message(role="assistant", content=text))
+        return trimmed
 
     def not_understood(self, utterance: str = "") -> Plan:
         """The plan for speech without words, or with words that were probably misheard.
@@ -320,12 +331,17 @@ class Responder:
         """Have the engine read the prompt that the plan leads to; whether there is one. Raises ModelFailure."""
         if plan.fact is None:
             return False
-        await self._language_model.prefill(self._request(plan.fact, plan.utterance, request_id))
+        await self._language_model.prefill(self._request(Ask(question=plan.utterance, fact=plan.fact.text), request_id))
         return True
 
     async def warm_up(self, request_id: str) -> None:
-        """Have the prompt's stable part in the engine's prefix cache before the first question. Raises ModelFailure."""
-        await self._language_model.prefill(self._request(self._agent.facts[0], "", request_id))
+        """Have the prompt's stable part in the engine's prefix cache before the next question. Raises ModelFailure."""
+        await self._language_model.prefill(self._request(Ask(), request_id))
+
+    async def prepare_summary(self) -> None:
+        """Have older turns summarised before they are dropped; run it beside the call after each reply."""
+        if self._context.shows_turns:
+            await self._context.prepare_summary()
 
     async def clauses(
         self, plan: Plan, turn: int, request_id: str, begin: Callable[[], Awaitable[None]]
@@ -379,23 +395,36 @@ class Responder:
             rejected = failure = ""
 
     async def _generated(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[str, None]:
-        async with aclosing(self._language_model.clauses(self._request(fact, question, request_id))) as clauses:
+        request = self._request(Ask(question=question, fact=fact.text), request_id)
+        async with aclosing(self._language_model.clauses(request)) as clauses:
             async for text in clauses:
                 self._model_failed = False
                 yield text
 
-    def _request(self, fact: Fact, question: str, request_id: str) -> GenerateRequest:
+    def _request(self, ask: Ask, request_id: str) -> GenerateRequest:
         generation = self._agent.generation
-        messages = [Message(role="system", content=self._agent.persona)]
-        for example_fact, example_question, example_answer in generation.examples:
-            messages.append(Message(role="user", content=_ask(example_fact, example_question)))
-            messages.append(Message(role="assistant", content=example_answer))
-        messages.append(Message(role="user", content=_ask(fact.text, question)))
+        prompt = self._context.prompt(ask, self._known_values())
         return GenerateRequest(
             request_id=request_id,
-            messages=tuple(messages),
+            messages=prompt.messages,
             max_tokens=generation.max_tokens,
             temperature=generation.temperature,
+        )
+
+    def _known_values(self) -> tuple[Known, ...]:
+        if not self._context.shows_turns:
+            return ()
+        variables = self._agent.variables
+        return tuple(
+            Known(
+                name.replace("_", " "),
+                self._engine.spoken(self._state, name),
+                confirmed=value.confirmed,
+                from_system=value.source == "tool",
+                sensitive=name in variables and variables[name].sensitive,
+                words=value.words,
+            )
+            for name, value in self._state.values.items()
         )
 
     def _known(self, decision: RouteDecision, *, sure: bool) -> Fact | None:
@@ -421,7 +450,7 @@ class Responder:
         self._tell()
 
     def _tell(self) -> None:
-        self._changed(Memory(self._state, tuple(self._history), self._errands.news))
+        self._changed(Memory(self._state, tuple(self._history), self._context.history, self._errands.news))
 
     @staticmethod
     def _clauses(text: str, source: ReplySource) -> tuple[Clause, ...]:
@@ -431,8 +460,3 @@ class Responder:
 def _asked_for(utterance: str, decision: RouteDecision) -> bool:
     """Whether it is a question that a fact was written for, not a wish ("Can I cancel an appointment?")."""
     return asks(utterance) and decision.passages[0].score >= ASKED_FOR
-
-
-def _ask(fact: str, question: str) -> str:
-    # Question first, fact last: a 135M model repeats what it read last (67% of answers usable, against 31-42%).
-    return f"Caller: {question}\nFact: {fact}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from models.types import Message
+from pipeline.context.parts import History
 from pipeline.events import VariableSet
 from pipeline.slots.reading import Option
 from pipeline.slots.variables import Variable
@@ -112,6 +113,8 @@ class Memory:
     state: CallState = field(default_factory=CallState)
     history: tuple[Message, ...] = ()
     """What was heard on both sides, oldest first."""
+    context: History = field(default_factory=History)
+    """The same as the prompts show it."""
     untold: tuple[str, ...] = ()
     """What came of something that was done, and the caller has not heard."""
 

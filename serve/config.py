@@ -198,6 +198,13 @@ class Stack(StrictModel):
         names = [deployment.weights for deployment in self.deployments().values()]
         return list(dict.fromkeys([*names, self.voice_activity.weights, self.turn_scorer.weights]))
 
+    def max_prompt_tokens(self) -> int:
+        """The longest prompt that every language model of the stack takes."""
+        engines = [self.small_language_model.engine]
+        if isinstance(self.large_language_model, LanguageModelSettings):
+            engines.append(self.large_language_model.engine)
+        return min(engine.max_prompt_tokens for engine in engines)
+
     def memory_mb(self) -> int:
         """What the whole stack takes."""
         models = sum(deployment.memory_mb * deployment.replicas for deployment in self.deployments().values())

@@ -9,6 +9,7 @@ from typing import Final
 
 from pipeline.agent import Agent
 from pipeline.clock import Clock
+from pipeline.context.of_agent import AgentContext
 from pipeline.errands import Tools
 from pipeline.fixed_lines import FixedLines
 from pipeline.matter import NoTools
@@ -44,6 +45,8 @@ class GatewayServices:
     new_vad: Callable[[], VoiceActivity]
     """A fresh voice activity detector; one a call."""
     fixed_lines: FixedLines
+    context: AgentContext
+    """The agent's prompts."""
     settings: GatewaySettings
     secrets: Secrets
     clock: Clock

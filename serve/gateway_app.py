@@ -16,6 +16,9 @@ from ray.serve._private import replica
 from models.types import FloatAudio, ModelFailure
 from pipeline.agent import Agent
 from pipeline.clock import LoopClock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
+from pipeline.context.parts import TokenCounter
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
 from serve.agent_file import agent_tools
@@ -44,6 +47,17 @@ READY_TIMEOUT_S = 2.0
 
 
 log = logging.getLogger(__name__)
+
+
+def _counter(stack: Stack) -> TokenCounter:
+    """The language model's own count, if its weights are on this machine."""
+    from models.prompt_tokens import TemplateCounter
+
+    try:
+        return TemplateCounter(prepared_folder(stack.small_language_model.weights))
+    except ModelFailure as error:
+        log.warning("prompts are measured by their length only: %s", error)
+        return RoughCounter()
 
 
 def _settle_memory() -> None:
@@ -115,6 +129,7 @@ class Gateway:
             return [fault for fault in answers if fault]
 
         self._open = AsyncExitStack()
+        counter = await asyncio.to_thread(_counter, stack)
         store = await self._open.enter_async_context(await CallStore.open(store_url(stack.gateway, runs_dir)))
         clock = LoopClock()
         tools = await self._open.enter_async_context(agent_tools(agent, store.outbox(agent.name), clock))
@@ -130,6 +145,7 @@ class Gateway:
             ),
             new_vad=vad.stream,
             fixed_lines=fixed_lines,
+            context=AgentContext(agent, counter, limit_tokens=stack.max_prompt_tokens()),
             settings=stack.gateway,
             secrets=secrets,
             clock=clock,

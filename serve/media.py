@@ -124,6 +124,7 @@ class _GatewayCall:
             clock=services.clock,
             fixed_lines=services.fixed_lines,
             speculation=self._desk.speculation,
+            context=services.context,
             matter=Matter(
                 call_id=info.call_sid,
                 caller=info.caller,

@@ -11,6 +11,8 @@ from models.types import ModelFailure
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.clock import Clock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.errands import Errands
 from pipeline.escalation import HandOver, hand_over
 from pipeline.matter import Matter
@@ -19,6 +21,9 @@ from pipeline.responder import Plan, Responder
 from pipeline.state import CallState
 from pipeline.tools.calls import ToolCall
 from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
+
+_LIMIT_TOKENS = 1792
+"""Of the embedded stack's engine."""
 
 End = Literal["farewell", "escalated", "transferred", "silence", "caller_hung_up"]
 
@@ -61,7 +66,13 @@ class TextCall:
             untold=matter.memory.untold if matter.memory else (),
         )
         self._responder = Responder(
-            agent, language_model, self._engine, self._errands, memory=matter.memory, changed=matter.save
+            agent,
+            language_model,
+            self._engine,
+            self._errands,
+            context=AgentContext(agent, RoughCounter(), limit_tokens=_LIMIT_TOKENS),
+            memory=matter.memory,
+            changed=matter.save,
         )
         self._turn = 0
         self._reprompts = 0

@@ -30,10 +30,19 @@ class CallContext:
 
         With an empty `Ask`, what an engine can be warmed up with: after an exchange, and above all after a trim.
         """
+        if not self._builder.budgets.turns:
+            return self._builder.prompt(History(), ask)
         return self._builder.prompt(self._history, ask, known)
+
+    @property
+    def shows_turns(self) -> bool:
+        """Whether prompts change with what is said."""
+        return self._builder.budgets.turns
 
     def add(self, exchange: Exchange, known: Sequence[Known] = ()) -> bool:
         """An exchange is over: it is known what the caller heard. Returns whether turns were dropped for it."""
+        if not self.shows_turns:
+            return False
         before = self._history.first
         self._history = self._builder.extended(self._history, exchange, known)
         return self._history.first > before

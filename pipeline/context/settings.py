@@ -12,6 +12,9 @@ from models.settings import StrictModel
 class ContextSettings(StrictModel):
     """Budgets in tokens of the language model. docs/context.md says what happens to a part that is over its budget."""
 
+    turns: bool = True
+    """Whether prompts show the turns so far and what is known. Off for models of a few hundred million parameters: they
+    answer from what they read there instead of from the fact (docs/context.md)."""
     persona_tokens: int = Field(192, ge=16)
     """Persona, policies and the note on quoted data. More is an error when the agent is checked."""
     examples_tokens: int = Field(320, ge=0)

@@ -31,6 +31,8 @@ from models.settings import SettingsError
 from models.types import Delta, GenerateRequest
 from pipeline.agent import load_agent
 from pipeline.clauses import split_clauses
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.errands import Errands
 from pipeline.fixed_lines import fixed_texts
 from pipeline.grounding import answers, is_borne_out
@@ -122,7 +124,7 @@ async def test_every_reply_is_said_whole_and_word_for_word_by_our_responder() ->
         changed=lambda state: None,
         saved=nothing_begins,
     )
-    responder = Responder(agent, model, engine, errands)
+    responder = Responder(agent, model, engine, errands, context=AgentContext(agent, RoughCounter(), limit_tokens=1792))
     for fact in agent.facts:
         plan = Plan(fact.questions[0], fact=fact)
         clauses = [clause async for clause in responder.clauses(plan, 1, "1", nothing_begins)]

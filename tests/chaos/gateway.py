@@ -17,6 +17,8 @@ from pydantic import SecretStr
 from models.types import GenerateRequest, ModelFailure
 from pipeline.agent import load_agent
 from pipeline.clock import LoopClock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
 from serve.agent_file import agent_tools
@@ -78,6 +80,7 @@ async def serve(port: int, runs_dir: Path, office: int, model: int) -> None:
             agent=agent,
             models=CallModels(fakes, fakes, OtherProcess(model), fakes, fakes),
             new_vad=FakeVad,
+            context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
             fixed_lines=await synthesise_fixed_lines(fakes, agent),
             settings=settings,
             secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),

@@ -2,6 +2,8 @@
 
 from models.settings import parse_settings
 from pipeline.agent import Agent
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 
 AGENT = parse_settings(
     """
@@ -64,6 +66,7 @@ flows:
 tools:
   find_openings: {description: what is free, effect: read, http: {url: openings}}
   book: {description: book it, effect: write, http: {method: POST, url: bookings}, filler: One moment while I book it.}
+context: {turns: false, last: fact}
 escalation:
   targets: {desk: {number: "+15550199", whisper: "Caller handed over, {reason}: {summary}"}}
   default: desk
@@ -73,3 +76,4 @@ escalation:
     Agent,
     "agents.py",
 )
+CONTEXT = AgentContext(AGENT, RoughCounter(), limit_tokens=1792)

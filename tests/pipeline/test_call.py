@@ -17,6 +17,8 @@ from pipeline.agent import Agent
 from pipeline.call import Call
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
 from pipeline.fixed_lines import fixed_texts
 from pipeline.matter import Matter
@@ -108,6 +110,7 @@ def play(
             clock=clock,
             fixed_lines=fixed,
             speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
+            context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
             matter=dataclasses.replace(
                 matter or Matter(),
                 call_id="CA1",

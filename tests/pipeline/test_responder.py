@@ -8,6 +8,8 @@ import pytest
 
 from models.types import RouteDecision
 from pipeline.agent import Agent
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.endpointing import sounds_unfinished
 from pipeline.errands import Errands
 from pipeline.responder import Plan, Responder
@@ -25,7 +27,14 @@ def responder(generated: dict[str, list[str]] | None = None, agent: Agent = AGEN
     errands = Errands(
         engine, FakeTools(), spawn=_spawn, log=lambda event: None, changed=lambda state: None, saved=_saved
     )
-    return Responder(agent, models, engine, errands, memory=Memory(looked_up)), models
+    return Responder(
+        agent,
+        models,
+        engine,
+        errands,
+        context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
+        memory=Memory(looked_up),
+    ), models
 
 
 async def _saved() -> None:

@@ -11,6 +11,8 @@ from models.types import Message
 from pipeline import events as ev
 from pipeline.call import Call
 from pipeline.clock import LoopClock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
 from pipeline.matter import Matter
 from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
@@ -136,6 +138,7 @@ class _Stage:
             clock=self._clock,
             fixed_lines=FixedOnDemand(self._codebook, self._agent),
             speculation=SpeculationBudget(at_once=1, waste_share=1.0),
+            context=AgentContext(self._agent, RoughCounter(), limit_tokens=1792),
             matter=Matter(
                 call_id=info.call_sid,
                 caller=info.caller,

@@ -30,7 +30,7 @@ from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, GatewayServices
 from serve.gateway import create_app
 from serve.secrets import Secrets
 from telephony.audio import float_to_ulaw
-from tests.pipeline.agents import AGENT
+from tests.pipeline.agents import AGENT, CONTEXT
 from tests.pipeline.fakes import FakeModels, FakeVad
 
 TOKEN = "an-auth-token"
@@ -161,6 +161,7 @@ async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **sett
         agent=AGENT,
         models=CallModels(models, models, models, models, models),
         new_vad=FakeVad,
+        context=CONTEXT,
         fixed_lines=await synthesise_fixed_lines(models, AGENT),
         settings=GatewaySettings(**settings),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),

@@ -10,6 +10,7 @@ import pytest
 
 from models.types import Message
 from pipeline.clock import LoopClock
+from pipeline.context.parts import Exchange, History
 from pipeline.escalation import HandOver
 from pipeline.state import CallState, Memory, NotSaved, Place, Value
 from serve.call_book import CallBook
@@ -20,6 +21,7 @@ from tests.pipeline.agents import AGENT
 MEMORY = Memory(
     CallState({"name": Value("John Miller", "John Miller", 0.9, 2)}, stack=(Place("book", "right"),), waiting="answer"),
     (Message("user", "Book me in."), Message("assistant", "For John Miller, right?")),
+    History((Exchange("Book me in.", "For John Miller, right?"),), ("",), (20,)),
     ("You're booked.",),
 )
 PACKAGE = HandOver("request", "desk", "Handed over.", {"name": "John Miller"}, ("caller: a person",), "call back")
