@@ -426,7 +426,14 @@ class Call:
                 took_ms=self._since_ms(began_s),
             )
         )
-        return self._responder.plan(utterance, decision, reply.turn)
+        plan = self._responder.plan(utterance, decision, reply.turn)
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                return await self._responder.fill(plan, reply.turn, f"{id(self):x}-t{reply.turn}.{reply.number}-fill")
+        except (ModelFailure, TimeoutError) as error:
+            # The caller is asked again, as without a model.
+            self._log.append(ev.StageFailed(turn=reply.turn, stage="reply", error=explain(error)))
+            return plan
 
     async def _no_turn(self, reply: Reply, text: str) -> None:
         """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""

@@ -21,6 +21,7 @@ from pipeline.endpointing import Words, asks, asks_yes_or_no, sounds_unfinished
 from pipeline.errands import Errands
 from pipeline.escalation import Patience, Reason
 from pipeline.events import ReplySource
+from pipeline.filling import CERTAINTY, fill_request, pointed_at
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
 from pipeline.state import CallState, Memory
@@ -83,6 +84,8 @@ class Plan:
     """Said if the act takes long; else the agent's own filler line is."""
     points: int = 0
     """What would be on the count of the caller's lost patience."""
+    unfit: bool = False
+    """The utterance did not give what was asked for, as far as the reader sees; `fill` may find it."""
     ending: Words = "complete"
     """What the answer found tells of the turn's end; see `words`."""
 
@@ -311,7 +314,22 @@ class Responder:
         if fact is not None:
             again = self._clauses(self._engine.prompt(state), "form")
             return Plan(utterance, state, again, fact=fact)
-        return self._step_plan(utterance, step, ending="open")
+        plan = self._step_plan(utterance, step, ending="open")
+        return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+
+    async def fill(self, plan: Plan, turn: int, request_id: str) -> Plan:
+        """The plan, or another if the language model finds in the utterance what was asked for. Raises ModelFailure."""
+        fillable = self._engine.fillable(self._state) if plan.unfit else None
+        if fillable is None:
+            return plan
+        variable, context = fillable
+        request = fill_request(variable, self._engine.prompt(self._state), plan.utterance, context, request_id)
+        words = await pointed_at(self._language_model, request)
+        if not words:
+            return plan
+        state = dataclasses.replace(self._state, misses=0, unclear=0)
+        step = self._engine.answer(state, words, turn, certainty=CERTAINTY)
+        return self._step_plan(plan.utterance, step, ending="may_go_on") if step.fitted else plan
 
     def _step_plan(self, utterance: str, step: Step, *, ending: Words) -> Plan:
         clauses = tuple(clause for text in step.says for clause in self._clauses(text, "form"))

@@ -106,6 +106,7 @@ class TextCall:
             return await self._reply(self._responder.not_understood(), "")
         decision = await self._router.route(utterance)
         plan = self._responder.plan(utterance, decision, self._turn)
+        plan = await self._responder.fill(plan, self._turn, f"{self._matter.call_id}-t{self._turn}-fill")
         if unclear and not self._responder.answers(plan):
             plan = self._responder.not_understood(utterance)
         best = decision.passages[0] if decision.passages else None

@@ -37,6 +37,9 @@ class Variable(StrictModel):
     """For date: it lies ahead of today, or is today. If not, a date without its year is the last one gone by."""
     pattern: str | None = None
     """A regular expression that the whole canonical value must match."""
+    fill: Literal["reader", "model"] = "reader"
+    """'model': what the reader cannot make out is asked of the language model, which may point at the caller's words or
+    at what is on offer (pipeline/filling.py). For models of a few billion parameters; see docs/workflow.md."""
     sensitive: bool = False
     """Kept out of logs, prompts and hand-over packages."""
 

@@ -114,13 +114,16 @@ class WorkflowEngine:
         begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start)), tries=0)
         return self._run(self._take_offered(begun, utterance, turn, anew=True))
 
-    def answer(self, state: CallState, utterance: str, turn: int) -> Step:
-        """The caller's words at the node where the call stands. Raises FlowError if it waits for no answer."""
+    def answer(self, state: CallState, utterance: str, turn: int, *, certainty: float = 1.0) -> Step:
+        """The caller's words at the node where the call stands. Raises FlowError if it waits for no answer.
+
+        `certainty`: how sure it is that these are the words that answer; it lowers the value's confidence.
+        """
         node = self._node(state)
         if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode):
             raise FlowError(f"no answer is waited for at {state.place}, in state {state.waiting!r}")
         if isinstance(node, AskNode):
-            return self._answer_question(state, node, utterance, turn)
+            return self._answer_question(state, node, utterance, turn, certainty)
         return self._answer_read_back(state, node, utterance, turn)
 
     def tool_done(self, state: CallState, result: ToolResult) -> Step:
@@ -155,6 +158,14 @@ class WorkflowEngine:
         """Whether the answer waited for is more than a yes or no: people often add to it."""
         return state.waiting == "answer" and isinstance(self._node(state), AskNode)
 
+    def fillable(self, state: CallState) -> tuple[Variable, ReadingContext] | None:
+        """What is asked for, if a language model may look for it in an answer that the reader could not read."""
+        node = self._node(state) if state.waiting == "answer" else None
+        if not isinstance(node, AskNode):
+            return None
+        variable = self._variable(node.variable)
+        return (variable, self._context(state, variable)) if variable.fill == "model" else None
+
     def said(self, state: CallState, argument: str) -> str:
         """An argument of the tool call that a state waits for, as the agent would say it."""
         node = self._node(state)
@@ -183,14 +194,14 @@ class WorkflowEngine:
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
-    def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int) -> Step:
+    def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int, certainty: float) -> Step:
         variable = self._variable(node.variable)
         context = self._context(state, variable)
         among = tuple(option for option in context.options if option.value in state.narrowed)
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
         reading = reading or read(variable, utterance, context)
         if reading is not None:
-            value = Value(reading.value, reading.words, reading.confidence, turn)
+            value = Value(reading.value, reading.words, reading.confidence * certainty, turn)
             known = dataclasses.replace(state.with_values(**{node.variable: value}), tries=0)
             known = self._take_offered(known, utterance, turn, besides=node.variable)
             return self._run(_go(known, node.go))
