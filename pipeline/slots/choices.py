@@ -58,6 +58,11 @@ _SEVERAL: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"both|either|any|all|whichever"),
     "es": phrase(r"ambos|ambas|cualquiera|todos|todas"),
 }
+_SOMETHING_DONE = re.compile(
+    r"\b(?!(?:take|prefer|pick|choose|want|like|maybe|perhaps|option|number|say|rather|yes|okay|ok|um|uh|no|and|or|with)\b)"
+    r"\w+ $"
+)
+"""Before a bare 'first' or 'last': it says when something is done ("I need to ask my husband first")."""
 _ASKS_ABOUT_IT = re.compile(r"\W*(?:what|which|when|que|cual|cuando)\b.*\?\W*$")
 """'What was the first one again?'"""
 _TELLS_NOTHING: Mapping[Language, frozenset[str]] = {
@@ -300,6 +305,8 @@ def _by_place(candidates: Sequence[_Candidate], heard: Heard) -> _Match | None:
                 return _Match((in_time[place],), match.start(), match.end(), LIKELY)
     found: list[Found[int]] = []
     for place, match in _place_matches(len(candidates), heard):
+        if match[0] in ("first", "last") and _SOMETHING_DONE.search(heard.flat, 0, match.start()):
+            continue
         found.append(Found(place, match.start(), match.end()))
     left = standing(apart(found), heard)
     if not left or _SEVERAL[language].search(heard.flat) or _ASKS_ABOUT_IT.match(heard.flat):
