@@ -1,4 +1,4 @@
-"""The command line: `trunkline serve | call | check | models`."""
+"""The command line: `trunkline serve | call | check | agent | models`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, load_registry, prepare_all, prepared_path
 from models.weights import verify as verify_weights
 from pipeline.agent import Agent
+from serve.agent_cli import agent_app
 from serve.agent_file import load_agent_file
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import ROOT, agent_path, preflight
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Fetch, list and check the weights that the stacks use.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(agent_app, name="agent")
 
 StackOption = Annotated[
     Path, typer.Option("--stack", help="Stack file: what runs where.", dir_okay=False, show_default="embedded")

@@ -199,7 +199,7 @@ def _deploy(stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, home: 
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
-        http_options={"host": stack.gateway.host, "port": _free_port(stack.gateway.host)},
+        http_options={"host": stack.gateway.host, "port": free_port(stack.gateway.host)},
         proxy_location="HeadOnly",
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
@@ -355,7 +355,7 @@ def _listens(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
     """A port that nobody uses now."""
     with socket.socket() as probe:
         probe.bind((host, 0))

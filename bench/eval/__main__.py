@@ -8,7 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +19,15 @@ from bench import results
 from bench.eval.conversation import AGENTS, CONVERSATIONS, conversation_files, load_conversation
 from bench.eval.patient_loop import run_patiently
 from bench.eval.play import Talk, faults, play
-from bench.eval.world import FakeFactQuoting, make_router, office_of
+from bench.eval.world import office_of
 from bench.results import Json, Series
-from models.llm import VllmLanguageModel
 from models.settings import SettingsError
-from models.types import GenerateRequest, ModelFailure
+from models.types import ModelFailure
 from pipeline.agent import load_agent
-from pipeline.clauses import clauses_of
 from pipeline.ports import LanguageModel
-from serve.config import EMBEDDED_STACK, LanguageModelSettings, load_stack
-from serve.deployments import prepared_folder
+from pipeline.text_call import FactsAsWritten
+from serve.config import EMBEDDED_STACK, load_stack
+from serve.direct import direct_language_model, direct_router
 
 WANTED = 0.95
 """Share of conversations in which everything must be as expected."""
@@ -46,34 +45,13 @@ class Verdict:
     took_ms: float
 
 
-class RealLanguageModel:
-    """A vLLM engine, in clauses."""
-
-    def __init__(self, model: VllmLanguageModel) -> None:
-        self._model = model
-
-    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
-        async with aclosing(self._model.generate(request)) as deltas:
-            async for clause in clauses_of(deltas):
-                yield clause
-
-    async def prefill(self, request: GenerateRequest) -> None:
-        await self._model.prefill(request)
-
-
 @asynccontextmanager
 async def _language_model(kind: str) -> AsyncGenerator[LanguageModel, None]:
     if kind == "fake":
-        yield FakeFactQuoting()
+        yield FactsAsWritten()
         return
-    settings = load_stack(EMBEDDED_STACK).small_language_model
-    assert isinstance(settings, LanguageModelSettings)
-    model = VllmLanguageModel(settings.engine)
-    await model.start(prepared_folder(settings.weights))
-    try:
-        yield RealLanguageModel(model)
-    finally:
-        await model.stop()
+    async with direct_language_model(load_stack(EMBEDDED_STACK)) as model:
+        yield model
 
 
 async def _run(agents: Sequence[str], llm: str, only: Sequence[str], told: Console) -> list[Verdict]:
@@ -81,7 +59,7 @@ async def _run(agents: Sequence[str], llm: str, only: Sequence[str], told: Conso
     async with _language_model(llm) as language_model:
         for name in agents:
             agent = load_agent(AGENTS / f"{name}.yaml")
-            router, office = make_router(agent), office_of(name)
+            router, office = direct_router(agent, load_stack(EMBEDDED_STACK).router.weights), office_of(name)
             for path in conversation_files(name):
                 if only and path.stem not in only:
                     continue

@@ -11,7 +11,6 @@ from pydantic import JsonValue, TypeAdapter
 
 from bench.backoffice.office import serving
 from bench.eval.conversation import Conversation, Line, OfficeRequest, Outcome, ToolUse
-from bench.eval.text_call import Said, TextCall
 from bench.eval.world import EvalClock, OfficeOpener, tools_of
 from bench.script import Expectation, unmet
 from pipeline import events as ev
@@ -19,6 +18,7 @@ from pipeline.agent import Agent
 from pipeline.escalation import HandOver
 from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router
+from pipeline.text_call import Said, TextCall
 
 State = dict[str, list[dict[str, JsonValue]]]
 """A back office's tables."""

@@ -14,11 +14,8 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
-from models.router import IntentRouter, KnowledgePassage
 from models.settings import SettingsError
-from models.types import GenerateRequest, RouteDecision
 from pipeline.agent import Agent
-from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, LoopClock
 from pipeline.tools.definition import JsonValue
 from pipeline.tools.outbox import MemoryOutbox
@@ -27,11 +24,9 @@ from serve.connectors.http import HttpBackend
 from serve.connectors.presets import expand
 from serve.connectors.secret_values import SecretReader
 from serve.connectors.transport import ConnectorClient
-from serve.deployments import prepared_folder
 
 BACK_OFFICE = "back_office"
 """The connection of the demo agents that reaches their back office."""
-ROUTER_WEIGHTS = "minilm-l6-v2"
 
 
 class OfficeOpener(Protocol):
@@ -48,39 +43,6 @@ class EvalClock(LoopClock):
 
     def wall_time_s(self) -> float:
         return self._began_s + self.now_s()
-
-
-class DirectRouter:
-    """The real router, in this process."""
-
-    def __init__(self, router: IntentRouter) -> None:
-        self._router = router
-
-    async def route(self, text: str) -> RouteDecision:
-        return self._router.route(text)
-
-
-class FakeFactQuoting:
-    """A language model that says the fact it is given."""
-
-    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
-        fact = request.messages[-1].content.rpartition("\nFact: ")[2]
-        for clause in split_clauses(fact):
-            yield clause
-
-    async def prefill(self, request: GenerateRequest) -> None:
-        pass
-
-
-def make_router(agent: Agent) -> DirectRouter:
-    """Trained from the agent file. Raises ModelFailure if its weights are not prepared."""
-    return DirectRouter(
-        IntentRouter(
-            prepared_folder(ROUTER_WEIGHTS),
-            examples={route.name: route.examples for route in agent.routes},
-            passages=tuple(KnowledgePassage(fact.id, fact.text, fact.questions) for fact in agent.facts),
-        )
-    )
 
 
 def office_of(name: str) -> OfficeOpener:

@@ -10,8 +10,11 @@ import pytest
 from bench.eval.conversation import AGENTS, CONVERSATIONS, load_conversation
 from bench.eval.patient_loop import run_patiently
 from bench.eval.play import faults, play
-from bench.eval.world import ROUTER_WEIGHTS, DirectRouter, FakeFactQuoting, make_router, office_of
+from bench.eval.world import office_of
 from pipeline.agent import Agent, load_agent
+from pipeline.text_call import FactsAsWritten
+from serve.config import EMBEDDED_STACK, load_stack
+from serve.direct import DirectRouter, direct_router
 
 FILES = sorted(CONVERSATIONS.glob("*/*.yaml"))
 
@@ -22,9 +25,10 @@ pytestmark = pytest.mark.slow
 def agent_and_router(name: str) -> tuple[Agent, DirectRouter]:
     from models.weights import prepare
 
-    prepare(ROUTER_WEIGHTS)
+    weights = load_stack(EMBEDDED_STACK).router.weights
+    prepare(weights)
     agent = load_agent(AGENTS / f"{name}.yaml")
-    return agent, make_router(agent)
+    return agent, direct_router(agent, weights)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -32,6 +36,6 @@ def test_conversation(path: Path) -> None:
     name = path.parent.name
     agent, router = agent_and_router(name)
     conversation = load_conversation(path)
-    talk = run_patiently(play(conversation, agent, router, FakeFactQuoting(), office_of(name)))
+    talk = run_patiently(play(conversation, agent, router, FactsAsWritten(), office_of(name)))
     found = faults(conversation, talk)
     assert not found, "\n".join([conversation.description, *found, talk.told()])

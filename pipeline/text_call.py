@@ -1,15 +1,17 @@
-"""A call in text: what pipeline/call.py does, without ears and mouth."""
+"""A call in text: what pipeline/call.py does, without ears and mouth. For trials and conversations' tests."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
-from models.types import ModelFailure
+from models.types import GenerateRequest, ModelFailure
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
@@ -18,7 +20,7 @@ from pipeline.escalation import HandOver, hand_over
 from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router
 from pipeline.responder import Plan, Responder
-from pipeline.state import CallState
+from pipeline.state import CallState, Memory, variables_set
 from pipeline.tools.calls import ToolCall
 from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
 
@@ -26,6 +28,18 @@ _LIMIT_TOKENS = 1792
 """Of the embedded stack's engine."""
 
 End = Literal["farewell", "escalated", "transferred", "silence", "caller_hung_up"]
+
+
+class FactsAsWritten:
+    """A language model that is none: it says the fact it is handed."""
+
+    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
+        fact = request.messages[-1].content.rpartition("\nFact: ")[2]
+        for clause in split_clauses(fact):
+            yield clause
+
+    async def prefill(self, request: GenerateRequest) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +86,9 @@ class TextCall:
             self._errands,
             context=AgentContext(agent, RoughCounter(), limit_tokens=_LIMIT_TOKENS),
             memory=matter.memory,
-            changed=matter.save,
+            changed=self._memory_changed,
         )
+        self._known = self._responder.state.values
         self._turn = 0
         self._reprompts = 0
         self.end: End | None = None
@@ -189,3 +204,9 @@ class TextCall:
 
     def _result_came(self, state: CallState) -> None:
         self._responder.changed(state)
+
+    def _memory_changed(self, memory: Memory) -> None:
+        for event in variables_set(self._known, memory.state, self._agent.variables):
+            self.log.append(event)
+        self._known = memory.state.values
+        self._matter.save(memory)

@@ -1,0 +1,101 @@
+"""What would go wrong with an agent, found before the first call."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from pipeline.agent import Agent
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
+from pipeline.context.parts import ContextError, TokenCounter
+from pipeline.tools.definition import check_tools
+from pipeline.workflow.check import Finding, Surroundings, check_flows
+
+LIMIT_TOKENS = 1792
+"""Prompt that the embedded stack's engine takes."""
+
+
+def check_agent(
+    agent: Agent, *, counter: TokenCounter | None = None, limit_tokens: int = LIMIT_TOKENS
+) -> list[Finding]:
+    """Errors first. Without a `counter` prompts are measured by their length."""
+    surroundings = Surroundings(
+        flows=agent.flows,
+        variables=agent.variables,
+        tools=agent.tools,
+        targets=frozenset(agent.escalation.targets if agent.escalation else ()),
+        on_call=agent.on_call,
+        begun=frozenset(route.flow for route in agent.routes if route.flow is not None),
+    )
+    found = dict.fromkeys(
+        (
+            *check_flows(surroundings),
+            *_routes(agent),
+            *_tools(agent),
+            *_prompt(agent, counter or RoughCounter(), limit_tokens),
+            *_said_twice(agent),
+        )
+    )
+    return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def _routes(agent: Agent) -> Iterator[Finding]:
+    targets = agent.escalation.targets if agent.escalation else {}
+    for route in agent.routes:
+        if route.target is not None and route.target not in targets:
+            what = f"no target {route.target!r}; expected one of {', '.join(targets) or 'none'}"
+            yield Finding("error", f"routes.{route.name}.target", what)
+    if agent.escalation is not None and agent.escalation.webhook not in (None, *agent.tools):
+        what = f"no tool {agent.escalation.webhook!r}; expected one of {', '.join(agent.tools) or 'none'}"
+        yield Finding("error", "escalation.webhook", what)
+
+
+def _tools(agent: Agent) -> Iterator[Finding]:
+    try:
+        check_tools(agent.tools)
+    except ValueError as error:
+        where, _, what = str(error).partition(": ")
+        yield Finding("error", where, what)
+    for name, tool in agent.tools.items():
+        if tool.effect == "write" and not tool.takes_key and tool.lookup is None and tool.http is not None:
+            yield Finding(
+                "warning",
+                f"tools.{name}",
+                "its system takes no idempotency key and no `lookup` tells what was done: after a lost answer a person "
+                "has to look",
+            )
+
+
+def _prompt(agent: Agent, counter: TokenCounter, limit_tokens: int) -> Iterator[Finding]:
+    try:
+        AgentContext(agent, counter, limit_tokens=limit_tokens)
+    except ContextError as error:
+        yield Finding("error", "context", str(error).removeprefix("context: "))
+
+
+def _said_twice(agent: Agent) -> Iterator[Finding]:
+    """The same instruction, fact or example in two places: one of them will be forgotten when it is changed."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for sentence in agent.persona.split(". "):
+        places[_plain(sentence)].append("persona")
+    for fact in agent.facts:
+        places[_plain(fact.text)].append(f"facts.{fact.id}.text")
+        for question in fact.questions:
+            places[_plain(question)].append(f"facts.{fact.id}.questions")
+    for text, where in places.items():
+        if text and len(where) > 1:
+            yield Finding("warning", where[1], f"says the same as {where[0]}: {text!r}")
+    routes: dict[str, list[str]] = defaultdict(list)
+    for route in agent.routes:
+        for example in route.examples:
+            routes[_plain(example)].append(route.name)
+    for text, names in routes.items():
+        if len(set(names)) > 1:
+            yield Finding("error", f"routes.{names[1]}.examples", f"{text!r} is an example of {names[0]!r} too; choose")
+        elif len(names) > 1:
+            yield Finding("warning", f"routes.{names[0]}.examples", f"{text!r} stands there twice")
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(c if c.isalnum() or c in "'%$" else " " for c in text.lower()).split())

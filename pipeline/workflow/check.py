@@ -1,0 +1,388 @@
+"""What would go wrong in a flow, found without running it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.slots.variables import Variable
+from pipeline.tools.definition import Tool
+from pipeline.workflow.definition import (
+    END,
+    AnyNode,
+    AskNode,
+    CallNode,
+    ConfirmNode,
+    DecideNode,
+    Flow,
+    FlowNode,
+    Guard,
+    HangUpNode,
+    SayNode,
+    SetNode,
+    TransferNode,
+    targets,
+    texts,
+)
+
+Severity = Literal["error", "warning"]
+Names = frozenset[str]
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_SPECIAL = frozenset({"caller", "fitting"})
+"""Placeholders that the engine fills itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or looks wrong."""
+
+    severity: Severity
+    where: str
+    """Path in the agent file."""
+    what: str
+    """What is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What of the agent file a flow refers to."""
+
+    flows: Mapping[str, Flow]
+    variables: Mapping[str, Variable]
+    tools: Mapping[str, Tool]
+    targets: Names
+    """Transfer targets."""
+    on_call: str | None
+    begun: Names
+    """Flows that routes begin."""
+
+    @property
+    def called(self) -> Names:
+        """Flows that other flows run."""
+        nodes = (node for flow in self.flows.values() for node in flow.nodes.values())
+        return frozenset(node.flow for node in nodes if isinstance(node, FlowNode))
+
+    @property
+    def lists(self) -> Names:
+        """Names of what tools put on offer, as far as nodes save it."""
+        saved = {
+            name
+            for flow in self.flows.values()
+            for node in flow.nodes.values()
+            if isinstance(node, CallNode)
+            for name in node.save
+        }
+        return frozenset(saved - set(self.variables))
+
+
+def check_flows(agent: Surroundings) -> Iterator[Finding]:
+    """Everything that is found in the flows, in the file's order."""
+    for name, flow in agent.flows.items():
+        yield from _shape(name, flow, agent)
+        for node_name, node in flow.nodes.items():
+            yield from _names(f"flows.{name}.nodes.{node_name}", node, agent)
+    yield from _used_before_known(agent)
+    yield from _unconfirmed_writes(agent)
+
+
+# -- the graph ---------------------------------------------------------------------------------------------------------
+
+
+def _reachable(flow: Flow, start: str, *, past: Callable[[AnyNode], bool] = lambda node: True) -> Names:
+    """The nodes that can be reached, `start` included; only nodes that are `past` are left again."""
+    found, ahead = {start}, [start]
+    while ahead:
+        node = flow.nodes.get(ahead.pop())
+        if node is None or not past(node):
+            continue
+        for target in targets(node):
+            if target not in found:
+                found.add(target)
+                ahead.append(target)
+    return frozenset(found)
+
+
+def _ends(node: AnyNode) -> bool:
+    return isinstance(node, TransferNode | HangUpNode) or END in targets(node)
+
+
+def _shape(name: str, flow: Flow, agent: Surroundings) -> Iterator[Finding]:
+    reached = _reachable(flow, flow.start)
+    for node_name in flow.nodes:
+        where = f"flows.{name}.nodes.{node_name}"
+        if node_name not in reached:
+            yield Finding("error", where, "cannot be reached from the start; lead to it, or remove it")
+        elif not any(_ends(flow.nodes[other]) for other in _reachable(flow, node_name) if other in flow.nodes):
+            yield Finding("error", where, "a dead end: the flow never ends from here on; lead it to `end`")
+    yield from _circles(name, flow)
+    if name == agent.on_call:
+        for node_name, node in flow.nodes.items():
+            if not isinstance(node, CallNode | DecideNode | SetNode):
+                where = f"flows.{name}.nodes.{node_name}"
+                yield Finding("error", where, f"`{node.do}` in the flow that runs while the greeting is said; move it")
+            elif isinstance(node, CallNode) and (tool := agent.tools.get(node.tool)) and tool.effect == "write":
+                yield Finding("error", f"flows.{name}.nodes.{node_name}", "a write before the caller has said a word")
+    elif name not in agent.begun and not any(
+        isinstance(node, FlowNode) and node.flow == name
+        for other in agent.flows.values()
+        for node in other.nodes.values()
+    ):
+        yield Finding("warning", f"flows.{name}", "is never begun: no route and no other flow leads to it")
+
+
+def _circles(name: str, flow: Flow) -> Iterator[Finding]:
+    def goes_on_by_itself(node: AnyNode) -> bool:
+        return isinstance(node, SayNode | SetNode | DecideNode | FlowNode)
+
+    def waits_for_nobody(node: AnyNode) -> bool:
+        return goes_on_by_itself(node) or isinstance(node, CallNode)
+
+    for node_name, node in flow.nodes.items():
+        where = f"flows.{name}.nodes.{node_name}"
+        after = {place for target in targets(node) for place in _reachable(flow, target, past=goes_on_by_itself)}
+        if isinstance(node, CallNode) and node_name in _reachable(flow, node.failed, past=waits_for_nobody):
+            yield Finding(
+                "error", f"{where}.failed", "leads back to the same call without a word of the caller's; ask in between"
+            )
+        elif isinstance(node, SayNode | SetNode | FlowNode) and node_name in after:
+            by_itself = {
+                place for target in targets(node) for place in _reachable(flow, target, past=goes_on_by_itself)
+            }
+            if node_name in by_itself:
+                yield Finding("warning", where, "may be passed again and again without a word of the caller's")
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
+    known = frozenset(agent.variables) | agent.lists | _SPECIAL
+    for text in texts(node):
+        for name in _PLACEHOLDER.findall(text):
+            if name not in known:
+                yield Finding("error", where, f"{{{name}}} names nothing; {_expected(agent.variables)}")
+    match node:
+        case AskNode():
+            yield from _is_variable(f"{where}.variable", node.variable, agent)
+            variable = agent.variables.get(node.variable)
+            if variable is not None and variable.options_from and variable.options_from not in agent.lists:
+                what = (
+                    f"the list {variable.options_from!r} that {node.variable!r} is chosen from is never saved by a call"
+                )
+                yield Finding("error", f"variables.{node.variable}.options_from", what)
+        case ConfirmNode():
+            for name in (*node.variables, *node.forget):
+                yield from _is_variable(where, name, agent, or_list=True)
+        case DecideNode():
+            for edge in node.edges:
+                for name in edge.when.names():
+                    yield from _is_variable(f"{where}.edges", name, agent, or_list=True)
+        case SetNode():
+            for name in (*node.values, *node.forget):
+                yield from _is_variable(where, name, agent, or_list=True)
+            for text in node.values.values():
+                yield from (
+                    Finding("error", where, f"{{{name}}} names nothing; {_expected(agent.variables)}")
+                    for name in _PLACEHOLDER.findall(text)
+                    if name not in known
+                )
+        case FlowNode() if node.flow not in agent.flows:
+            yield Finding("error", f"{where}.flow", f"no flow {node.flow!r}; {_expected(agent.flows)}")
+        case TransferNode() if node.target not in agent.targets:
+            yield Finding("error", f"{where}.target", f"no target {node.target!r}; {_expected(agent.targets)}")
+        case CallNode():
+            yield from _call(where, node, agent, known)
+        case _:
+            pass
+
+
+def _call(where: str, node: CallNode, agent: Surroundings, known: Names) -> Iterator[Finding]:
+    tool = agent.tools.get(node.tool)
+    if tool is None:
+        yield Finding("error", f"{where}.tool", f"no tool {node.tool!r}; {_expected(agent.tools)}")
+        return
+    for argument, text in node.arguments.items():
+        if tool.http is not None and argument not in tool.arguments:
+            yield Finding(
+                "error", f"{where}.arguments.{argument}", f"{node.tool} has none; {_expected(tool.arguments)}"
+            )
+        for name in _PLACEHOLDER.findall(text):
+            if name not in known:
+                yield Finding("error", f"{where}.arguments.{argument}", f"{{{name}}} names nothing")
+    for argument, form in tool.arguments.items():
+        if form.required and argument not in node.arguments:
+            yield Finding("error", f"{where}.arguments", f"{node.tool} needs {argument!r}; give it")
+    for name, returned in node.save.items():
+        if tool.http is not None and returned not in tool.returns:
+            yield Finding(
+                "error", f"{where}.save.{name}", f"{node.tool} returns no {returned!r}; {_expected(tool.returns)}"
+            )
+    in_talk = not where.startswith(f"flows.{agent.on_call}.")
+    if in_talk and tool.filler is None and tool.timeout_s > 1:
+        yield Finding(
+            "warning", f"tools.{node.tool}.filler", "is missing: the caller hears the agent's own filler line"
+        )
+    flow = agent.flows[where.split(".")[1]]
+    if in_talk and _silent_to_the_end(flow, node.failed):
+        yield Finding("error", f"{where}.failed", "the flow ends without a word about the failure; say something")
+
+
+def _silent_to_the_end(flow: Flow, start: str) -> bool:
+    """Whether `end` can be reached without a word."""
+    quiet = _reachable(flow, start, past=lambda node: isinstance(node, SetNode | DecideNode))
+    return END in quiet
+
+
+def _is_variable(where: str, name: str, agent: Surroundings, *, or_list: bool = False) -> Iterator[Finding]:
+    if name not in agent.variables and not (or_list and name in agent.lists):
+        yield Finding("error", where, f"no variable {name!r}; {_expected(agent.variables)}")
+
+
+def _expected(names: Iterable[str]) -> str:
+    return f"expected one of {', '.join(names) or 'none'}"
+
+
+# -- what is known where -----------------------------------------------------------------------------------------------
+
+
+class _Knowledge:
+    """What is surely known at each node, whatever way led there."""
+
+    def __init__(self, agent: Surroundings) -> None:
+        self._agent = agent
+        self._everything = frozenset(agent.variables) | agent.lists
+        self._gained: dict[str, Names] = dict.fromkeys(agent.flows, self._everything)
+        self._forgotten = {name: _forgotten(name, agent) for name in agent.flows}
+        # Everything shrinks towards what holds on every way; a few rounds are enough for flows that call each other.
+        rounds = range(len(agent.flows) + 2)
+        for _ in rounds:
+            for name, flow in agent.flows.items():
+                self._gained[name] = self._known(flow, frozenset()).get(END, self._everything)
+        begun = {*agent.begun, agent.on_call}
+        enter = {name: frozenset() if name in begun else self._everything for name in agent.flows}
+        self._at: dict[tuple[str, str], Names] = {}
+        for _ in rounds:
+            for name, flow in agent.flows.items():
+                for node_name, names in self._known(flow, enter[name]).items():
+                    self._at[name, node_name] = names
+                    node = flow.nodes.get(node_name)
+                    if isinstance(node, FlowNode) and node.flow in enter:
+                        enter[node.flow] &= names
+
+    def at(self, flow: str, node: str) -> Names:
+        return self._at.get((flow, node), frozenset())
+
+    def _known(self, flow: Flow, enter: Names) -> dict[str, Names]:
+        known: dict[str, Names] = {flow.start: enter}
+        ahead = [flow.start]
+        while ahead:
+            node_name = ahead.pop()
+            node = flow.nodes.get(node_name)
+            if node is None:
+                continue
+            for target, after in self._after(node, known[node_name]):
+                before = known.get(target)
+                joined = after if before is None else before & after
+                if joined != before:
+                    known[target] = joined
+                    ahead.append(target)
+        return known
+
+    def _after(self, node: AnyNode, known: Names) -> Iterator[tuple[str, Names]]:
+        match node:
+            case SayNode():
+                yield node.go, known
+            case AskNode():
+                yield node.go, known | {node.variable}
+                yield node.exhausted, known
+            case DecideNode():
+                not_so: Names = frozenset()
+                for edge in node.edges:
+                    yield edge.go, known | not_so | _known_if(edge.when)
+                    not_so |= _known_unless(edge.when)
+                yield node.otherwise, known | not_so
+            case CallNode():
+                yield node.go, known | frozenset(node.save)
+                for target in (*node.rejected.values(), node.failed):
+                    yield target, known
+            case ConfirmNode():
+                yield node.on_yes, known | frozenset(node.variables)
+                yield node.on_no, known - frozenset(node.forget)
+                yield node.exhausted, known
+            case SetNode():
+                yield node.go, (known - frozenset(node.forget)) | frozenset(node.values)
+            case FlowNode():
+                yield (
+                    node.go,
+                    (known - self._forgotten.get(node.flow, frozenset())) | self._gained.get(node.flow, known),
+                )
+            case TransferNode() | HangUpNode():
+                pass
+
+
+def _forgotten(flow: str, agent: Surroundings) -> Names:
+    """What a flow, or one that it runs, may forget."""
+    found: set[str] = set()
+    seen, ahead = {flow}, [flow]
+    while ahead:
+        for node in agent.flows[ahead.pop()].nodes.values():
+            if isinstance(node, SetNode | ConfirmNode):
+                found |= set(node.forget)
+            elif isinstance(node, FlowNode) and node.flow in agent.flows and node.flow not in seen:
+                seen.add(node.flow)
+                ahead.append(node.flow)
+    return frozenset(found)
+
+
+def _known_if(guard: Guard) -> Names:
+    """What must be known for it to hold."""
+    names = {*guard.equals, *guard.at_least}
+    if guard.known:
+        names.add(guard.known)
+    for inner in guard.none_of:
+        names |= _known_unless(inner)
+    if guard.any_of:
+        names |= frozenset.intersection(*(_known_if(inner) for inner in guard.any_of))
+    return frozenset(names)
+
+
+def _known_unless(guard: Guard) -> Names:
+    """What must be known if it does not hold."""
+    alone = guard.model_fields_set <= {"unknown"} and guard.unknown is not None
+    return frozenset({guard.unknown}) if alone and guard.unknown else frozenset()
+
+
+def _used_before_known(agent: Surroundings) -> Iterator[Finding]:
+    knowledge = _Knowledge(agent)
+    for flow_name, flow in agent.flows.items():
+        for node_name, node in flow.nodes.items():
+            known = knowledge.at(flow_name, node_name) | _SPECIAL
+            where = f"flows.{flow_name}.nodes.{node_name}"
+            told = {name for text in texts(node) for name in _PLACEHOLDER.findall(text)}
+            if isinstance(node, AskNode):
+                # A list that is empty makes the question pointless, but the flow looks at that itself.
+                told -= agent.lists
+            for name in sorted(told - known):
+                yield Finding("warning", where, f"says {{{name}}}, which is not known on every way here")
+            if isinstance(node, ConfirmNode):
+                for name in sorted(set(node.variables) - known - told):
+                    yield Finding("warning", f"{where}.variables", f"{name!r} is not known on every way here")
+            if isinstance(node, CallNode) and node.tool in agent.tools:
+                required = {name for name, form in agent.tools[node.tool].arguments.items() if form.required}
+                for argument in sorted(required & set(node.arguments)):
+                    for name in sorted(set(_PLACEHOLDER.findall(node.arguments[argument])) - known):
+                        what = f"needs {{{name}}}, which is not known on every way here"
+                        yield Finding("warning", f"{where}.arguments.{argument}", what)
+
+
+def _unconfirmed_writes(agent: Surroundings) -> Iterator[Finding]:
+    for flow_name, flow in agent.flows.items():
+        unconfirmed = _reachable(flow, flow.start, past=lambda node: not isinstance(node, ConfirmNode))
+        for node_name, node in flow.nodes.items():
+            tool = agent.tools.get(node.tool) if isinstance(node, CallNode) else None
+            if tool is not None and tool.effect == "write" and tool.confirm and node_name in unconfirmed:
+                where = f"flows.{flow_name}.nodes.{node_name}"
+                yield Finding("error", where, "a way leads here past every `confirm`, which this tool wants before it")

@@ -1,0 +1,113 @@
+"""`trunkline agent ...`: what an operator does with an agent file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models.settings import SettingsError
+from models.types import ModelFailure
+from pipeline.agent import Agent
+from pipeline.agent_check import check_agent
+from pipeline.agent_diff import differences
+from pipeline.agent_version import agent_version
+from serve.agent_file import load_agent_file
+from serve.agent_try import try_agent, typed
+from serve.back_office import BackOfficeError, at_port, back_office
+from serve.config import EMBEDDED_STACK, BackOfficeSettings, load_stack
+from serve.stack import free_port
+
+agent_app = typer.Typer(help="Check, try and compare agent files.", no_args_is_help=True)
+
+FileArgument = Annotated[Path, typer.Argument(help="Agent file.", exists=True, dir_okay=False)]
+
+
+@agent_app.command()
+def validate(
+    file: FileArgument, as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False
+) -> None:
+    """Find what would go wrong in a call: dead ends, names that are not there, variables used before they are known.
+
+    Exits 1 if there are errors; warnings alone are no failure.
+    """
+    console = Console(soft_wrap=True)
+    findings = check_agent(_load(file, console))
+    if as_json:
+        typer.echo(json.dumps([{"severity": f.severity, "where": f.where, "what": f.what} for f in findings], indent=1))
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for finding in findings:
+            colour = "red" if finding.severity == "error" else "yellow"
+            table.add_row(f"[{colour}]{finding.severity}[/]", finding.where, finding.what)
+        console.print(table)
+        errors = sum(finding.severity == "error" for finding in findings)
+        console.print(f"{file}: {errors} errors, {len(findings) - errors} warnings")
+    raise typer.Exit(any(finding.severity == "error" for finding in findings))
+
+
+@agent_app.command("try")
+def try_(
+    file: FileArgument,
+    llm: Annotated[bool, typer.Option("--llm", help="Word answers with the stack's language model.")] = False,
+    office: Annotated[
+        Literal["dental", "logistics"] | None,
+        typer.Option("--back-office", help="Start this stand-in for the business's systems."),
+    ] = None,
+    caller: Annotated[str, typer.Option(help="Number that the caller calls from, in E.164.")] = "+14155550100",
+    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
+) -> None:
+    """Talk to an agent in the terminal, by text: its real router, flows and tools, without ears and mouth.
+
+    An empty line is silence; /quit hangs up. Lines may be piped in.
+    """
+    console = Console(soft_wrap=True)
+    logging.basicConfig(level=logging.ERROR)
+    agent = _load(file, console)
+    with ExitStack() as up:
+        try:
+            if office is not None:
+                settings = BackOfficeSettings(name=office)
+                port, folder = free_port("127.0.0.1"), up.enter_context(TemporaryDirectory())
+                up.enter_context(back_office(settings, port, Path(folder) / "back-office.log"))
+                agent = at_port(agent, settings, port)
+            chosen = load_stack(stack)
+            asyncio.run(try_agent(agent, chosen, typed(console), console, caller=caller, real_model=llm))
+        except (SettingsError, ModelFailure, BackOfficeError) as error:
+            console.print(f"[red]{error}[/]")
+            raise typer.Exit(2) from error
+
+
+@agent_app.command()
+def schema() -> None:
+    """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""
+    typer.echo(json.dumps(Agent.model_json_schema(), indent=1, ensure_ascii=False))
+
+
+@agent_app.command()
+def diff(a: FileArgument, b: FileArgument) -> None:
+    """What changed from one version of an agent file to another."""
+    console = Console(soft_wrap=True)
+    before, after = _load(a, console), _load(b, console)
+    console.print(f"{agent_version(before)} {a}\n{agent_version(after)} {b}", highlight=False)
+    found = differences(before, after)
+    for line in found:
+        console.print(f"  {line}", markup=False, highlight=False)
+    if not found:
+        console.print("No difference.")
+
+
+def _load(file: Path, console: Console) -> Agent:
+    try:
+        return load_agent_file(file)
+    except SettingsError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error

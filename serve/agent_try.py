@@ -1,0 +1,103 @@
+"""`trunkline agent try`: a conversation with an agent in the terminal, by text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, date, datetime
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.clock import LoopClock
+from pipeline.matter import Matter
+from pipeline.ports import LanguageModel
+from pipeline.text_call import FactsAsWritten, Said, TextCall
+from pipeline.tools.outbox import MemoryOutbox
+from serve.agent_file import agent_tools
+from serve.config import Stack
+from serve.direct import direct_language_model, direct_router
+
+PROMPT = "[cyan]you:[/]   "
+QUIT = ("/quit", "/q")
+
+
+class Lines(Protocol):
+    """What the caller says, line by line; an empty one is silence."""
+
+    def __aiter__(self) -> AsyncIterator[str]: ...
+
+
+async def typed(console: Console) -> AsyncGenerator[str, None]:
+    """Lines of the terminal, or of a pipe, which are shown as they are read. Ends at the end of input or at /quit."""
+    at_terminal = sys.stdin.isatty()
+    while True:
+        if at_terminal:
+            console.print(PROMPT, end="")
+        line = await asyncio.to_thread(sys.stdin.readline)
+        if not line or line.strip() in QUIT:
+            return
+        if not at_terminal:
+            console.print(f"{PROMPT}{escape(line.strip())}", highlight=False)
+        yield line.strip()
+
+
+async def try_agent(
+    agent: Agent, stack: Stack, lines: Lines, console: Console, *, caller: str = "", real_model: bool = False
+) -> None:
+    """Hold the conversation. Raises SettingsError and ModelFailure if the agent cannot answer at all."""
+    clock = LoopClock()
+    async with AsyncExitStack() as up:
+        router = direct_router(agent, stack.router.weights)
+        model: LanguageModel = FactsAsWritten()
+        if real_model:
+            console.print("Starting the language model (about half a minute) ...", style="dim")
+            model = await up.enter_async_context(direct_language_model(stack))
+        tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
+        matter = Matter(call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today)
+        call = TextCall(agent, router, model, matter, clock)
+        call.log.subscribe(lambda event: _show_event(event, console))
+        _show(call.open(), console)
+        async for line in lines:
+            _show(await (call.say(line) if line else call.silence()), console)
+            if call.end is not None:
+                break
+        await call.close()
+        _show_end(call, console)
+
+
+def _today() -> date:
+    return datetime.now(UTC).astimezone().date()
+
+
+def _show(said: Said, console: Console) -> None:
+    if said.route:
+        console.print(f"       route {said.route}", style="dim", markup=False, highlight=False)
+    console.print(f"[green]agent:[/] {escape(said.text)}" if said.text else "[dim](the agent says nothing)[/]")
+
+
+def _show_event(event: ev.Event, console: Console) -> None:
+    match event:
+        case ev.ToolStarted(tool=tool, arguments=arguments):
+            text = f"calls {tool} {json.dumps(arguments, ensure_ascii=False)}"
+        case ev.ToolFinished(tool=tool, status=status, code=code):
+            text = f"{tool}: {status} {code}".rstrip()
+        case ev.VariableSet(name=name, value=value, confidence=confidence):
+            text = f"{name} = {value or '(not shown)'}" + (f" ({confidence:.1f})" if confidence < 1 else "")
+        case ev.StageFailed(stage=stage, error=error):
+            text = f"{stage} failed: {error}"
+        case _:
+            return
+    console.print(f"       {text}", style="dim", markup=False, highlight=False)
+
+
+def _show_end(call: TextCall, console: Console) -> None:
+    console.print(f"The call is over: {(call.end or '').replace('_', ' ')}.", style="dim")
+    if call.hand_over is not None:
+        console.print(f"Handed over to {call.hand_over.target}: {call.hand_over.summary}", style="dim", markup=False)

@@ -1,0 +1,116 @@
+"""What `trunkline agent validate` finds: one flaw at a time in an agent that has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.settings import parse_settings
+from pipeline.agent import Agent
+from pipeline.agent_check import check_agent
+from pipeline.agent_diff import differences
+from pipeline.agent_version import agent_version
+from serve.agent_file import load_agent_file
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOP = (ROOT / "docs" / "examples" / "shop.yaml").read_text(encoding="utf-8")
+
+
+def shop(*changes: tuple[str, str]) -> Agent:
+    text = SHOP
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return parse_settings(text, Agent, "shop.yaml")
+
+
+def found(*changes: tuple[str, str]) -> list[str]:
+    return [f"{finding.severity} {finding.where}: {finding.what}" for finding in check_agent(shop(*changes))]
+
+
+@pytest.mark.parametrize("path", ["configs/agents/dental.yaml", "configs/agents/logistics.yaml"])
+def test_the_agents_that_come_with_it_have_no_errors(path: str) -> None:
+    assert not [finding for finding in check_agent(load_agent_file(ROOT / path)) if finding.severity == "error"]
+
+
+def test_an_agent_without_flaws_has_no_findings() -> None:
+    assert found() == []
+
+
+CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ((CLEAR, f'{CLEAR}\n      lone: {{do: say, say: "Hm.", go: end}}'), "error flows.order.nodes.lone: cannot be"),
+        (
+            (CLEAR, f'{CLEAR[:-4]}a}}\n      a: {{do: say, say: "A", go: b}}\n      b: {{do: say, say: "B", go: a}}'),
+            "error flows.order.nodes.which: a dead end",
+        ),
+        (("failed: down", "failed: look"), "error flows.order.nodes.look.failed: leads back to the same call"),
+        (("failed: down", "failed: clear"), "error flows.order.nodes.look.failed: the flow ends without a word"),
+        (("order {number}. Any", "order {numbr}. Any"), "error flows.order.nodes.unknown: {numbr} names nothing"),
+        (("variable: number", "variable: nummer"), "error flows.order.nodes.which.variable: no variable 'nummer'"),
+        (("tool: find_order", "tool: find_ordr"), "error flows.order.nodes.look.tool: no tool 'find_ordr'"),
+        (('{number: "{number}"}', "{}"), "error flows.order.nodes.look.arguments: find_order needs 'number'"),
+        (("arrives: arrives}\n        go", "arrives: when}\n        go"), "error flows.order.nodes.look.save.arrives"),
+        (("    filler: Let me look.\n", ""), "warning tools.find_order.filler: is missing"),
+        (
+            ("start: which", "start: look"),
+            "warning flows.order.nodes.look.arguments.number: needs {number}, which is not",
+        ),
+        (("- Tell me a joke", "- Goodbye"), "error routes.other.examples: 'goodbye' is an example of 'goodbye' too"),
+        (("- What are your hours?", "- When are you open?"), "warning facts.hours.questions: says the same as"),
+        (
+            ("persona: You are", f"persona: {'You know everything. ' * 40}You are"),
+            "error context: persona and policies take",
+        ),
+        (("    flow: order\n", "    flow: order\n    target: boss\n"), "error routes.order.target: no target 'boss'"),
+    ],
+)
+def test_a_flaw_is_found_and_named(change: tuple[str, str], finding: str) -> None:
+    assert any(one.startswith(finding) for one in found(change)), found(change)
+
+
+WRITE = """
+  cancel_order:
+    description: Cancel an order.
+    effect: write
+    confirm: true
+    arguments: {number: {}}
+    http: {method: DELETE, url: "orders/{number}", auth: shop}
+    filler: One moment.
+# --- end of the tool ---"""
+
+
+def test_a_write_that_wants_a_confirmation_must_have_one_on_every_way() -> None:
+    change = ("# --- end of the tool ---", WRITE.strip("\n"))
+    flow = (
+        'tool: find_order\n        arguments: {number: "{number}"}\n        save: {state: state, arrives: arrives}',
+        'tool: cancel_order\n        arguments: {number: "{number}"}',
+    )
+    findings = found(change, flow)
+    assert any(
+        one.startswith("error flows.order.nodes.look: a way leads here past every `confirm`") for one in findings
+    )
+    assert any(one.startswith("warning tools.cancel_order: its system takes no idempotency key") for one in findings)
+
+
+def test_versions_are_named_by_content_and_differences_are_said_by_path() -> None:
+    one, same, other = shop(), shop(("# A shop", "# Some shop")), shop(("nine to six", "ten to six"))
+    assert agent_version(one) == agent_version(same) != agent_version(other)
+    assert differences(one, same) == []
+    assert differences(one, other) == [
+        "~ facts.hours.text: We are open every day from nine to six. -> We are open every day from ten to six."
+    ]
+    added = yaml.safe_load(SHOP)
+    added["routes"][0]["examples"].append("Are you open on Sunday?")
+    del added["tools"]["find_order"]["filler"]
+    changed = parse_settings(yaml.safe_dump(added), Agent, "x")
+    assert set(differences(one, changed)) == {
+        "+ routes.question.examples: Are you open on Sunday?",
+        "- tools.find_order.filler: Let me look.",
+    }

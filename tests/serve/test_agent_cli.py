@@ -1,0 +1,91 @@
+"""`trunkline agent ...`, as an operator uses it; the guide of docs/agents.md is run as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import jsonschema
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from serve.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOP = ROOT / "docs" / "examples" / "shop.yaml"
+GUIDE = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def orders() -> Iterator[None]:
+    """The guide's business system."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "docs" / "examples" / "orders.py")])
+    try:
+        for _ in range(200):
+            try:
+                httpx.get("http://127.0.0.1:8099/orders/4711", trust_env=False)
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("orders")
+def test_the_guide_s_conversation_is_what_it_shows() -> None:
+    from models.weights import prepare
+
+    prepare("minilm-l6-v2")
+    shown = re.search(r"```\n(agent: .*?)```", GUIDE, re.DOTALL)
+    assert shown is not None
+    lines = "".join(f"{line}\n" for line in re.findall(r"^you:   (.*)$", shown[1], re.MULTILINE))
+    result = CliRunner().invoke(app, ["agent", "try", str(SHOP)], input=lines)
+    assert result.exit_code == 0, result.output
+    assert result.output == shown[1]
+
+
+def test_the_guide_s_tool_has_fewer_than_twenty_lines_and_is_the_one_that_runs() -> None:
+    text = SHOP.read_text(encoding="utf-8")
+    tool = text.partition("# --- the new tool ---\n")[2].partition("# --- end of the tool ---")[0]
+    assert len(tool.splitlines()) < 20
+    assert tool in GUIDE
+
+
+def test_an_agent_without_errors_is_valid_and_one_with_errors_is_not(tmp_path: Path) -> None:
+    good = CliRunner().invoke(app, ["agent", "validate", str(SHOP)])
+    assert (good.exit_code, "0 errors, 0 warnings" in good.output) == (0, True)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(SHOP.read_text().replace("tool: find_order", "tool: find_ordr"))
+    bad = CliRunner().invoke(app, ["agent", "validate", "--json", str(wrong)])
+    assert bad.exit_code == 1
+    assert json.loads(bad.output)[0]["where"] == "flows.order.nodes.look.tool"
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: [")
+    refused = CliRunner().invoke(app, ["agent", "validate", str(broken)])
+    assert refused.exit_code == 1
+    assert "not valid YAML" in refused.output
+
+
+def test_the_schema_accepts_the_agents_that_come_with_it_and_explains_their_keys() -> None:
+    schema = json.loads(CliRunner().invoke(app, ["agent", "schema"]).output)
+    for path in (ROOT / "configs" / "agents").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+    assert "greeting is said" in schema["properties"]["on_call"]["description"]
+
+
+def test_a_difference_is_shown_with_both_versions(tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(SHOP.read_text().replace("nine to six", "ten to six"))
+    result = CliRunner().invoke(app, ["agent", "diff", str(SHOP), str(other)])
+    assert "~ facts.hours.text" in result.output
+    assert "No difference." in CliRunner().invoke(app, ["agent", "diff", str(SHOP), str(SHOP)]).output
