@@ -20,6 +20,7 @@ from pipeline.agent import Agent
 from pipeline.agent_check import check_agent
 from pipeline.agent_diff import differences
 from pipeline.agent_version import agent_version
+from pipeline.workflow.graph import draw
 from serve.agent_file import load_agent_file
 from serve.agent_try import try_agent, typed
 from serve.back_office import BackOfficeError, at_port, back_office
@@ -90,6 +91,19 @@ def try_(
 def schema() -> None:
     """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""
     typer.echo(json.dumps(Agent.model_json_schema(), indent=1, ensure_ascii=False))
+
+
+@agent_app.command()
+def graph(
+    file: FileArgument,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="SVG file.", show_default="beside the file")] = None,
+) -> None:
+    """Draw the agent's flows as an SVG."""
+    console = Console(soft_wrap=True)
+    agent = _load(file, console)
+    path = out or file.with_suffix(".svg")
+    path.write_text(draw(agent.flows, title=agent.name), encoding="utf-8")
+    console.print(str(path), markup=False, highlight=False)
 
 
 @agent_app.command()
