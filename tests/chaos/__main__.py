@@ -43,7 +43,7 @@ class Outcome:
     streams: int
     speaks_again_after_s: float | None
     appointments: int
-    """Of this caller, in the back office, afterwards."""
+    """At the time that this caller wanted, in the back office, afterwards."""
     heard: tuple[str, ...]
 
     @property
@@ -159,7 +159,7 @@ async def batch(victim: Victim, rng: random.Random, folder: Path) -> list[Outcom
             caller.end,
             caller.streams,
             caller.speaks_again_after_s,
-            sum(one["name"] == "John Miller" and one["start"].endswith(caller.hour) for one in appointments),
+            sum(one["start"].endswith(caller.hour) for one in appointments),
             tuple(caller.heard),
         )
         for caller in callers
