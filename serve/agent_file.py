@@ -11,6 +11,7 @@ import yaml
 
 from models.settings import SettingsError, parse_settings
 from pipeline.agent import Agent, load_agent
+from pipeline.agent_check import check_agent
 from pipeline.clock import Clock
 from pipeline.tools.definition import JsonValue
 from pipeline.tools.outbox import Outbox
@@ -31,6 +32,17 @@ def load_agent_file(path: Path) -> Agent:
     expanded = expand(data.get("connections") or {}, data["tools"], source=str(path))
     data["tools"] = {name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in expanded.tools.items()}
     return parse_settings(yaml.safe_dump(data), Agent, str(path))
+
+
+def load_sound_agent_file(path: Path) -> Agent:
+    """Read an agent file that is to take calls. Raises SettingsError if it has errors that `agent validate` finds."""
+    agent = load_agent_file(path)
+    errors = [finding for finding in check_agent(agent) if finding.severity == "error"]
+    if errors:
+        shown = "; ".join(f"{finding.where}: {finding.what}" for finding in errors[:3])
+        more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+        raise SettingsError(f"{path}: {shown}{more}; see: trunkline agent validate {path}")
+    return agent
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from models.weights import WeightsError, home_folder, load_registry, prepare_all
 from models.weights import verify as verify_weights
 from pipeline.agent import Agent
 from serve.agent_cli import agent_app
-from serve.agent_file import load_agent_file
+from serve.agent_file import load_sound_agent_file
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import ROOT, agent_path, preflight
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
@@ -84,7 +84,7 @@ def serve(
     console = _console()
     with _plain_errors(console):
         chosen = _with_port(load_stack(stack), port)
-        who = load_agent_file(agent or agent_path(chosen))
+        who = load_sound_agent_file(agent or agent_path(chosen))
         secrets = read_secrets()
         _prepare(chosen.weights(), console)
         with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
@@ -116,7 +116,7 @@ def call(
     with _plain_errors(console, CallFailed, VoiceError):
         play = load_script(script)
         chosen = load_stack(stack)
-        who = load_agent_file(agent or agent_path(chosen))
+        who = load_sound_agent_file(agent or agent_path(chosen))
         home = home_folder()
         up = find_running(home)
         if up is not None and up.agent != who.name:

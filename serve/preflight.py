@@ -12,7 +12,7 @@ import psutil
 from models.settings import SettingsError
 from models.weights import WeightsError, entry, home_folder, prepared_path, verify
 from pipeline.agent import Agent
-from serve.agent_file import load_agent_file
+from serve.agent_file import load_sound_agent_file
 from serve.config import Stack, load_stack
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
@@ -47,7 +47,7 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
         findings.append(Finding("stack file", False, str(error)))
     path = chosen_agent or (agent_path(stack) if stack else None)
     if path is not None:
-        findings.append(_try("agent file", lambda: _agent(load_agent_file(path), path)))
+        findings.append(_try("agent file", lambda: _agent(load_sound_agent_file(path), path)))
     if stack is not None:
         findings += [_weights(name, every_byte=every_byte) for name in stack.weights()]
         findings += _machine(stack)

@@ -16,7 +16,7 @@ from models.settings import SettingsError
 from pipeline.agent import load_agent
 from serve.cli import app
 from serve.config import EMBEDDED_STACK, load_stack
-from serve.preflight import agent_path, preflight
+from serve.preflight import ROOT, agent_path, preflight
 from serve.secrets import local_secrets, read_secrets
 from serve.stack import StackError, StackState, check_memory, check_ports, find_running, running_stack, state_file
 from tests.serve.example_run import ExampleCall
@@ -192,3 +192,11 @@ def test_secrets_come_from_environment_or_file(tmp_path: Path) -> None:
         assert secrets is not None
         assert secrets.twilio_auth_token.get_secret_value() == "from-a-file"
         assert secrets.public_url == "https://x.example"
+
+
+def test_an_agent_with_errors_takes_no_calls(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.yaml"
+    agent.write_text((ROOT / "docs/examples/shop.yaml").read_text().replace("failed: down", "failed: clear"))
+    findings = {finding.what: finding for finding in preflight(EMBEDDED_STACK, agent, every_byte=False)}
+    assert not findings["agent file"].ok
+    assert "ends without a word about the failure" in findings["agent file"].found
