@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import aclosing, suppress
 from typing import Literal, TypeVar
 
 from models.types import FloatAudio, ModelFailure, SpeechChunk
@@ -21,14 +20,16 @@ from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
 from pipeline.calm import Calm
 from pipeline.clause_speech import ClauseSpeech
 from pipeline.clauses import split_clauses
-from pipeline.clock import Clock
+from pipeline.clock import Clock, since_ms
 from pipeline.context.of_agent import AgentContext
+from pipeline.delivery import Delivery
 from pipeline.endpointer import Endpointer
 from pipeline.errands import Errands
 from pipeline.escalation import hand_over
 from pipeline.fixed_lines import FixedLines
 from pipeline.hearing import Hearing, explain
 from pipeline.matter import Matter
+from pipeline.planner import Planner
 from pipeline.ports import HeardClause, Line, VoiceActivity
 from pipeline.reply import CallModels, Reply
 from pipeline.responder import Clause, Plan, Responder
@@ -118,7 +119,18 @@ class Call:
             changed=self._memory_changed,
         )
         self._known = self._responder.state.values
-        self._clause_speech = ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible)
+        self._planner = Planner(agent, models.router, self._responder, log, clock)
+        self._delivery = Delivery(
+            agent,
+            self._responder,
+            ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible),
+            fixed_lines,
+            line,
+            log,
+            clock,
+            begin=self._begin,
+            take_floor=self._take_floor,
+        )
         self._anticipation: asyncio.Task[None] | None = None
         self._acting: Reply | None = None
         """The reply whose act has begun and of which nothing was heard yet."""
@@ -314,17 +326,7 @@ class Call:
             self._give_way()
         idle = self._anticipation is None or self._anticipation.done()
         if self._speculation.on_partials and stable and idle:
-            self._anticipation = self._spawn(self._anticipate(turn, text))
-
-    async def _anticipate(self, turn: int, text: str) -> None:
-        """Route what was said so far and have the prompt read that it leads to. Of no consequence if it fails."""
-        began_s = self._clock.now_s()
-        with suppress(ModelFailure, TimeoutError):
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                decision = await self._models.router.route(text)
-                plan = self._responder.plan(text, decision)
-                if await self._responder.anticipate(plan, f"{id(self):x}-t{turn}-ahead"):
-                    self._log.append(ev.PromptRead(turn=turn, text=text, took_ms=self._since_ms(began_s)))
+            self._anticipation = self._spawn(self._planner.read_ahead(turn, text, f"{id(self):x}-t{turn}-ahead"))
 
     def _give_way(self) -> None:
         """It was speech for us: the reply that it silenced is over."""
@@ -382,7 +384,7 @@ class Call:
                     turn=reply.turn,
                     text=transcript.text,
                     average_log_probability=transcript.average_log_probability,
-                    took_ms=self._since_ms(began_s),
+                    took_ms=since_ms(self._clock, began_s),
                 )
             )
             stage = "route"
@@ -413,27 +415,7 @@ class Call:
         await self._speak_plan(reply, reply.plan)
 
     async def _plan(self, reply: Reply, utterance: str) -> Plan:
-        began_s = self._clock.now_s()
-        async with asyncio.timeout(self._agent.stage_timeout_s):
-            decision = await self._models.router.route(utterance)
-        self._log.append(
-            ev.Routed(
-                turn=reply.turn,
-                label=decision.label,
-                confidence=decision.confidence,
-                passage_ids=tuple(passage.id for passage in decision.passages),
-                passage_scores=tuple(passage.score for passage in decision.passages),
-                took_ms=self._since_ms(began_s),
-            )
-        )
-        plan = self._responder.plan(utterance, decision, reply.turn)
-        try:
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                return await self._responder.fill(plan, reply.turn, f"{id(self):x}-t{reply.turn}.{reply.number}-fill")
-        except (ModelFailure, TimeoutError) as error:
-            # The caller is asked again, as without a model.
-            self._log.append(ev.StageFailed(turn=reply.turn, stage="reply", error=explain(error)))
-            return plan
+        return await self._planner.plan(reply.turn, utterance, self._request_id(reply))
 
     async def _no_turn(self, reply: Reply, text: str) -> None:
         """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
@@ -452,37 +434,11 @@ class Call:
             await self._speak_plan(reply, reply.plan)
 
     async def _speak_plan(self, reply: Reply, plan: Plan) -> None:
-        """Clauses become speech while later clauses are still being decided."""
-        queue: asyncio.Queue[Clause | None] = asyncio.Queue()
-        request_id = f"{id(self):x}-t{reply.turn}.{reply.number}"
-        failure: Exception | None = None
-        try:
-            async with asyncio.TaskGroup() as stages:
-                stages.create_task(self._decide_clauses(reply, plan, request_id, queue))
-                filler = stages.create_task(self._fill(reply))
-                await stages.create_task(self._speak_clauses(reply, queue))
-                filler.cancel()
-        except* (ModelFailure, TimeoutError) as group:
-            failure = group.exceptions[0]
+        failure = await self._delivery.deliver(reply, plan, self._request_id(reply))
         if failure is not None:
             await self._apologise(reply, "reply", failure)
         else:
             await self._hear_out(reply)
-
-    async def _decide_clauses(
-        self, reply: Reply, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]
-    ) -> None:
-        # Tools have time-outs of their own, and what they did must be told however long it took.
-        limit_s = None if plan.acts else self._agent.stage_timeout_s
-        async with aclosing(
-            self._responder.clauses(plan, reply.turn, request_id, lambda: self._begin(reply))
-        ) as clauses:
-            while True:
-                async with asyncio.timeout(limit_s):
-                    clause = await anext(clauses, None)
-                queue.put_nowait(clause)
-                if clause is None:
-                    return
 
     async def _begin(self, reply: Reply) -> None:
         """Something is about to be done that cannot be undone: the turn must be decided, and is closed by it."""
@@ -490,25 +446,6 @@ class Call:
         await self._calm.wait()
         self._acting = reply
         self._now_counts(reply)
-
-    async def _fill(self, reply: Reply) -> None:
-        """An answer that takes long is announced."""
-        text = (reply.plan.filler if reply.plan else "") or self._agent.lines.filler
-        await reply.gate.wait()
-        await self._clock.sleep(self._settings.filler_after_ms / 1000)
-        if text is None or reply.said:
-            return
-        await self._take_floor(reply)
-        for part in () if reply.said else split_clauses(text):
-            clause_id = reply.clause_id()
-            reply.clauses.append(Clause(part, "filler"))
-            self._log.append(ev.ClauseDecided(turn=reply.turn, clause_id=clause_id, text=part, source="filler"))
-            for chunk in self._fixed_lines.get(part, ()):
-                self._line.say(clause_id, chunk)
-
-    async def _speak_clauses(self, reply: Reply, queue: asyncio.Queue[Clause | None]) -> None:
-        while (clause := await queue.get()) is not None:
-            await self._clause_speech.speak(reply, clause)
 
     async def _make_audible(self, reply: Reply, clause_id: str, chunk: SpeechChunk) -> None:
         """Queue audio of the reply, once it may be heard."""
@@ -679,6 +616,9 @@ class Call:
             self._end_reason = reason
             self._over.set()
 
+    def _request_id(self, reply: Reply) -> str:
+        return f"{id(self):x}-t{reply.turn}.{reply.number}"
+
     def _new_reply(self, turn: int) -> Reply:
         self._replies += 1
         return Reply(turn=turn, number=self._replies)
@@ -689,9 +629,6 @@ class Call:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
-
-    def _since_ms(self, began_s: float) -> float:
-        return round((self._clock.now_s() - began_s) * 1000, 3)
 
 
 def _joined(heard: tuple[HeardClause, ...]) -> str:

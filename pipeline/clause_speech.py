@@ -9,7 +9,7 @@ from contextlib import aclosing
 from models.types import SpeechChunk
 from pipeline import events as ev
 from pipeline.agent import Agent
-from pipeline.clock import Clock
+from pipeline.clock import Clock, since_ms
 from pipeline.fixed_lines import FixedLines
 from pipeline.ports import Speaker
 from pipeline.reply import Reply
@@ -58,7 +58,7 @@ class ClauseSpeech:
                     return
                 if first:
                     first = False
-                    took_ms = round((self._clock.now_s() - began_s) * 1000, 3)
+                    took_ms = since_ms(self._clock, began_s)
                     self._log.append(ev.SpeechReady(turn=reply.turn, clause_id=clause_id, took_ms=took_ms))
                 await self._audible(reply, clause_id, chunk)
 

@@ -30,3 +30,8 @@ class LoopClock:
 
     def wall_time_s(self) -> float:
         return time.time()
+
+
+def since_ms(clock: Clock, began_s: float) -> float:
+    """What has passed since, to the microsecond."""
+    return round((clock.now_s() - began_s) * 1000, 3)

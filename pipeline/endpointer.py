@@ -8,7 +8,7 @@ from typing import Literal
 from models.types import FloatAudio, ModelFailure
 from pipeline import events as ev
 from pipeline.agent import TurnTaking
-from pipeline.clock import Clock
+from pipeline.clock import Clock, since_ms
 from pipeline.endpointing import Evidence, is_over
 from pipeline.ports import TurnScorer
 from pipeline.reply import Reply
@@ -40,7 +40,7 @@ class Endpointer:
                 ev.StageFailed(turn=candidate.turn, stage="turn_score", error=f"{type(error).__name__}: {text}")
             )
             return
-        took_ms = round((self._clock.now_s() - began_s) * 1000, 3)
+        took_ms = since_ms(self._clock, began_s)
         self._log.append(
             ev.EndpointScored(turn=candidate.turn, silence_ms=silence_ms, probability=probability, took_ms=took_ms)
         )

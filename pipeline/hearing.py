@@ -8,7 +8,7 @@ from typing import Protocol
 
 from models.types import FloatAudio, ModelFailure, Transcript
 from pipeline import events as ev
-from pipeline.clock import Clock
+from pipeline.clock import Clock, since_ms
 from pipeline.ports import Transcriber
 from pipeline.turns import TurnTracker
 
@@ -89,7 +89,7 @@ class Hearing:
             goes_on = transcript.text.lower().startswith(before.rstrip(" .,?!…").lower())
             # With an urgent one the reply itself is being made.
             self._on_partial(turn, transcript.text, stable=bool(before) and goes_on and not urgent)
-            took_ms = round((self._clock.now_s() - began_s) * 1000, 3)
+            took_ms = since_ms(self._clock, began_s)
             self._log.append(
                 ev.PartialTranscript(turn=turn, text=transcript.text, audio_s=transcript.audio_s, took_ms=took_ms)
             )

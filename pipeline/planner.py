@@ -1,0 +1,59 @@
+"""Words become a plan: routed, weighed against where the call stands, if need be looked at by the language model."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from models.types import ModelFailure
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.clock import Clock, since_ms
+from pipeline.hearing import explain
+from pipeline.ports import Router
+from pipeline.responder import Plan, Responder
+
+
+class Planner:
+    """One call's use of the router."""
+
+    def __init__(self, agent: Agent, router: Router, responder: Responder, log: ev.EventLog, clock: Clock) -> None:
+        self._agent = agent
+        self._router = router
+        self._responder = responder
+        self._log = log
+        self._clock = clock
+
+    async def plan(self, turn: int, utterance: str, request_id: str) -> Plan:
+        """How the utterance will be answered. Raises ModelFailure or TimeoutError if it cannot be routed."""
+        began_s = self._clock.now_s()
+        async with asyncio.timeout(self._agent.stage_timeout_s):
+            decision = await self._router.route(utterance)
+        self._log.append(
+            ev.Routed(
+                turn=turn,
+                label=decision.label,
+                confidence=decision.confidence,
+                passage_ids=tuple(passage.id for passage in decision.passages),
+                passage_scores=tuple(passage.score for passage in decision.passages),
+                took_ms=since_ms(self._clock, began_s),
+            )
+        )
+        plan = self._responder.plan(utterance, decision, turn)
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                return await self._responder.fill(plan, turn, f"{request_id}-fill")
+        except (ModelFailure, TimeoutError) as error:
+            # The caller is asked again, as without a model.
+            self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
+            return plan
+
+    async def read_ahead(self, turn: int, text: str, request_id: str) -> None:
+        """Route what was said so far and have the prompt read that it leads to. Of no consequence if it fails."""
+        began_s = self._clock.now_s()
+        with suppress(ModelFailure, TimeoutError):
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                plan = self._responder.plan(text, await self._router.route(text))
+                if await self._responder.anticipate(plan, request_id):
+                    took_ms = since_ms(self._clock, began_s)
+                    self._log.append(ev.PromptRead(turn=turn, text=text, took_ms=took_ms))
