@@ -136,14 +136,14 @@ class IntentRouter:
 
     def __init__(
         self,
-        folder: Path,
+        encoder: Path | SentenceEncoder,
         *,
         examples: Mapping[str, Sequence[str]],
         passages: Sequence[KnowledgePassage],
         threads: int = 1,
     ) -> None:
-        """Load the encoder from `folder`; train the head on `examples`, utterances by label. Raises ModelFailure."""
-        self._encoder = SentenceEncoder(folder, threads=threads)
+        """Train the head on `examples`, utterances by label. `encoder`: loaded, or its folder. Raises ModelFailure."""
+        self._encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder, threads=threads)
         labels = [label for label, utterances in examples.items() for _ in utterances]
         self._examples = self._encode([text for utterances in examples.values() for text in utterances])
         self._head = LinearHead.fit(self._examples, labels)

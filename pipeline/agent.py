@@ -202,6 +202,9 @@ class Agent(StrictModel):
     """A Kokoro voice, e.g. af_heart."""
     lines: Lines
     routes: tuple[Route, ...] = Field(min_length=1)
+    examples_from: tuple[str, ...] = ()
+    """Files of more examples for the routes, YAML of utterances by route, relative to this file: what `trunkline router
+    train` writes. They become part of the agent when it is read."""
     facts: tuple[Fact, ...] = Field(min_length=1)
     variables: dict[Name, Variable] = Field(default_factory=dict)
     """What may become known in a call."""

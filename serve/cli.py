@@ -1,4 +1,4 @@
-"""The command line: `trunkline serve | call | check | agent | models`."""
+"""The command line: `trunkline serve | call | check | agent | router | models`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from serve.agent_cli import agent_app
 from serve.agent_file import load_sound_agent_file
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import ROOT, agent_path, preflight
+from serve.router_cli import router_app
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
 from serve.stack import StackError, StackState, find_running, running_stack, usable_port, wait_for_calls_to_end
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="Fetch, list and check the weights that the stacks use.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(agent_app, name="agent")
+app.add_typer(router_app, name="router")
 
 StackOption = Annotated[
     Path, typer.Option("--stack", help="Stack file: what runs where.", dir_okay=False, show_default="embedded")

