@@ -51,6 +51,8 @@ class CallStarted(Event):
     """The caller's number as the carrier gave it: a look-up key, never proof of identity."""
     agent: str
     wall_time_s: float
+    agent_version: str = ""
+    """Of the agent file's content, see pipeline/agent_version.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,7 @@ class TextCall:
         self._reprompts = 0
         if not utterance:
             return await self._reply(self._responder.not_understood(), "")
+        self.log.append(ev.FinalTranscript(turn=self._turn, text=utterance, average_log_probability=0.0, took_ms=0.0))
         decision = await self._router.route(utterance)
         plan = self._responder.plan(utterance, decision, self._turn)
         plan = await self._responder.fill(plan, self._turn, f"{self._matter.call_id}-t{self._turn}-fill")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -24,8 +26,11 @@ from pipeline.workflow.graph import draw
 from serve.agent_file import load_agent_file
 from serve.agent_try import try_agent, typed
 from serve.back_office import BackOfficeError, at_port, back_office
+from serve.call_store import CallOutcome, CallStore, StoreError
+from serve.compare import TooFewCalls, calls_needed, compare
 from serve.config import EMBEDDED_STACK, BackOfficeSettings, load_stack
 from serve.stack import free_port
+from serve.upkeep import STORE_VARIABLE
 
 agent_app = typer.Typer(help="Check, try and compare agent files.", no_args_is_help=True)
 
@@ -117,6 +122,48 @@ def diff(a: FileArgument, b: FileArgument) -> None:
         console.print(f"  {line}", markup=False, highlight=False)
     if not found:
         console.print("No difference.")
+
+
+@agent_app.command("compare")
+def compare_(
+    a: Annotated[str, typer.Argument(help="Agent file, or a version (12 hex digits).")],
+    b: Annotated[str, typer.Argument(help="The other.")],
+    store: Annotated[str | None, typer.Option("--store", help="Call store.", show_default="runs/calls.db")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Compare two versions of an agent by what came of their calls, with 95% confidence intervals."""
+    console = Console(soft_wrap=True)
+    url = store or os.environ.get(STORE_VARIABLE) or "sqlite:///runs/calls.db"
+    versions = [agent_version(_load(Path(one), console)) if Path(one).is_file() else one for one in (a, b)]
+    try:
+        calls = asyncio.run(_outcomes(url, versions))
+        found = compare(*calls)
+    except (StoreError, TooFewCalls) as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(
+            json.dumps({"versions": versions, "calls": [*map(len, calls)], "found": [*map(asdict, found)]}, indent=1)
+        )
+        return
+    table = Table("", versions[0], versions[1], "difference", "95% interval", "", box=None, pad_edge=False)
+    table.add_row("calls", str(len(calls[0])), str(len(calls[1])))
+    for one in found:
+        scale, form = (100, "{:.1f}%") if one.percent else (1, "{:.1f}")
+        shown = [form.format(value * scale) for value in (one.a, one.b, one.b - one.a, one.low, one.high)]
+        table.add_row(
+            one.name, shown[0], shown[1], shown[2], f"{shown[3]} to {shown[4]}", "" if one.shown else "not shown"
+        )
+    console.print(table)
+    needed = calls_needed(found[0].a)
+    if not found[0].shown and min(map(len, calls)) < needed:
+        console.print(f"To see 5 points in containment, about {needed} calls of each version are needed.")
+
+
+async def _outcomes(url: str, versions: list[str]) -> tuple[list[CallOutcome], list[CallOutcome]]:
+    async with await CallStore.open(url) as store:
+        first, second = [await store.outcomes_of_version(version) for version in versions]
+    return first, second
 
 
 def _load(file: Path, console: Console) -> Agent:

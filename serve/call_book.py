@@ -54,7 +54,8 @@ class CallBook:
     def __init__(self, store: CallStore, agent: Agent, clock: Clock) -> None:
         self._store = store
         self._agent = agent
-        self._version = agent_version(agent)
+        self.version = agent_version(agent)
+        """Of the agent that answers; a place in a flow that another version wrote is not gone on with."""
         self._clock = clock
         self._pages: dict[str, _Page] = {}
 
@@ -90,7 +91,7 @@ class CallBook:
         except (StoreError, TimeoutError, ValidationError) as error:
             log.error("call %s cannot be gone on with: %s", call_sid, error)
             return None
-        if record is not None and saved is not None and saved.agent_version != self._version:
+        if record is not None and saved is not None and saved.agent_version != self.version:
             # Its place in a flow may not be there any more; what is known of the caller stays.
             state = dataclasses.replace(record.memory.state, stack=(), waiting="free", tries=0)
             return dataclasses.replace(record, memory=dataclasses.replace(record.memory, state=state))
@@ -123,7 +124,7 @@ class CallBook:
         while page.changed:
             page.changed = False
             state = _JSON.dump_json(page.record).decode()
-            saved = SavedState(call_sid, self._agent.name, self._version, state, self._clock.wall_time_s())
+            saved = SavedState(call_sid, self._agent.name, self.version, state, self._clock.wall_time_s())
             try:
                 await self._store.save_state(saved)
                 page.failure = ""

@@ -194,6 +194,18 @@ class CallStore:
         )
         return [_outcome(row) for row in rows]
 
+    async def outcomes_of_version(self, version: str) -> list[CallOutcome]:
+        """What came of all calls of one version, oldest first."""
+        rows = await self._database.run(
+            lambda transaction: transaction.rows(
+                """SELECT call_sid, agent, agent_version, started_s, turns, contained, escalated, tools_ok,
+                tools_failed, latency_p50_ms, latency_p95_ms FROM outcomes WHERE agent_version = ?
+                ORDER BY started_s, call_sid""",
+                version,
+            )
+        )
+        return [_outcome(row) for row in rows]
+
     async def prune(self, before_s: float) -> None:
         """Forget what is older: states not saved since, outcomes of calls that started before, and finished writes that
         were begun before. Pending writes stay."""

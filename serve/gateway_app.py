@@ -30,7 +30,7 @@ from serve.gateway import create_app
 from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
 from serve.secrets import Secrets
 from serve.spoken_lines import RememberingSpeaker
-from serve.upkeep import keep_up, store_url
+from serve.upkeep import keep_up, keep_version, store_url
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -133,6 +133,7 @@ class Gateway:
         store = await self._open.enter_async_context(await CallStore.open(store_url(stack.gateway, runs_dir)))
         clock = LoopClock()
         tools = await self._open.enter_async_context(agent_tools(agent, store.outbox(agent.name), clock))
+        await asyncio.to_thread(keep_version, agent, runs_dir)
         self._upkeep = asyncio.create_task(keep_up(tools, store, clock))
         self._services = GatewayServices(
             agent=agent,

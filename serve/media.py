@@ -18,8 +18,10 @@ from pipeline.call import Call
 from pipeline.events import CallStarted, EventLog
 from pipeline.matter import Matter
 from pipeline.speculation import tally
+from serve.call_store import StoreError
 from serve.desk import MEDIA_PATH, Desk
 from serve.hand_over import deliver
+from serve.outcome import outcome_of
 from serve.recording import RunRecorder
 from telephony.playout import MediaTap, Playout
 from telephony.session import (
@@ -112,6 +114,7 @@ class _GatewayCall:
                 stream_sid=info.stream_sid,
                 caller=info.caller,
                 agent=services.agent.name,
+                agent_version=self._desk.book.version,
                 wall_time_s=services.clock.wall_time_s(),
             )
         )
@@ -142,6 +145,8 @@ class _GatewayCall:
             lost = outcome is None or outcome.end in ("line_lost", "failed")
             self._desk.admissions.end(self._call_sid, lost=lost)
             await self._desk.book.close(self._call_sid, over=not lost)
+            if not lost:
+                await self._keep_outcome()
         if outcome is not None and outcome.end == "refused":
             self._desk.metrics.refused_total.labels(why="stream").inc()
             log.warning("stream of call %s refused: %s", self._call_sid or "(not started)", outcome.close_reason)
@@ -152,6 +157,23 @@ class _GatewayCall:
         await self._recorder.close()
         summary = self._summary(outcome, began_s)
         await asyncio.to_thread(_write_summary, self._recorder.folder / SUMMARY_FILE, summary)
+
+    async def _keep_outcome(self) -> None:
+        events = list(self._log)
+        started = next((event for event in events if isinstance(event, CallStarted)), None)
+        if started is None:
+            return
+        outcome = outcome_of(
+            events,
+            call_sid=started.call_sid,
+            agent=started.agent,
+            version=started.agent_version,
+            started_s=started.wall_time_s,
+        )
+        try:
+            await self._desk.services.store.add_outcome(outcome)
+        except StoreError as error:
+            log.error("call %s: what came of it cannot be kept for comparisons: %s", self._call_sid, error)
 
     def _summary(self, outcome: SessionOutcome | None, began_s: float) -> dict[str, object]:
         lag = self._desk.lag.since(began_s)

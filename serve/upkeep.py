@@ -6,6 +6,8 @@ import logging
 import os
 from pathlib import Path
 
+from pipeline.agent import Agent
+from pipeline.agent_version import agent_version, canonical_json
 from pipeline.clock import Clock
 from pipeline.tools.outbox import OutboxError
 from pipeline.tools.runner import ToolRunner
@@ -27,6 +29,15 @@ def store_url(settings: GatewaySettings, runs_dir: Path) -> str:
         return given
     runs_dir.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{runs_dir / 'calls.db'}"
+
+
+def keep_version(agent: Agent, runs_dir: Path) -> Path:
+    """Keep the agent's content under its version, once, so that old calls can be explained."""
+    path = runs_dir / "agents" / f"{agent_version(agent)}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(canonical_json(agent), encoding="utf-8")
+    return path
 
 
 async def keep_up(tools: ToolRunner, store: CallStore, clock: Clock) -> None:

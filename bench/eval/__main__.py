@@ -24,10 +24,13 @@ from bench.results import Json, Series
 from models.settings import SettingsError
 from models.types import ModelFailure
 from pipeline.agent import load_agent
+from pipeline.agent_version import agent_version
 from pipeline.ports import LanguageModel
 from pipeline.text_call import FactsAsWritten
+from serve.call_store import CallStore
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.direct import direct_language_model, direct_router
+from serve.outcome import outcome_of
 
 WANTED = 0.95
 """Share of conversations in which everything must be as expected."""
@@ -38,6 +41,7 @@ class Verdict:
     """What came of one conversation."""
 
     agent: str
+    version: str
     name: str
     edge: str
     failures: tuple[str, ...]
@@ -54,11 +58,13 @@ async def _language_model(kind: str) -> AsyncGenerator[LanguageModel, None]:
         yield model
 
 
-async def _run(agents: Sequence[str], llm: str, only: Sequence[str], told: Console) -> list[Verdict]:
+async def _run(
+    agents: Sequence[str], llm: str, only: Sequence[str], told: Console, file: Path | None = None
+) -> list[Verdict]:
     verdicts: list[Verdict] = []
     async with _language_model(llm) as language_model:
         for name in agents:
-            agent = load_agent(AGENTS / f"{name}.yaml")
+            agent = load_agent(file or AGENTS / f"{name}.yaml")
             router, office = direct_router(agent, load_stack(EMBEDDED_STACK).router.weights), office_of(name)
             for path in conversation_files(name):
                 if only and path.stem not in only:
@@ -68,13 +74,24 @@ async def _run(agents: Sequence[str], llm: str, only: Sequence[str], told: Conso
                 talk = await play(conversation, agent, router, language_model, office)
                 failures = tuple(faults(conversation, talk))
                 took_ms = (time.perf_counter() - began_s) * 1000
-                verdicts.append(Verdict(name, path.stem, conversation.edge, failures, talk, took_ms))
+                version = agent_version(agent)
+                verdicts.append(Verdict(name, version, path.stem, conversation.edge, failures, talk, took_ms))
                 if failures or only:
                     told.print(f"\n{name}/{path.stem}: {conversation.description}", highlight=False, markup=False)
                     told.print(talk.told(), highlight=False, markup=False)
                     for failure in failures:
                         told.print(f"  FAILED {failure}", highlight=False, markup=False)
     return verdicts
+
+
+async def _keep(url: str, verdicts: Sequence[Verdict]) -> None:
+    async with await CallStore.open(url) as store:
+        for number, one in enumerate(verdicts):
+            sid = f"eval-{one.version}-{one.name}"
+            events, end = one.talk.events, one.talk.end
+            await store.add_outcome(
+                outcome_of(events, call_sid=sid, agent=one.agent, version=one.version, started_s=number, end=end)
+            )
 
 
 def _shares(verdicts: Sequence[Verdict]) -> dict[str, Json]:
@@ -110,16 +127,22 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="conversations to show in full, by file name; none: all, in brief")
     parser.add_argument("--agent", choices=known, action="append", help="only this agent; may be given again")
     parser.add_argument("--llm", choices=("fake", "real"), default="fake", help="fake: says facts as they are written")
+    parser.add_argument("--agent-file", type=Path, help="another version of the one --agent, against its conversations")
+    parser.add_argument("--store", help="keep what came of each call, for `trunkline agent compare`")
     parser.add_argument("--out", type=Path, default=results.RESULTS, help="folder for the JSON and its plot")
     chosen = parser.parse_args()
     console = Console(soft_wrap=True)
-    work = _run(chosen.agent or known, chosen.llm, chosen.names, console)
+    if chosen.agent_file and len(chosen.agent or ()) != 1:
+        parser.error("--agent-file: expected exactly one --agent, whose conversations it is to have")
+    work = _run(chosen.agent or known, chosen.llm, chosen.names, console, chosen.agent_file)
     try:
         # An engine in another process takes real time.
         verdicts = asyncio.run(work) if chosen.llm == "real" else run_patiently(work)
     except (SettingsError, ModelFailure) as error:
         sys.exit(f"bench.eval: {error}")
     console.print(_table(verdicts))
+    if chosen.store:
+        asyncio.run(_keep(chosen.store, verdicts))
     if chosen.names:
         sys.exit(any(verdict.failures for verdict in verdicts))
     shares = _shares(verdicts)
