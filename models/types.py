@@ -63,6 +63,9 @@ class Message:
     content: str
 
 
+Tier = Literal["small", "large"]
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One generation. The chat template is applied by the model, once."""
@@ -77,6 +80,8 @@ class GenerateRequest:
     choices: tuple[str, ...] = ()
     """If given, the output is constrained to exactly one of these strings."""
     seed: int | None = None
+    tier: Tier = "small"
+    """Which of the stack's language models is asked."""
 
 
 @dataclass(frozen=True, slots=True)

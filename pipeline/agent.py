@@ -13,6 +13,7 @@ from models.settings import StrictModel, load_settings
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.slots.variables import Variable
+from pipeline.tiering import Override, Routing
 from pipeline.tools.definition import Tool
 from pipeline.workflow.definition import Flow
 
@@ -171,6 +172,8 @@ class Route(StrictModel):
     """For kind 'flow'."""
     target: str | None = None
     """For kind 'person': among the transfer targets; else the default one."""
+    model: Override = "auto"
+    """Which language model words answers here; 'auto': see `routing`."""
     examples: tuple[str, ...] = Field(min_length=3)
     """Utterances that belong here; the router's classifier is trained on them at start."""
 
@@ -221,6 +224,8 @@ class Agent(StrictModel):
     keys: dict[Annotated[str, Field(pattern=r"^[0-9*#]$")], str] = Field(default_factory=dict)
     """What a key pressed outside a form stands for, as an utterance ("1": "What are your opening hours?")."""
     generation: Generation = Generation()
+    routing: Routing = Routing()
+    """When the large language model is asked instead of the small one."""
     context: ContextSettings = ContextSettings()
     """How much of a prompt its parts may take."""
     turn_taking: TurnTaking = TurnTaking()

@@ -119,7 +119,7 @@ class Call:
             changed=self._memory_changed,
         )
         self._known = self._responder.state.values
-        self._planner = Planner(agent, models.router, self._responder, log, clock)
+        self._planner = Planner(agent, models.router, models.pace, self._responder, log, clock)
         self._delivery = Delivery(
             agent,
             self._responder,

@@ -265,6 +265,21 @@ class ToolFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChosen(Event):
+    """Which language model is to word the answer."""
+
+    kind: ClassVar[str] = "model_chosen"
+    turn: int
+    tier: Literal["small", "large"]
+    why: str
+    """'easy', 'unsure', 'long', 'close_facts', 'no_time', or 'set' in the agent file."""
+    expected_ms: float
+    """When its first clause is expected."""
+    saved_ms: float
+    """What the large model would have taken longer, if the small one was chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRequested(Event):
     """The call is to be handed over to a person."""
 

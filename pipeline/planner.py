@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
-from models.types import ModelFailure
+from models.types import ModelFailure, RouteDecision
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.clock import Clock, since_ms
 from pipeline.hearing import explain
 from pipeline.ports import Router
 from pipeline.responder import Plan, Responder
+from pipeline.tiering import Pace, choose
 
 
 class Planner:
     """One call's use of the router."""
 
-    def __init__(self, agent: Agent, router: Router, responder: Responder, log: ev.EventLog, clock: Clock) -> None:
+    def __init__(
+        self, agent: Agent, router: Router, pace: Pace, responder: Responder, log: ev.EventLog, clock: Clock
+    ) -> None:
         self._agent = agent
         self._router = router
+        self._pace = pace
         self._responder = responder
         self._log = log
         self._clock = clock
@@ -39,7 +44,7 @@ class Planner:
                 took_ms=since_ms(self._clock, began_s),
             )
         )
-        plan = self._responder.plan(utterance, decision, turn)
+        plan = self._with_model(self._responder.plan(utterance, decision, turn), decision, turn)
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):
                 return await self._responder.fill(plan, turn, f"{request_id}-fill")
@@ -47,6 +52,29 @@ class Planner:
             # The caller is asked again, as without a model.
             self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
             return plan
+
+    def _with_model(self, plan: Plan, decision: RouteDecision, turn: int) -> Plan:
+        if plan.fact is None:
+            return plan
+        scores = [passage.score for passage in decision.passages[:2]]
+        choice = choose(
+            self._agent.routing,
+            self._pace,
+            override=plan.model,
+            confidence=decision.confidence,
+            words=len(plan.utterance.split()),
+            lead=scores[0] - scores[1] if len(scores) == 2 else None,
+        )
+        self._log.append(
+            ev.ModelChosen(
+                turn=turn,
+                tier=choice.tier,
+                why=choice.why,
+                expected_ms=round(choice.expected_ms, 1),
+                saved_ms=round(choice.saved_ms, 1),
+            )
+        )
+        return replace(plan, tier=choice.tier)
 
     async def read_ahead(self, turn: int, text: str, request_id: str) -> None:
         """Route what was said so far and have the prompt read that it leads to. Of no consequence if it fails."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.endpointing import ENDED_BY_MODEL
 from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer
 from pipeline.responder import Clause, Plan
+from pipeline.tiering import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class CallModels:
     language_model: LanguageModel
     speaker: Speaker
     turn_scorer: TurnScorer
+    pace: Pace = field(default_factory=Pace)
+    """How fast the language models have been."""
 
 
 @dataclass(slots=True, eq=False)

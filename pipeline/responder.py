@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from models.types import GenerateRequest, Message, ModelFailure, RouteDecision
+from models.types import GenerateRequest, Message, ModelFailure, RouteDecision, Tier
 from pipeline.agent import Agent, Fact, Route
 from pipeline.clauses import split_clauses
 from pipeline.context.of_agent import AgentContext
@@ -25,6 +25,7 @@ from pipeline.filling import CERTAINTY, fill_request, pointed_at
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
 from pipeline.state import CallState, Memory
+from pipeline.tiering import Override
 from pipeline.tools.calls import ToolCall
 from pipeline.workflow.engine import Act, HangUp, Step, Transfer, WorkflowEngine
 
@@ -84,6 +85,10 @@ class Plan:
     """Said if the act takes long; else the agent's own filler line is."""
     points: int = 0
     """What would be on the count of the caller's lost patience."""
+    model: Override = "auto"
+    """What route or node say of the language model."""
+    tier: Tier = "small"
+    """The language model that words the answer from `fact`."""
     unfit: bool = False
     """The utterance did not give what was asked for, as far as the reader sees; `fill` may find it."""
     ending: Words = "complete"
@@ -242,6 +247,11 @@ class Responder:
             plan = dataclasses.replace(plan, points=points)
             if self._patience.is_gone(points):
                 plan = self._to_person(utterance, self._state, "frustration")
+        if plan.fact is not None:
+            route = self._agent.route(decision.label)
+            by_route: Override = route.model if route is not None else "auto"
+            by_node = self._engine.model(self._state)
+            plan = dataclasses.replace(plan, model=by_node if by_node != "auto" else by_route)
         if self._errands.news:
             told = tuple(clause for text in self._errands.news for clause in self._clauses(text, "form"))
             plan = dataclasses.replace(plan, fixed=(*told, *plan.fixed))
@@ -370,7 +380,7 @@ class Responder:
         plan committed.
         """
         if plan.fact is not None:
-            async for clause in self._from_fact(plan.fact, plan.utterance, request_id):
+            async for clause in self._from_fact(plan.fact, plan.utterance, request_id, plan.tier):
                 yield clause
         for clause in plan.fixed:
             yield clause
@@ -389,11 +399,11 @@ class Responder:
                 async for clause in clauses:
                     yield clause
 
-    async def _from_fact(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[Clause, None]:
+    async def _from_fact(self, fact: Fact, question: str, request_id: str, tier: Tier) -> AsyncGenerator[Clause, None]:
         said: list[str] = []
         rejected = failure = ""
         try:
-            async with aclosing(self._generated(fact, question, request_id)) as generated:
+            async with aclosing(self._generated(fact, question, request_id, tier)) as generated:
                 async for text in generated:
                     if not is_borne_out(text, fact.text):
                         rejected = text
@@ -412,14 +422,14 @@ class Responder:
             yield Clause(text, "knowledge", rejected=rejected, failure=failure)
             rejected = failure = ""
 
-    async def _generated(self, fact: Fact, question: str, request_id: str) -> AsyncGenerator[str, None]:
-        request = self._request(Ask(question=question, fact=fact.text), request_id)
+    async def _generated(self, fact: Fact, question: str, request_id: str, tier: Tier) -> AsyncGenerator[str, None]:
+        request = self._request(Ask(question=question, fact=fact.text), request_id, tier)
         async with aclosing(self._language_model.clauses(request)) as clauses:
             async for text in clauses:
                 self._model_failed = False
                 yield text
 
-    def _request(self, ask: Ask, request_id: str) -> GenerateRequest:
+    def _request(self, ask: Ask, request_id: str, tier: Tier = "small") -> GenerateRequest:
         generation = self._agent.generation
         prompt = self._context.prompt(ask, self._known_values())
         return GenerateRequest(
@@ -427,6 +437,7 @@ class Responder:
             messages=prompt.messages,
             max_tokens=generation.max_tokens,
             temperature=generation.temperature,
+            tier=tier,
         )
 
     def _known_values(self) -> tuple[Known, ...]:

@@ -21,6 +21,7 @@ from pipeline.context.of_agent import AgentContext
 from pipeline.context.parts import TokenCounter
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
+from pipeline.tiering import Pace, Tiers
 from serve.agent_file import agent_tools
 from serve.call_store import CallStore
 from serve.config import Stack
@@ -119,6 +120,9 @@ class Gateway:
             SmartTurn, prepared_folder(stack.turn_scorer.weights), threads=stack.turn_scorer.threads
         )
         remotes = {name: connect(name, settings) for name, settings in stack.deployments().items()}
+        small = RayLanguageModel(remotes["SmallLanguageModel"])
+        large = RayLanguageModel(remotes["LargeLanguageModel"]) if "LargeLanguageModel" in remotes else small
+        pace = Pace()
         speaker = RaySpeaker(remotes["TextToSpeech"])
         patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))
         identity = f"{entry(speech.weights).digest()} {SpeechStreaming(mode=speech.mode).model_dump_json()}"
@@ -140,9 +144,10 @@ class Gateway:
             models=CallModels(
                 transcriber=RayTranscriber(remotes["SpeechToText"]),
                 router=RayRouter(remotes["Router"]),
-                language_model=RayLanguageModel(remotes["SmallLanguageModel"]),
+                language_model=Tiers(small, large, pace, clock),
                 speaker=speaker,
                 turn_scorer=ThreadedTurnScorer(scorer),
+                pace=pace,
             ),
             new_vad=vad.stream,
             fixed_lines=fixed_lines,

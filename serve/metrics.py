@@ -76,6 +76,17 @@ class Metrics:
             ["stage"],
             registry=self.registry,
         )
+        self.models_total = Counter(
+            "trunkline_answers_by_model",
+            "Answers by the language model chosen for them",
+            ["tier", "why"],
+            registry=self.registry,
+        )
+        self.model_wait_saved = Counter(
+            "trunkline_model_wait_saved_seconds",
+            "What the large language model would have taken longer to begin where the small one was chosen",
+            registry=self.registry,
+        )
         self.barge_ins_total = Counter("trunkline_barge_ins", "Replies cut by the caller", registry=self.registry)
         self.false_barge_ins_total = Counter(
             "trunkline_false_barge_ins", "Replies that went on after a cough or a backchannel", registry=self.registry
@@ -101,6 +112,9 @@ class Metrics:
                     self.partial.observe(took_ms / 1000)
                 case ev.Routed(took_ms=took_ms):
                     self.route.observe(took_ms / 1000)
+                case ev.ModelChosen(tier=tier, why=why, saved_ms=saved_ms):
+                    self.models_total.labels(tier=tier, why=why).inc()
+                    self.model_wait_saved.inc(saved_ms / 1000)
                 case ev.EndpointScored(took_ms=took_ms):
                     self.turn_score.observe(took_ms / 1000)
                 case ev.SpeechReady(took_ms=took_ms):

@@ -59,6 +59,8 @@ class Node(StrictModel):
 
     note: str = ""
     """For whoever reads the file."""
+    model: Literal["auto", "small", "large"] = "auto"
+    """Which language model words answers to questions that come up while the call stands here."""
 
 
 class SayNode(Node):

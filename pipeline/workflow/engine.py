@@ -182,6 +182,10 @@ class WorkflowEngine:
             return None
         return self._tool_call(state, node)
 
+    def model(self, state: CallState) -> Literal["auto", "small", "large"]:
+        """What the node where the call stands says of the language model."""
+        return self._node(state).model if state.stack else "auto"
+
     def ending(self, state: CallState) -> Transfer | HangUp | None:
         """How a flow was about to end the call where the state stands; for a call that is resumed."""
         node = self._node(state) if state.stack and state.waiting == "over" else None
