@@ -159,6 +159,8 @@ class Script(StrictModel):
     """How long the caller waits for a reply to begin, and at the end for the agent to hang up."""
     max_reply_ms: int = Field(45_000, ge=1_000, le=300_000)
     """How long the caller listens to one reply."""
+    voice: str | None = None
+    """A Kokoro voice for the caller, e.g. es/bf_emma; None: Piper's, which is English."""
     noise: Noise | None = None
     """None: a quiet line."""
     comfort_noise_dbfs: float | None = Field(None, ge=-90, le=-30)

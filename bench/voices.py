@@ -21,7 +21,7 @@ import soxr
 
 from bench.script import Turn, pause_pieces
 from bench.v2v import Span, audible_spans
-from models.types import FloatAudio
+from models.types import SPEAKING_RATE_HZ, FloatAudio
 from telephony.audio import WIRE_RATE_HZ, WavWriter, float_to_pcm16
 
 SPEECH_DBFS = -22.0
@@ -143,6 +143,38 @@ class PiperVoice:
         if not pieces:
             raise VoiceError(f"nothing to say in {text!r}; expected words")
         return to_line_level(resample(np.concatenate(pieces[1:]), rate_hz))
+
+
+class KokoroVoice:
+    """A voice of the agent's own synthesiser, for languages that no other voice at hand speaks.
+
+    Not the voice that the agent has: but its ears know how this one speaks, so word errors are flattered.
+    """
+
+    def __init__(self, folder: Path, voice: str, cache: Path) -> None:
+        """`folder`: Kokoro's prepared weights."""
+        self._folder = folder
+        self._voice = voice
+        self._cache = cache
+        self._lock = threading.Lock()
+        self.name = f"kokoro:{voice}"
+
+    def render(self, text: str, seed: int) -> FloatAudio:
+        key = json.dumps([_CACHE_VERSION, self.name, self._folder.name, SPEECH_DBFS, text])
+        path = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.wav"
+        if not path.exists():
+            with self._lock:
+                _write_atomically(path, self._speak(text))
+        return read_wav(path)
+
+    def _speak(self, text: str) -> FloatAudio:
+        from models.kokoro import KokoroSpeaker
+
+        speaker = KokoroSpeaker(self._folder)
+        chunks = [chunk.pcm for chunk in speaker.speak(text, voice=self._voice)]
+        if not chunks:
+            raise VoiceError(f"nothing to say in {text!r}; expected words")
+        return to_line_level(resample(np.concatenate(chunks), SPEAKING_RATE_HZ))
 
 
 def render_turn(turn: Turn, voice: Voice, seed: int) -> RenderedLine | None:

@@ -22,6 +22,7 @@ from pydantic import Field
 from models.kokoro_graph import DURATIONS, FEATURES, HARMONICS, STATISTICS, STYLE, front_graph, vocoder_graphs
 from models.phonemes import PAUSE_TOKENS, Accent, Phonemes, Phonemizer
 from models.settings import StrictModel
+from models.spanish_text import spanish_words
 from models.speech_text import PAUSES, SpokenWord, spoken_words
 from models.types import SPEAKING_RATE_HZ, FloatAudio, ModelFailure, SpeechChunk, Word
 
@@ -45,6 +46,8 @@ _LONGEST_LAST_PHONEME_FRAMES = 6
 _SILENT_END_FRAMES = 44
 """Kokoro ends with up to 0.56 s of silence; a last window of this many vocoder frames holds it all."""
 _SENTENCE_ENDS = ".!?…"
+SPANISH = "es/"
+"""Before a voice's name: it speaks Spanish, whatever its own language is."""
 _BLOCK_SAMPLES = 120
 _SILENCE_RMS = 1.6e-3
 """-56 dBFS over 5 ms, the foot of a soft fricative. Kokoro speaks at -22 dBFS; its pauses are below -100."""
@@ -161,7 +164,7 @@ class KokoroSpeaker:
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """Names of the voices of the folder: af_, am_ (American), bf_, bm_ (British)."""
+        """Names of the voices of the folder: af_, am_ (American), bf_, bm_ (British), ef_, em_ (Spanish)."""
         return tuple(self._voice_files)
 
     def speak(self, text: str, *, voice: str = "af_heart") -> Generator[SpeechChunk, None, None]:
@@ -170,7 +173,7 @@ class KokoroSpeaker:
         The first chunk carries the words of `text.split()` with their times from its first sample. Closing the
         generator stops after the window at work. Raises ModelFailure for an unknown voice, at once.
         """
-        if voice not in self._voice_files:
+        if _file_of(voice) not in self._voice_files:
             raise ModelFailure(f"unknown voice {voice!r}; expected one of: {', '.join(self._voice_files)}")
         return self._speak(text, voice)
 
@@ -184,7 +187,7 @@ class KokoroSpeaker:
     # --- Speaking -----------------------------------------------------------------------------------------------------
 
     def _speak(self, text: str, voice: str) -> Generator[SpeechChunk, None, None]:
-        said = spoken_words(text)
+        said = _said(text, voice)
         if not said:
             return
         phonemes = self._phonemizer(voice)(said)
@@ -277,7 +280,7 @@ class KokoroSpeaker:
         return _bounded(audio), np.stack([mean, deviation**2 + mean**2])
 
     def _phonemizer(self, voice: str) -> Phonemizer:
-        accent: Accent = "en-gb" if voice.startswith("b") else "en-us"
+        accent = _accent_of(voice)
         if accent not in self._phonemizers:
             self._phonemizers[accent] = Phonemizer(accent)
         return self._phonemizers[accent]
@@ -285,7 +288,7 @@ class KokoroSpeaker:
     def _style(self, voice: str) -> npt.NDArray[np.float32]:
         """n x 256: a row for each number of tokens."""
         if voice not in self._styles:
-            path = self._voice_files[voice]
+            path = self._voice_files[_file_of(voice)]
             values = np.fromfile(path, np.float32)
             if len(values) < LONGEST_TOKENS * 256 or len(values) % 256:
                 raise ModelFailure(
@@ -304,8 +307,23 @@ class KokoroSpeaker:
         return self._statistics[voice]
 
     def _measure(self, text: str, voice: str) -> tuple[npt.NDArray[np.float64], float]:
-        part = self._run_front(self._phonemizer(voice)(spoken_words(text)), voice)
+        part = self._run_front(self._phonemizer(voice)(_said(text, voice)), voice)
         return self._run_whole(part)[1], part.silence
+
+
+def _accent_of(voice: str) -> Accent:
+    """By the voice's first letter, as Kokoro names them; 'es/af_heart' speaks Spanish with an English voice."""
+    if voice.startswith(("e", SPANISH)):
+        return "es"
+    return "en-gb" if voice.startswith("b") else "en-us"
+
+
+def _file_of(voice: str) -> str:
+    return voice.removeprefix(SPANISH)
+
+
+def _said(text: str, voice: str) -> tuple[SpokenWord, ...]:
+    return spanish_words(text) if _accent_of(voice) == "es" else spoken_words(text)
 
 
 def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -20,7 +20,7 @@ from typing import Literal
 from models.speech_text import SpokenWord
 from models.types import ModelFailure
 
-Accent = Literal["en-us", "en-gb"]
+Accent = Literal["en-us", "en-gb", "es"]
 
 # `vocab` of hexgrad/Kokoro-82M, config.json: 114 symbols; id 0 is the pad at both ends.
 _VOCABULARY_SOURCE = (
@@ -50,9 +50,12 @@ _REWRITES: dict[Accent, tuple[tuple[str, str], ...]] = {
         *_BOTH, ("e^ə", "ɛː"), ("iə", "ɪə"), ("i^ə", "ɪə"), ("ə^ʊ", "Q"), ("e", "A"), ("o", "ɔ"), ("ɾ", "T"),
         ("ʔ", "t"), ("^", ""),
     ),
+    "es": (("t^ʃ", "ʧ"), ("d^ʒ", "ʤ"), ("^", "")),
 }  # fmt: skip
 _LIGHT_WORDS = {("I", "I"): "ˌI", ("a", "ə"): "ɐ", ("A", "ə"): "ɐ"}
 """(said word, espeak's sound): misaki's. Without the stress of "I", "Sure, I can" is heard as "Sure can"."""
+_ESPEAK_VOICES: dict[Accent, str] = {"en-us": "en-us", "en-gb": "en-gb", "es": "es-419"}
+"""Spanish as it is spoken in America, with c and z as s: Kokoro's Spanish voices were trained on either."""
 _SYLLABIC = re.compile("(\\S)\u0329")
 
 
@@ -79,12 +82,17 @@ class Phonemizer:
         from phonemizer.backend.espeak.wrapper import EspeakWrapper
 
         self._rewrites = _REWRITES[accent]
+        self._english = accent.startswith("en")
         try:
             with _espeak:
                 EspeakWrapper.set_library(espeakng_loader.get_library_path())
                 EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
                 self._backend = EspeakBackend(
-                    accent, with_stress=True, tie="^", language_switch="remove-flags", logger=_quiet_logger()
+                    _ESPEAK_VOICES[accent],
+                    with_stress=True,
+                    tie="^",
+                    language_switch="remove-flags",
+                    logger=_quiet_logger(),
                 )
         except (OSError, RuntimeError) as error:
             raise ModelFailure(
@@ -101,7 +109,8 @@ class Phonemizer:
         owners: list[int] = []
         for run, text in zip(runs, heard, strict=True):
             for index, sound in zip(run, self._share_out(text.split(), [words[i].text for i in run]), strict=True):
-                sound = _LIGHT_WORDS.get((words[index].text, sound), sound)
+                if self._english:
+                    sound = _LIGHT_WORDS.get((words[index].text, sound), sound)
                 if sound:
                     if symbols:
                         symbols.append(" ")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnxruntime
 from tokenizers import Tokenizer
 
+from models.ngrams import Encoder, JoinedEncoder
 from models.types import ModelFailure, Passage, RouteDecision
 
 __all__ = ["IntentRouter", "KnowledgePassage", "LinearHead", "SentenceEncoder", "spoken_form"]
@@ -136,14 +137,19 @@ class IntentRouter:
 
     def __init__(
         self,
-        encoder: Path | SentenceEncoder,
+        encoder: Path | Encoder,
         *,
         examples: Mapping[str, Sequence[str]],
         passages: Sequence[KnowledgePassage],
         threads: int = 1,
+        language: str = "en",
     ) -> None:
-        """Train the head on `examples`, utterances by label. `encoder`: loaded, or its folder. Raises ModelFailure."""
-        self._encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder, threads=threads)
+        """Train the head on `examples`, utterances by label. `encoder`: loaded, or its folder.
+
+        `language`: for others than English, letters count too: MiniLM knows little else. Raises ModelFailure.
+        """
+        loaded = SentenceEncoder(encoder, threads=threads) if isinstance(encoder, Path) else encoder
+        self._encoder = loaded if language == "en" else JoinedEncoder(loaded)
         labels = [label for label, utterances in examples.items() for _ in utterances]
         self._examples = self._encode([text for utterances in examples.values() for text in utterances])
         self._head = LinearHead.fit(self._examples, labels)

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from models.settings import StrictModel, load_settings
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
+from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.tiering import Override, Routing
 from pipeline.tools.definition import Tool
@@ -189,6 +190,8 @@ class Route(StrictModel):
 class Generation(StrictModel):
     """How the language model is asked."""
 
+    words: Literal["model", "facts"] = "model"
+    """'facts': answers are the facts as they are written. For languages that the model does not know well."""
     max_tokens: int = Field(48, ge=1, le=1024)
     temperature: float = Field(0.0, ge=0, le=2)
     examples: tuple[tuple[str, str, str], ...] = ()
@@ -201,8 +204,11 @@ class Agent(StrictModel):
     name: str
     persona: str = Field(max_length=1000)
     """The system prompt's first part; kept short, it is read at every turn."""
+    language: Language = "en"
+    """What is spoken: the readers of values, lists, and the words that end a turn follow it. Whisper's language and the
+    voice are set beside it, in the stack file and below."""
     voice: str
-    """A Kokoro voice, e.g. af_heart."""
+    """A Kokoro voice, e.g. af_heart. 'es/' before an English voice's name has it speak Spanish."""
     lines: Lines
     routes: tuple[Route, ...] = Field(min_length=1)
     examples_from: tuple[str, ...] = ()

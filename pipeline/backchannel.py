@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 MOST_WORDS = 3
 LEAST_WORDS_LEFT = 3
 """With no more than this left to say, "yes" is an answer given early."""
 
 _SOUNDS = re.compile(r"^(?:m+|h+m+|mm+h+m*|m+h+m+|u+h+|u+h+h+u+h+|a+h*|o+h+)$")
-_WORDS = frozenset("okay ok yeah yep yes right sure alright good great fine nice cool huh".split())
-_PHRASES = frozenset({"i see", "got it", "all right", "of course", "i understand", "uh huh", "mm hmm", "thank you"})
+_WORDS = frozenset(
+    """okay ok yeah yep yes right sure alright good great fine nice cool huh
+    si vale claro aja ya bien bueno perfecto""".split()
+)
+_PHRASES = frozenset(
+    {"i see", "got it", "all right", "of course", "i understand", "uh huh", "mm hmm", "thank you"}
+    | {"de acuerdo", "muy bien", "ya veo"}
+)
 
 
 def is_backchannel(text: str) -> bool:
     """Whether an utterance is nothing but "mm-hm", "okay", "I see" and the like, at most three words."""
-    words = re.sub(r"[^a-z' ]", "", re.sub(r"[-–—]", " ", text.lower())).split()
+    bare = "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
+    words = re.sub(r"[^a-z' ]", "", re.sub(r"[-–—]", " ", bare)).split()
     if not 0 < len(words) <= MOST_WORDS:
         return False
     return " ".join(words) in _PHRASES or all(word in _WORDS or _SOUNDS.match(word) for word in words)

@@ -97,7 +97,12 @@ class Call:
             partial=self._partial,
         )
         engine = self._engine = WorkflowEngine(
-            agent.flows, agent.variables, call_id=matter.call_id, caller=matter.caller, today=matter.today
+            agent.flows,
+            agent.variables,
+            call_id=matter.call_id,
+            caller=matter.caller,
+            today=matter.today,
+            language=agent.language,
         )
         self._errands = Errands(
             engine,

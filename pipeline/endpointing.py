@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.agent import TurnTaking
+from pipeline.slots.types import Language
 
 Words = Literal["complete", "either_or", "may_go_on", "open", "broken_off"]
 """What the words so far tell of the turn's end. 'complete': they ask or answer something that we can deal with;
@@ -61,6 +62,21 @@ _HALF_A_NUMBER = re.compile(
 _WHOLE_NUMBER_DIGITS = 10
 
 
+_BROKEN_OFF_ES = re.compile(
+    r"(?:\b(?:y|e|o|u|pero|porque|que|si|cuando|como|donde|aunque|pues"
+    r"|a|al|de|del|en|con|por|para|sin|sobre|entre|desde|hasta|el|la|los|las|un|una|unos|unas|mi|mis|tu|su|sus|este|esta"
+    r"|es|son|está|están|soy|llamo|quiero|quería|quisiera|necesito|puedo|tengo|me|le|lo|eh|em|este|yo)"
+    r"|[,\-–—]|\.\.\.|…)[.…]*$",
+    re.IGNORECASE,
+)
+_ASKS_ES = re.compile(
+    r"(?:^|[.!,;¿] *)(?:(?:y|pero|oh|vale|sí|no|bueno|pues|hola|por favor|perdón|perdone|disculpe)[,.]? )*"
+    r"(?:qué|que|cuál|cual|cómo|como|cuándo|cuando|dónde|donde|quién|quien|cuánto|cuanto|cuánta|puede|puedo|podría|tienen"
+    r"|tiene|hay|me puede|me podría|dígame|diga|repita|aceptan)\b|\bpor favor[.!]*$",
+    re.IGNORECASE,
+)
+
+
 ENDED_BY_MODEL: tuple[Words, ...] = ("complete", "either_or")
 """Words whose turn Smart Turn may end before the time-out."""
 
@@ -76,10 +92,12 @@ class Evidence:
     words: Words
 
 
-def sounds_unfinished(text: str) -> bool:
+def sounds_unfinished(text: str, language: Language = "en") -> bool:
     """Whether an utterance breaks off: its last words want another (a conjunction, preposition, article, a subject
     without its verb), it ends in a filler or comma, or it holds half a number."""
     stripped = text.strip()
+    if language == "es":
+        return bool(_BROKEN_OFF_ES.search(stripped))
     if any(pattern.search(stripped) for pattern in (_BROKEN_OFF, _BROKEN_QUESTION, _COMES_WITH_AN_OBJECT)):
         return True
     for pattern in (_NO_VERB_YET, _NO_PREDICATE_YET):
@@ -90,9 +108,11 @@ def sounds_unfinished(text: str) -> bool:
     return bool(number) and 0 < len(re.findall(_DIGIT, stripped, re.IGNORECASE)) < _WHOLE_NUMBER_DIGITS
 
 
-def asks(text: str) -> bool:
+def asks(text: str, language: Language = "en") -> bool:
     """Whether an utterance asks for something; else it is a statement, and people often add to those."""
     stripped = text.strip()
+    if language == "es":
+        return stripped.endswith("?") or bool(_ASKS_ES.search(stripped))
     return stripped.endswith("?") or bool(_ASKS.search(stripped))
 
 

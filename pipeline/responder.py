@@ -24,6 +24,7 @@ from pipeline.events import ReplySource
 from pipeline.filling import CERTAINTY, fill_request, pointed_at
 from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
+from pipeline.slots.types import Language
 from pipeline.state import CallState, Memory
 from pipeline.tiering import Override
 from pipeline.tools.calls import ToolCall
@@ -91,13 +92,14 @@ class Plan:
     """The language model that words the answer from `fact`."""
     unfit: bool = False
     """The utterance did not give what was asked for, as far as the reader sees; `fill` may find it."""
+    language: Language = "en"
     ending: Words = "complete"
     """What the answer found tells of the turn's end; see `words`."""
 
     @property
     def words(self) -> Words:
         """What the utterance tells of the turn's end."""
-        return "broken_off" if sounds_unfinished(self.utterance) else self.ending
+        return "broken_off" if sounds_unfinished(self.utterance, self.language) else self.ending
 
     @property
     def acts(self) -> bool:
@@ -239,6 +241,10 @@ class Responder:
 
     def plan(self, utterance: str, decision: RouteDecision, turn: int = 0) -> Plan:
         """How to answer. Pure: nothing changes until `commit`."""
+        plan = self._weighed(utterance, decision, turn)
+        return plan if self._agent.language == "en" else dataclasses.replace(plan, language=self._agent.language)
+
+    def _weighed(self, utterance: str, decision: RouteDecision, turn: int) -> Plan:
         if self._errands.under_way:
             return Plan(utterance, waits=True, decision=decision)
         plan = self._plan(utterance, decision, turn)
@@ -262,7 +268,7 @@ class Responder:
         kind = route.kind if route else "knowledge"
         state = dataclasses.replace(self._state, misses=0, unclear=0)
         fact = self._known(decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
-        asks_or_open: Words = "may_go_on" if asks(utterance) else "open"
+        asks_or_open: Words = "may_go_on" if asks(utterance, self._agent.language) else "open"
         if state.waiting == "answer":
             return self._plan_in_flow(utterance, decision, route, fact, state, turn)
         if kind == "person":
@@ -272,7 +278,7 @@ class Responder:
         if kind == "farewell":
             farewell = self._clauses(self._agent.lines.farewell, "farewell")
             return Plan(utterance, state, farewell, act=HangUp())
-        asked_for = fact is not None and _asked_for(utterance, decision)
+        asked_for = fact is not None and _asked_for(utterance, decision, self._agent.language)
         if kind == "flow" and route is not None and route.flow is not None and not asked_for:
             step = self._engine.start(state, route.flow, utterance, turn)
             return self._step_plan(utterance, step, ending=asks_or_open)
@@ -282,7 +288,7 @@ class Responder:
             return Plan(utterance, state, self._clauses(self._last_said(), "repeat"))
         if fact is not None and kind not in ("fallback", "cancel"):
             asked: Words = "either_or" if asks_yes_or_no(utterance) else "complete"
-            return Plan(utterance, state, fact=fact, ending=asked if asks(utterance) else "open")
+            return Plan(utterance, state, fact=fact, ending=asked if asks(utterance, self._agent.language) else "open")
         lines, misses = self._agent.lines, self._state.misses
         clauses = self._clauses(lines.fallback[misses % len(lines.fallback)], "fallback")
         if misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
@@ -299,7 +305,7 @@ class Responder:
         turn: int,
     ) -> Plan:
         kind = route.kind if route else "knowledge"
-        asked_for = fact is not None and _asked_for(utterance, decision)
+        asked_for = fact is not None and _asked_for(utterance, decision, self._agent.language)
         # "Yes" is often followed by more; so is what was asked for.
         one_word = len(utterance.split()) == 1
         ending: Words = "may_go_on" if self._engine.asks_for_value(state) or one_word else "complete"
@@ -309,7 +315,9 @@ class Responder:
         if kind == "person":
             return self._to_person(utterance, state, "request", target=route.target if route else None)
         if kind == "cancel" and (over := self._engine.cancel(state)) is not None:
-            return self._step_plan(utterance, over, ending="may_go_on" if asks(utterance) else "open")
+            return self._step_plan(
+                utterance, over, ending="may_go_on" if asks(utterance, self._agent.language) else "open"
+            )
         if kind == "repeat":
             return Plan(utterance, state, self._clauses(self._engine.prompt(state), "form"))
         if step.fitted:
@@ -402,6 +410,10 @@ class Responder:
     async def _from_fact(self, fact: Fact, question: str, request_id: str, tier: Tier) -> AsyncGenerator[Clause, None]:
         said: list[str] = []
         rejected = failure = ""
+        if self._agent.generation.words == "facts":
+            for clause in self._clauses(fact.text, "knowledge"):
+                yield clause
+            return
         try:
             async with aclosing(self._generated(fact, question, request_id, tier)) as generated:
                 async for text in generated:
@@ -486,6 +498,6 @@ class Responder:
         return tuple(Clause(clause, source) for clause in split_clauses(text))
 
 
-def _asked_for(utterance: str, decision: RouteDecision) -> bool:
+def _asked_for(utterance: str, decision: RouteDecision, language: Language) -> bool:
     """Whether it is a question that a fact was written for, not a wish ("Can I cancel an appointment?")."""
-    return asks(utterance) and decision.passages[0].score >= ASKED_FOR
+    return asks(utterance, language) and decision.passages[0].score >= ASKED_FOR

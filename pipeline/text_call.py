@@ -68,7 +68,12 @@ class TextCall:
         self._matter = matter
         self.log = ev.EventLog(clock)
         self._engine = WorkflowEngine(
-            agent.flows, agent.variables, call_id=matter.call_id, caller=matter.caller, today=matter.today
+            agent.flows,
+            agent.variables,
+            call_id=matter.call_id,
+            caller=matter.caller,
+            today=matter.today,
+            language=agent.language,
         )
         self._errands = Errands(
             self._engine,

@@ -62,7 +62,7 @@ def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache
         ray_actor_options={"num_cpus": 0},
     )
     return Applications(
-        models=router.bind(stack.router, examples, passages, tuple(companions)),
+        models=router.bind(stack.router, examples, passages, agent.language, tuple(companions)),
         gateway=gateway.bind(stack, agent, secrets, runs_dir, cache_dir),
     )
 

@@ -46,6 +46,8 @@ class SpeechToTextSettings(Deployment):
     """Compute threads of one batch."""
     compute_type: Literal["int8", "int8_float32", "int8_float16", "float16", "float32"] = "int8"
     """Arithmetic of CTranslate2."""
+    language: str | None = Field("en", pattern=r"^[a-z]{2}$")
+    """What callers speak, ISO 639-1; other than English needs multilingual weights. null: detected for each turn."""
     window: Literal["entry", "full"] = "entry"
     """'entry': the decoding window follows the weights' own policy in the registry; 'full': always 30 s."""
     max_batch_size: int = Field(4, ge=1, le=64)

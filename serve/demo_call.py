@@ -23,7 +23,7 @@ from serve.stack import StackError, StackState
 if TYPE_CHECKING:
     from bench.script import Failure, Script
     from bench.v2v import CallRecord
-    from bench.voices import PiperVoice
+    from bench.voices import Voice
 
 CALLER_WEIGHTS = "piper-joe"
 """The simulated caller's voice: never the agent's own, so that its ears are tested by a stranger."""
@@ -47,7 +47,7 @@ class CallOutcome:
 class SimulatedCaller:
     """The caller's script and voice; the lines are spoken beforehand, while the stack starts."""
 
-    def __init__(self, script: Script, voice: PiperVoice, rendered: Future[object]) -> None:
+    def __init__(self, script: Script, voice: Voice, rendered: Future[object]) -> None:
         self.script = script
         self.voice = voice
         self._rendered = rendered
@@ -61,9 +61,11 @@ class SimulatedCaller:
 def simulated_caller(script: Script, home: Path) -> Iterator[SimulatedCaller]:
     """Begin to prepare a script's lines in a thread. Raises models.weights.WeightsError."""
     from bench.caller import prepare_speech
-    from bench.voices import PiperVoice
+    from bench.voices import KokoroVoice, PiperVoice, Voice
 
-    voice = PiperVoice(prepare(CALLER_WEIGHTS), home / "caller")
+    voice: Voice = PiperVoice(prepare(CALLER_WEIGHTS), home / "caller")
+    if script.voice is not None:
+        voice = KokoroVoice(prepare("kokoro-82m-int8"), script.voice, home / "caller")
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="caller") as pool:
         yield SimulatedCaller(script, voice, pool.submit(prepare_speech, script, voice, SEED))
 

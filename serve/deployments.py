@@ -79,6 +79,7 @@ class SpeechToText:
             window=window if settings.window == "entry" else WhisperWindow(full_window=True),
             threads=settings.threads,
             compute_type=settings.compute_type,
+            language=settings.language,
         )
         self._queue: BatchQueue[FloatAudio, Transcript] = BatchQueue(
             self._transcribe, max_size=settings.max_batch_size, wait_s=settings.batch_wait_ms / 1000
@@ -172,6 +173,7 @@ class Router:
         settings: RouterSettings,
         examples: dict[str, tuple[str, ...]],
         passages: tuple[tuple[str, str, tuple[str, ...]], ...],
+        language: str = "en",
         companions: tuple[DeploymentHandle, ...] = (),
     ) -> None:
         """`passages`: id, text, questions of each.
@@ -186,6 +188,7 @@ class Router:
             examples=examples,
             passages=[KnowledgePassage(*passage) for passage in passages],
             threads=settings.threads,
+            language=language,
         )
         self._companions = companions
 

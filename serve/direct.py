@@ -46,6 +46,7 @@ def direct_router(agent: Agent, weights: str) -> DirectRouter:
             prepared_folder(weights),
             examples={route.name: route.examples for route in agent.routes},
             passages=tuple(KnowledgePassage(fact.id, fact.text, fact.questions) for fact in agent.facts),
+            language=agent.language,
         )
     )
 

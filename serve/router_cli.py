@@ -161,7 +161,7 @@ def _trainer(agent: Agent, console: Console) -> Callable[[Examples], Callable[[s
     passages = tuple(KnowledgePassage(fact.id, fact.text, fact.questions) for fact in agent.facts)
 
     def trained(examples: Examples) -> Callable[[str], RouteDecision]:
-        return IntentRouter(encoder, examples=examples, passages=passages).route
+        return IntentRouter(encoder, examples=examples, passages=passages, language=agent.language).route
 
     return trained
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.backoffice.office import Answer, Database, Refused, fingerprint, office, respond
 from bench.results import Json
 from pipeline.slots.reading import ReadingContext, spoken
+from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 
 OPENINGS = ((1, "10:00"), (1, "14:30"), (3, "09:00"), (4, "15:30"))
@@ -48,6 +49,8 @@ SUNDAY = 6
 HOURS = {**dict.fromkeys(range(5), ("08:00", "17:00")), 5: ("09:00", "13:00")}
 FREE_UNTIL = timedelta(days=1)
 """An appointment that is nearer than this is changed by a person only."""
+
+_WEEKDAYS_ES = ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo")
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS patients (
@@ -113,14 +116,14 @@ class Practice:
                 "INSERT INTO appointments (start, name, phone) VALUES (?, ?, ?)", start, name, phones[name]
             )
 
-    def spoken(self, start: str) -> str:
+    def spoken(self, start: str, language: Language = "en") -> str:
         """In words: 'Tuesday at ten in the morning'; beyond seven days with the date."""
         today = self._now().date()
         moment = datetime.fromisoformat(start)
-        context = ReadingContext(today=today)
+        context = ReadingContext(today=today, language=language)
         if 0 < (moment.date() - today).days <= 7:
             at = spoken(Variable(type="time"), f"{moment:%H:%M}", context)
-            return f"{moment:%A} at {at}"
+            return f"el {_WEEKDAYS_ES[moment.weekday()]} a {at}" if language == "es" else f"{moment:%A} at {at}"
         return spoken(Variable(type="choice"), start, context)
 
     def _entry(self, start: str) -> dict[str, Json]:
@@ -139,10 +142,11 @@ class Practice:
         patient = {"id": rows[0]["id"], "name": rows[0]["name"]} if len(rows) == 1 else None
         return {"phone": phone, "patient": patient}
 
-    def openings(self) -> dict[str, Json]:
+    def openings(self, language: Language) -> dict[str, Json]:
         now = f"{self._now():%Y-%m-%dT%H:%M}"
         rows = self._database.rows("SELECT start FROM openings WHERE start > ? ORDER BY position", now)
-        return {"openings": [self._entry(row["start"]) for row in rows]}
+        entries = [{"start": row["start"], "spoken": self.spoken(row["start"], language)} for row in rows]
+        return {"openings": [*entries]}
 
     def appointments(self, name: str, phone: str) -> dict[str, Json]:
         """Those of a patient who knows the name and the number they were made with. Raises Refused."""
@@ -256,8 +260,8 @@ def _add_reads(app: FastAPI, practice: Practice) -> None:
         return respond((200, practice.caller(phone)))
 
     @app.get("/openings")
-    async def openings() -> Response:
-        return respond((200, practice.openings()))
+    async def openings(accept_language: Annotated[str, Header()] = "en") -> Response:
+        return respond((200, practice.openings("es" if accept_language.startswith("es") else "en")))
 
     @app.get("/appointments")
     async def appointments(name: Name, phone: Phone) -> Response:

@@ -47,7 +47,9 @@ class EvalClock(LoopClock):
 
 def office_of(name: str) -> OfficeOpener:
     """The back office that goes with an agent."""
-    opener: OfficeOpener = importlib.import_module(f"bench.backoffice.{name}").open_office
+    # An agent that speaks another language ("dental_es") has the same office.
+    practice = name.partition("_")[0]
+    opener: OfficeOpener = importlib.import_module(f"bench.backoffice.{practice}").open_office
     return opener
 
 

@@ -119,3 +119,22 @@ def test_presets_are_ordered_and_single_keys_override_them() -> None:
     assert brisk.timeout_ms < balanced.timeout_ms <= 600 < patient.timeout_ms
     assert TurnTaking.model_validate({"preset": "patient", "timeout_ms": 700}).timeout_ms == 700
     assert TurnTaking.model_validate({"preset": "patient", "timeout_ms": 700}).pause_points == patient.pause_points
+
+
+@pytest.mark.parametrize(
+    "text", ["quería pedir una cita para", "me llamo", "el martes o", "sí, pero", "una limpieza y", "eh...", "quiero"]
+)
+def test_spanish_that_breaks_off_wants_another_word(text: str) -> None:
+    assert sounds_unfinished(text, "es")
+
+
+@pytest.mark.parametrize("text", ["quería pedir una cita", "el martes a las diez", "sí, es correcto.", "María López"])
+def test_spanish_that_is_whole_does_not(text: str) -> None:
+    assert not sounds_unfinished(text, "es")
+
+
+def test_spanish_questions_and_requests_ask() -> None:
+    assert asks("¿Qué horario tienen?", "es")
+    assert asks("y cuánto cuesta una limpieza", "es")
+    assert asks("una cita por favor", "es")
+    assert not asks("me duele una muela", "es")
