@@ -61,7 +61,7 @@ class SimulatedCaller:
 def simulated_caller(script: Script, home: Path) -> Iterator[SimulatedCaller]:
     """Begin to prepare a script's lines in a thread. Raises models.weights.WeightsError."""
     from bench.caller import prepare_speech
-    from bench.voices import KokoroVoice, PiperVoice, Voice
+    from bench.voices import KokoroVoice, PiperVoice
 
     voice: Voice = PiperVoice(prepare(CALLER_WEIGHTS), home / "caller")
     if script.voice is not None:
