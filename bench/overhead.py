@@ -360,14 +360,14 @@ class Saved:
 def read_saved(runs_dir: Path) -> Saved:
     """All calls below `runs_dir`. Raises RuntimeError for one that did not end as a call of ours should."""
     saved = Saved([], [], [])
-    for folder in sorted(runs_dir.iterdir()):
-        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    for path in sorted(runs_dir.glob(f"*/{SUMMARY_FILE}")):
+        summary = json.loads(path.read_text(encoding="utf-8"))
         if summary["end"] != "caller_hung_up" or not summary.get("pacing"):
-            raise RuntimeError(f"{folder.name}: expected the caller to hang up after some replies, got {summary}")
+            raise RuntimeError(f"{path.parent.name}: expected the caller to hang up after some replies, got {summary}")
         pacing, lag = summary["pacing"], summary["event_loop_lag"]
         saved.pacing.append((pacing["p50_ms"], pacing["p99_ms"], pacing["max_ms"]))
         saved.lag.append((lag["p50_ms"], lag["p99_ms"], lag["max_ms"], lag["collection_max_ms"]))
-        with (folder / EVENTS_FILE).open(encoding="utf-8") as events:
+        with (path.parent / EVENTS_FILE).open(encoding="utf-8") as events:
             saved.overheads_ms.extend(overheads_ms(read_events(events)))
     return saved
 

@@ -26,7 +26,15 @@ from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import ROOT, agent_path, preflight
 from serve.router_cli import router_app
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
-from serve.stack import StackError, StackState, find_running, running_stack, usable_port, wait_for_calls_to_end
+from serve.stack import (
+    StackError,
+    StackState,
+    find_running,
+    reset_back_office,
+    running_stack,
+    usable_port,
+    wait_for_calls_to_end,
+)
 
 if TYPE_CHECKING:
     from serve.demo_call import SimulatedCaller
@@ -130,6 +138,8 @@ def call(
         with simulated_caller(play, home) as caller:
             if up is not None:
                 console.print(f"Using the stack that is up at {up.url}.")
+                # An earlier call may have booked what this one's script wants.
+                reset_back_office(up)
                 outcome = asyncio.run(_call(up, caller, console))
             else:
                 here = _with_port(chosen, port or usable_port(chosen.gateway))

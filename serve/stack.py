@@ -60,9 +60,21 @@ class StackState(StrictModel):
     public_url: str
     twilio_auth_token: str = Field(repr=False)
     runs_dir: Path
+    back_office_url: str | None = None
+    """Of the stand-in for the business's systems, if the stack has one."""
 
     def secrets(self) -> Secrets:
         return Secrets(twilio_auth_token=SecretStr(self.twilio_auth_token), public_url=self.public_url)
+
+
+def reset_back_office(state: StackState) -> None:
+    """Bring the stand-in for the business's systems back to where it began. Raises StackError if it does not answer."""
+    if state.back_office_url is None:
+        return
+    try:
+        httpx.post(f"{state.back_office_url}/reset", timeout=10, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        raise StackError(f"the back office at {state.back_office_url} does not answer: {error}") from error
 
 
 def state_file(home: Path) -> Path:
@@ -161,6 +173,7 @@ def running_stack(
             port = usable_port(stack.gateway.model_copy(update={"port": stack.back_office.port, "replicas": 1}))
             undo.enter_context(_told(back_office(stack.back_office, port, folder / "back_office.log")))
             agent = at_port(agent, stack.back_office, port)
+            state = state.model_copy(update={"back_office_url": f"http://127.0.0.1:{port}"})
             progress(f"BackOffice ({stack.back_office.name}) is up")
         undo.enter_context(_environment(ray_environment(stack.gateway)))
         undo.enter_context(_ray_node(stack, folder))

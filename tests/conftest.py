@@ -15,7 +15,7 @@ from pipeline.agent import Agent, load_agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
 from serve.preflight import agent_path
 from serve.secrets import local_secrets
-from serve.stack import StackState, ray_environment, running_stack, usable_port
+from serve.stack import StackState, ray_environment, reset_back_office, running_stack, usable_port
 
 # The same examples in every run, and no example may fail for want of speed.
 settings.register_profile("trunkline", derandomize=True, deadline=None)
@@ -56,3 +56,11 @@ def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUp]:
         yield StackUp(stack, agent, state)
     _, alive = psutil.wait_procs(started, timeout=10)
     assert not alive, f"left behind by the stack: {alive}"
+
+
+@pytest.fixture(autouse=True)
+def _business_as_it_was(request: pytest.FixtureRequest) -> None:
+    """No test that uses the stack finds what another has booked."""
+    if "stack_up" in request.fixturenames:
+        up: StackUp = request.getfixturevalue("stack_up")
+        reset_back_office(up.state)

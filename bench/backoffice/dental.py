@@ -102,6 +102,12 @@ class Practice:
             if database.row("SELECT 1 FROM patients") is None:
                 self._fill(now().date())
 
+    def reset(self) -> None:
+        """As it was when it was started: a demo or test finds what it expects."""
+        self._database.clear()
+        with self._database.transaction():
+            self._fill(self._now().date())
+
     def _fill(self, today: date) -> None:
         phones = dict(PATIENTS)
         for name, phone in PATIENTS:
@@ -246,6 +252,11 @@ def create_app(database: Database, now: Callable[[], datetime] = datetime.now) -
     async def front_desk(request: Request, start: Start) -> Response:
         """For tests: somebody at the desk gives an opening away."""
         return respond(database.once(None, fingerprint(request, None), lambda: practice.take(start)))
+
+    @app.post("/reset")
+    async def reset() -> Response:
+        practice.reset()
+        return Response(status_code=204)
 
     return app
 

@@ -122,6 +122,12 @@ class Carrier:
             if database.row("SELECT 1 FROM customers") is None:
                 self._fill(now().date())
 
+    def reset(self) -> None:
+        """As it was when it was started: a demo or test finds what it expects."""
+        self._database.clear()
+        with self._database.transaction():
+            self._fill(self._now().date())
+
     def _fill(self, today: date) -> None:
         change = self._database.change
         for name, phone in CUSTOMERS:
@@ -384,6 +390,11 @@ def create_app(database: Database, now: Callable[[], datetime] = datetime.now) -
     @app.post("/tickets")
     async def ticket(request: Request, body: NewTicket, key: Key = None) -> Response:
         return respond(database.once(key, fingerprint(request, body), lambda: carrier.ticket(body)))
+
+    @app.post("/reset")
+    async def reset() -> Response:
+        carrier.reset()
+        return Response(status_code=204)
 
     return app
 

@@ -162,3 +162,19 @@ async def test_faults_choose_their_requests_and_end(office: httpx.AsyncClient) -
 
 async def test_an_unknown_fault_is_refused(office: httpx.AsyncClient) -> None:
     assert (await office.put("/faults", json=[{"kind": "fire"}])).status_code == 422
+
+
+async def test_it_can_be_brought_back_to_where_it_began(office: httpx.AsyncClient) -> None:
+    before = (await office.get("/state")).json()
+    assert (await office.post("/appointments", json=OPENING, headers={"Idempotency-Key": "k"})).is_success
+    assert (await office.post("/reset")).is_success
+    assert (await office.get("/state")).json() == before
+    # The key is forgotten too: it is another day's.
+    assert (await office.post("/appointments", json=OPENING, headers={"Idempotency-Key": "k"})).is_success
+    assert await booked(office) == ["John Miller"]
+
+
+async def test_openings_are_said_in_the_language_that_is_asked_for(office: httpx.AsyncClient) -> None:
+    found = (await office.get("/openings", headers={"Accept-Language": "es"})).json()["openings"]
+    assert found[0]["spoken"] == "el martes a las diez de la mañana"
+    assert found[1]["spoken"] == "el martes a las dos y media de la tarde"

@@ -38,6 +38,7 @@ ROUTES = {
     "book": decision("book"),
     "repeat": decision("repeat"),
     "goodbye": decision("goodbye"),
+    "my number": decision("call_back"),
 }
 """Where an utterance goes that has this word in it; one that has none is outside the knowledge."""
 
