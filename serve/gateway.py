@@ -35,11 +35,11 @@ BUSY_LINE = "All our lines are busy right now. Please call again in a few minute
 LOST_LINE = "We are sorry, the connection to our assistant was lost. Please call again."
 
 
-def create_app(services: GatewayServices) -> FastAPI:
-    """The gateway over the given services."""
+def make_desk(services: GatewayServices) -> Desk:
+    """What one gateway process keeps, over the given services."""
     metrics = Metrics()
     auth_token = services.secrets.twilio_auth_token.get_secret_value()
-    desk = Desk(
+    return Desk(
         services=services,
         metrics=metrics,
         lag=LoopLagProbe(metrics, sample_ms=services.settings.loop_lag_sample_ms),
@@ -61,6 +61,11 @@ def create_app(services: GatewayServices) -> FastAPI:
         ),
         signatures=SignatureChecker(auth_token, services.secrets.public_url),
     )
+
+
+def create_app(services: GatewayServices) -> FastAPI:
+    """The gateway over the given services."""
+    desk = make_desk(services)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -21,13 +21,16 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from pipeline.agent import Agent
 from pipeline.clock import LoopClock
+from pipeline.errands import Tools
 from pipeline.fixed_lines import synthesise_fixed_lines
+from pipeline.matter import NoTools
 from pipeline.reply import CallModels
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
-from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, GatewayServices
-from serve.gateway import create_app
+from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
+from serve.gateway import create_app, make_desk
 from serve.secrets import Secrets
 from telephony.audio import float_to_ulaw
 from tests.pipeline.agents import AGENT, CONTEXT
@@ -149,8 +152,15 @@ class Stream:
 
 
 @asynccontextmanager
-async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **settings: Any) -> AsyncIterator[Rig]:
-    """A gateway on a port of its own; `settings` override GatewaySettings."""
+async def services_rig(
+    runs_dir: Path,
+    *,
+    agent: Agent = AGENT,
+    tools: Tools | None = None,
+    not_ready: tuple[str, ...] = (),
+    **settings: Any,
+) -> AsyncIterator[GatewayServices]:
+    """What a gateway needs, with fakes of the models; `settings` override GatewaySettings."""
     models = FakeModels(utterances=["what are your hours"], transcribe_s=0.01, speak_s=0.01, first_clause_s=0.02)
 
     async def waiting_for() -> list[str]:
@@ -158,28 +168,47 @@ async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **sett
 
     store = await CallStore.open(f"sqlite:///{runs_dir / 'calls.db'}")
     services = GatewayServices(
-        agent=AGENT,
+        agent=agent,
         models=CallModels(models, models, models, models, models),
         new_vad=FakeVad,
         context=CONTEXT,
-        fixed_lines=await synthesise_fixed_lines(models, AGENT),
+        fixed_lines=await synthesise_fixed_lines(models, agent),
         settings=GatewaySettings(**settings),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
         clock=LoopClock(),
         runs_dir=runs_dir,
         store=store,
         not_ready=waiting_for,
+        tools=tools or NoTools(),
     )
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        server = uvicorn.Server(uvicorn.Config(create_app(services), log_level="error"))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=url) as client:
-            try:
-                yield Rig(url=url, services=services, models=models, client=client)
-            finally:
-                server.should_exit = True
-                await serving
-                await store.close()
+    try:
+        yield services
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def desk_rig(runs_dir: Path, agent: Agent, tools: Tools) -> AsyncIterator[Desk]:
+    """A gateway's desk without its server."""
+    async with services_rig(runs_dir, agent=agent, tools=tools) as services:
+        yield make_desk(services)
+
+
+@asynccontextmanager
+async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **settings: Any) -> AsyncIterator[Rig]:
+    """A gateway on a port of its own; `settings` override GatewaySettings."""
+    async with services_rig(runs_dir, not_ready=not_ready, **settings) as services:
+        models = services.models.transcriber
+        assert isinstance(models, FakeModels)
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            server = uvicorn.Server(uvicorn.Config(create_app(services), log_level="error"))
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with httpx.AsyncClient(base_url=url) as client:
+                try:
+                    yield Rig(url=url, services=services, models=models, client=client)
+                finally:
+                    server.should_exit = True
+                    await serving
