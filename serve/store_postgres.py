@@ -28,6 +28,8 @@ class PostgresDialect:
             raise StoreError("call store: expected postgresql://USER:PASSWORD@HOST/NAME; correct the URL") from error
         self.name = f"call store on PostgreSQL, {parts.get('host', 'this machine')}, {parts.get('dbname', '')}"
         self._url = url
+        # What is given beside the URL would take the place of its own options.
+        self._options = f"{parts.get('options') or ''} -c statement_timeout={_STATEMENT_TIMEOUT_MS}".strip()
         self._migration_lock = migration_lock
         self._connection: psycopg.Connection[tuple[Value, ...]] | None = None
 
@@ -62,7 +64,7 @@ class PostgresDialect:
         self._connection = psycopg.connect(
             self._url,
             connect_timeout=_CONNECT_TIMEOUT_S,
-            options=f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+            options=self._options,
         )
         return self._connection
 
