@@ -18,16 +18,15 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
 from pipeline.calm import Calm
-from pipeline.clause_speech import ClauseSpeech
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, since_ms
 from pipeline.context.of_agent import AgentContext
-from pipeline.delivery import Delivery
+from pipeline.delivery import Delivery, Stage
 from pipeline.endpointer import Endpointer
 from pipeline.errands import Errands
 from pipeline.escalation import hand_over
 from pipeline.fixed_lines import FixedLines
-from pipeline.hearing import Hearing, explain
+from pipeline.hearing import Hearing
 from pipeline.matter import Matter
 from pipeline.planner import Planner
 from pipeline.ports import HeardClause, Line, VoiceActivity
@@ -128,11 +127,12 @@ class Call:
         self._delivery = Delivery(
             agent,
             self._responder,
-            ClauseSpeech(agent, models.speaker, fixed_lines, log, clock, audible=self._make_audible),
+            models.speaker,
             fixed_lines,
             line,
             log,
             clock,
+            audible=self._make_audible,
             begin=self._begin,
             take_floor=self._take_floor,
         )
@@ -220,7 +220,7 @@ class Call:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._spawn(self._watch.run())
-                self._spawn(self._warm_up())
+                self._spawn(self._planner.warm_up(f"{id(self):x}-warm-up"))
                 self._open_the_talk()
                 await self._over.wait()
                 for work in self._work:
@@ -374,7 +374,7 @@ class Call:
 
     async def _reply_to_turn(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
         """Hear, route, decide, speak: one turn's way to a reply."""
-        stage: Literal["transcribe", "route", "reply"] = "transcribe"
+        stage: Stage = "transcribe"
         try:
             began_s = self._clock.now_s()
             async with asyncio.timeout(self._agent.stage_timeout_s):
@@ -506,19 +506,8 @@ class Call:
         package = hand_over(closing, responder.state, responder.history, self._agent.variables, self._engine)
         return self._spawn(self._matter.hand_over(package))
 
-    async def _apologise(self, reply: Reply, stage: Literal["transcribe", "route", "reply"], error: Exception) -> None:
-        """A stage failed: say so from memory; the call goes on."""
-        self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=explain(error)))
-        await reply.gate.wait()
-        for text in split_clauses(self._agent.lines.apology):
-            clause_id = reply.clause_id()
-            clause = Clause(text, "apology")
-            reply.clauses.append(clause)
-            self._log.append(
-                ev.ClauseDecided(turn=reply.turn, clause_id=clause_id, text=clause.text, source=clause.source)
-            )
-            for chunk in self._fixed_lines.get(text, ()):
-                await self._make_audible(reply, clause_id, chunk)
+    async def _apologise(self, reply: Reply, stage: Stage, error: Exception) -> None:
+        await self._delivery.apologise(reply, stage, error)
         await self._hear_out(reply)
 
     def _now_counts(self, reply: Reply) -> None:
@@ -536,23 +525,9 @@ class Call:
         text = _joined(self._line.heard() if heard is None else heard)
         trimmed = self._responder.heard(text)
         if self._tasks is not None:
-            self._spawn(self._after_exchange(read_anew=trimmed))
+            self._spawn(self._planner.after_exchange(f"{id(self):x}-warm-up", read_anew=trimmed))
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
         self._watch.heard_from()
-
-    async def _after_exchange(self, *, read_anew: bool) -> None:
-        """What the prompt of the next question needs, while nobody waits for it."""
-        await self._responder.prepare_summary()
-        if read_anew:
-            await self._warm_up()
-
-    async def _warm_up(self) -> None:
-        try:
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                await self._responder.warm_up(f"{id(self):x}-warm-up")
-        except (ModelFailure, TimeoutError) as error:
-            # Nobody waits for it; the first question will find out by itself.
-            self._log.append(ev.StageFailed(turn=0, stage="reply", error=explain(error)))
 
     # -- the call --------------------------------------------------------------------------------------------------
 

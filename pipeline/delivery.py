@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import Literal
 
-from models.types import ModelFailure
+from models.types import ModelFailure, SpeechChunk
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.clause_speech import ClauseSpeech
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.fixed_lines import FixedLines
-from pipeline.ports import Line
+from pipeline.hearing import explain
+from pipeline.ports import Line, Speaker
 from pipeline.reply import Reply
 from pipeline.responder import Clause, Plan, Responder
+
+Stage = Literal["transcribe", "route", "reply"]
+"""What can fail on a turn's way to its reply."""
 
 
 class Delivery:
@@ -25,19 +30,23 @@ class Delivery:
         self,
         agent: Agent,
         responder: Responder,
-        clause_speech: ClauseSpeech,
+        speaker: Speaker,
         fixed_lines: FixedLines,
         line: Line,
         log: ev.EventLog,
         clock: Clock,
         *,
+        audible: Callable[[Reply, str, SpeechChunk], Awaitable[None]],
         begin: Callable[[Reply], Awaitable[None]],
         take_floor: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        """`begin` returns once what cannot be undone may be done for a reply; `take_floor` once the reply may speak."""
+        """`audible` queues a chunk of a clause once it may be heard; `begin` returns once what cannot be undone may be
+        done for a reply; `take_floor` once the reply may speak.
+        """
         self._agent = agent
         self._responder = responder
-        self._clause_speech = clause_speech
+        self._clause_speech = ClauseSpeech(agent, speaker, fixed_lines, log, clock, audible=audible)
+        self._audible = audible
         self._fixed_lines = fixed_lines
         self._line = line
         self._log = log
@@ -58,6 +67,17 @@ class Delivery:
         except* (ModelFailure, TimeoutError) as group:
             failure = group.exceptions[0]
         return failure
+
+    async def apologise(self, reply: Reply, stage: Stage, error: Exception) -> None:
+        """A stage failed: say so from memory; the call goes on."""
+        self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=explain(error)))
+        await reply.gate.wait()
+        for text in split_clauses(self._agent.lines.apology):
+            clause_id = reply.clause_id()
+            reply.clauses.append(Clause(text, "apology"))
+            self._log.append(ev.ClauseDecided(turn=reply.turn, clause_id=clause_id, text=text, source="apology"))
+            for chunk in self._fixed_lines.get(text, ()):
+                await self._audible(reply, clause_id, chunk)
 
     async def _decide_clauses(
         self, reply: Reply, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]

@@ -76,6 +76,21 @@ class Planner:
         )
         return replace(plan, tier=choice.tier)
 
+    async def warm_up(self, request_id: str) -> None:
+        """Have the engine read the prompt's beginning. Nobody waits for it; the next question will find out by itself
+        if it failed."""
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                await self._responder.warm_up(request_id)
+        except (ModelFailure, TimeoutError) as error:
+            self._log.append(ev.StageFailed(turn=0, stage="reply", error=explain(error)))
+
+    async def after_exchange(self, request_id: str, *, read_anew: bool) -> None:
+        """What the prompt of the next question needs, while nobody waits for it."""
+        await self._responder.prepare_summary()
+        if read_anew:
+            await self.warm_up(request_id)
+
     async def read_ahead(self, turn: int, text: str, request_id: str) -> None:
         """Route what was said so far and have the prompt read that it leads to. Of no consequence if it fails."""
         began_s = self._clock.now_s()
