@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +69,8 @@ class Part:
     """A script, and how many callers play it at once."""
 
     name: str
-    script: Path
-    together: int = 1
+    scripts: tuple[Path, ...]
+    """One call each, all at once. No two may book the same opening."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +86,26 @@ class Played:
 
 
 PARTS = (
-    Part("one call", SCRIPTS / "dental_bench.yaml"),
-    Part("interruptions", SCRIPTS / "dental_interrupt.yaml"),
-    Part("two calls at once", SCRIPTS / "dental_bench.yaml", together=2),
+    Part("one call", (SCRIPTS / "dental_bench.yaml",)),
+    Part("interruptions", (SCRIPTS / "dental_interrupt.yaml",)),
+    Part("two calls at once", (SCRIPTS / "dental_bench.yaml", SCRIPTS / "dental_bench_other.yaml")),
 )
 
 
 async def _play(state: StackState, part: Part, console: Console) -> Played:
     """All calls of a part, at once."""
     from serve.demo_call import run_call, simulated_caller
+    from serve.stack import reset_back_office
 
-    script = load_script(part.script)
-    with simulated_caller(script, home_folder()) as caller:
-        await asyncio.to_thread(caller.wait)
-        console.print(f"{part.name}: {len(script.turns)} turns, in real time ...")
+    scripts = [load_script(path) for path in part.scripts]
+    reset_back_office(state)
+    with ExitStack() as preparing:
+        callers = [preparing.enter_context(simulated_caller(script, home_folder())) for script in scripts]
+        for caller in callers:
+            await asyncio.to_thread(caller.wait)
+        console.print(f"{part.name}: {len(scripts[0].turns)} turns, in real time ...")
         outcomes: list[CallOutcome] = await asyncio.gather(
-            *(run_call(state, caller, Console(quiet=True)) for _ in range(part.together))
+            *(run_call(state, caller, Console(quiet=True)) for caller in callers)
         )
     records: list[CallRecord] = []
     failures: list[str] = []
@@ -114,7 +118,7 @@ async def _play(state: StackState, part: Part, console: Console) -> Played:
         fillers_ms += in_call_ms
         failures += [f"{part.name}, {failure}" for failure in outcome.failures]
         console.print(f"  saved in {outcome.folder}", highlight=False, soft_wrap=True)
-    return Played(part, script, tuple(records), tuple(failures), tuple(fillers_ms))
+    return Played(part, scripts[0], tuple(records), tuple(failures), tuple(fillers_ms))
 
 
 def to_the_answer(record: CallRecord, events: Iterable[Event]) -> tuple[CallRecord, list[float]]:
