@@ -230,7 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--together", type=int, default=1, help="with --script: how many calls at once")
     parser.add_argument("--stack", type=Path, default=EMBEDDED_STACK, help="stack file, if none is up")
     options = parser.parse_args(arguments)
-    parts = PARTS if options.script is None else (Part(options.script.stem, options.script, options.together),)
+    given = () if options.script is None else (Part(options.script.stem, (options.script,) * options.together),)
+    parts = given or PARTS
     console = Console()
     played: list[Played] = []
     try:
