@@ -34,12 +34,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import uvicorn
@@ -49,11 +49,10 @@ from rich.console import Console
 from rich.table import Table
 
 import pipeline.call
+from bench.instant_models import instant_models
 from bench.load import PUBLIC_URL, SETTLE_S, TOKEN, CpuUse, Load, put_load, spoken_lines
 from bench.results import Json, Percentiles, Series, write
 from models.silero import SileroVad
-from models.types import SPEAKING_RATE_HZ, FloatAudio, GenerateRequest, Passage, RouteDecision, SpeechChunk, Transcript
-from models.types import Word as SpokenWord
 from models.weights import prepare
 from pipeline.agent import load_agent
 from pipeline.calm import Calm
@@ -62,7 +61,6 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.events import Event, FirstAudio, TurnDecided, read_events
 from pipeline.fixed_lines import synthesise_fixed_lines
-from pipeline.reply import CallModels
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import GatewayServices
@@ -80,9 +78,6 @@ if TYPE_CHECKING:
     from pipeline.turns import TurnTracker
 
 AGENT = Path(__file__).parent.parent / "configs" / "agents" / "dental.yaml"
-FACT_ID: Final = "hours"
-QUESTION: Final = "When are you open?"
-"""What the instant transcriber hears in every turn, and the fact that answers it."""
 
 READY_TIMEOUT_S = 60.0
 SAVED_TIMEOUT_S = 15.0
@@ -94,11 +89,8 @@ MOST_PACING_P99_MS = 10.0
 LEAST_TURNS = 30
 """Overhead is judged at the most calls, and at the fewest that had so many turns: a p99 of fewer says nothing."""
 
-_CHARACTERS_A_SECOND = 15.0
-_SPEECH_RMS = 0.08
 
-
-# -- instant models ----------------------------------------------------------------------------------------------------
+# -- what is stamped in a call -----------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -153,73 +145,6 @@ class ProbedCalm(Calm):
             self._probe.let_out()
 
 
-class InstantTranscriber:
-    """Hears the same question in everything."""
-
-    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
-        return Transcript(text=QUESTION, audio_s=audio.size / 16_000)
-
-
-class InstantRouter:
-    """Is sure that the question is about FACT_ID."""
-
-    async def route(self, text: str) -> RouteDecision:
-        return RouteDecision(label="question", confidence=0.95, passages=(Passage(id=FACT_ID, text="", score=0.9),))
-
-
-class InstantLanguageModel:
-    """Says the fact it was given in words of its own, so that it is not one of the lines synthesised beforehand."""
-
-    async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
-        fact = request.messages[-1].content.rpartition("Fact: ")[2]
-        yield f"Sure, {fact[0].lower()}{fact[1:]}"
-
-    async def prefill(self, request: GenerateRequest) -> None:
-        return None
-
-
-class InstantSpeaker:
-    """Speaks noise: as long as speech would be, in chunks like Kokoro's, with word times."""
-
-    def __init__(self) -> None:
-        self._spoken: dict[str, tuple[SpeechChunk, ...]] = {}
-
-    async def speak(self, text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
-        if text not in self._spoken:
-            self._spoken[text] = _noise_chunks(text)
-        for chunk in self._spoken[text]:
-            yield chunk
-
-
-class InstantTurnScorer:
-    """Sure of every pause that the turn is over."""
-
-    async def end_of_turn_probability(self, audio: FloatAudio) -> float:
-        return 0.99
-
-
-def instant_models() -> CallModels:
-    """All five models a call uses; none of them computes anything."""
-    return CallModels(
-        InstantTranscriber(), InstantRouter(), InstantLanguageModel(), InstantSpeaker(), InstantTurnScorer()
-    )
-
-
-def _noise_chunks(text: str) -> tuple[SpeechChunk, ...]:
-    words = text.split()
-    length_s = len(text) / _CHARACTERS_A_SECOND
-    pace_s = length_s / len(words)
-    times = tuple(SpokenWord(word, at * pace_s, (at + 1) * pace_s) for at, word in enumerate(words))
-    noise = np.random.default_rng(0).standard_normal(int(length_s * SPEAKING_RATE_HZ)).astype(np.float32) * _SPEECH_RMS
-    chunks: list[SpeechChunk] = []
-    start, size = 0, 0.35 * SPEAKING_RATE_HZ
-    while start < len(noise):
-        stop = start + int(size)
-        chunks.append(SpeechChunk(noise[start:stop], () if chunks else times, last=stop >= len(noise)))
-        start, size = stop, min(size * 1.25, 1.2 * SPEAKING_RATE_HZ)
-    return tuple(chunks)
-
-
 # -- the gateway's process ---------------------------------------------------------------------------------------------
 
 
@@ -260,7 +185,7 @@ async def _services(runs_dir: Path, max_calls: int) -> GatewayServices:
         agent=agent,
         models=models,
         new_vad=SileroVad(prepare("silero-vad")).stream,
-        context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
+        context=AgentContext(agent, RoughCounter()),
         fixed_lines=await synthesise_fixed_lines(models.speaker, agent),
         settings=GatewaySettings(max_calls=max_calls),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),

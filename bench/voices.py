@@ -14,7 +14,7 @@ import threading
 import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import soxr
@@ -23,6 +23,9 @@ from bench.script import Turn, pause_pieces
 from bench.v2v import Span, audible_spans
 from models.types import SPEAKING_RATE_HZ, FloatAudio
 from telephony.audio import WIRE_RATE_HZ, WavWriter, float_to_pcm16
+
+if TYPE_CHECKING:
+    from models.kokoro import KokoroSpeaker
 
 SPEECH_DBFS = -22.0
 """Level of speech while it is active: a few dB over the -26 dBov that ITU-T G.191 takes as nominal."""
@@ -154,6 +157,7 @@ class KokoroVoice:
     def __init__(self, folder: Path, voice: str, cache: Path) -> None:
         """`folder`: Kokoro's prepared weights."""
         self._folder = folder
+        self._speaker: KokoroSpeaker | None = None
         self._voice = voice
         self._cache = cache
         self._lock = threading.Lock()
@@ -170,8 +174,8 @@ class KokoroVoice:
     def _speak(self, text: str) -> FloatAudio:
         from models.kokoro import KokoroSpeaker
 
-        speaker = KokoroSpeaker(self._folder)
-        chunks = [chunk.pcm for chunk in speaker.speak(text, voice=self._voice)]
+        self._speaker = self._speaker or KokoroSpeaker(self._folder)
+        chunks = [chunk.pcm for chunk in self._speaker.speak(text, voice=self._voice)]
         if not chunks:
             raise VoiceError(f"nothing to say in {text!r}; expected words")
         return to_line_level(resample(np.concatenate(chunks), SPEAKING_RATE_HZ))

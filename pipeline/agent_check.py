@@ -7,13 +7,10 @@ from collections.abc import Iterator
 
 from pipeline.agent import Agent
 from pipeline.context.counting import RoughCounter
-from pipeline.context.of_agent import AgentContext
+from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
 from pipeline.context.parts import ContextError, TokenCounter
 from pipeline.tools.definition import check_tools
 from pipeline.workflow.check import Finding, Surroundings, check_flows
-
-LIMIT_TOKENS = 1792
-"""Prompt that the embedded stack's engine takes."""
 
 
 def check_agent(

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from models.types import FloatAudio, ModelFailure, SpeechChunk
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.agent_side import AgentSide
 from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
 from pipeline.calm import Calm
 from pipeline.clauses import split_clauses
@@ -23,8 +24,6 @@ from pipeline.clock import Clock, since_ms
 from pipeline.context.of_agent import AgentContext
 from pipeline.delivery import Delivery, Stage
 from pipeline.endpointer import Endpointer
-from pipeline.errands import Errands
-from pipeline.escalation import hand_over
 from pipeline.fixed_lines import FixedLines
 from pipeline.hearing import Hearing
 from pipeline.matter import Matter
@@ -34,10 +33,8 @@ from pipeline.reply import CallModels, Reply
 from pipeline.responder import Clause, Plan, Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
-from pipeline.state import CallState, Memory, variables_set
-from pipeline.tools.calls import ToolCall
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
-from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
+from pipeline.workflow.engine import HangUp, Transfer
 
 T = TypeVar("T")
 EndReason = Literal[
@@ -74,11 +71,9 @@ class Call:
         """
         matter = matter or Matter()
         self._agent = agent
-        self._models = models
         self._line = line
         self._log = log
         self._clock = clock
-        self._fixed_lines = fixed_lines
         self._settings = agent.turn_taking
         self._speculation = speculation
         self._endpointer = Endpointer(
@@ -95,34 +90,9 @@ class Call:
             spawn=self._spawn,
             partial=self._partial,
         )
-        engine = self._engine = WorkflowEngine(
-            agent.flows,
-            agent.variables,
-            call_id=matter.call_id,
-            caller=matter.caller,
-            today=matter.today,
-            language=agent.language,
-        )
-        self._errands = Errands(
-            engine,
-            matter.tools,
-            spawn=self._spawn,
-            log=log.append,
-            changed=self._result_came,
-            saved=matter.saved,
-            untold=matter.memory.untold if matter.memory else (),
-        )
         self._matter = matter
-        self._responder = Responder(
-            agent,
-            models.language_model,
-            engine,
-            self._errands,
-            context=context,
-            memory=matter.memory,
-            changed=self._memory_changed,
-        )
-        self._known = self._responder.state.values
+        self._side = AgentSide(agent, models.language_model, context, matter, spawn=self._spawn, log=log)
+        self._responder = self._side.responder
         self._planner = Planner(agent, models.router, models.pace, self._responder, log, clock)
         self._delivery = Delivery(
             agent,
@@ -481,7 +451,9 @@ class Call:
             if self._candidate is reply:
                 self._now_counts(reply)
             return
-        package = self._hand_over()
+        # It is given away while the caller is told so.
+        package = self._side.package()
+        giving = self._spawn(self._matter.hand_over(package)) if package is not None else None
         await self._line.played_out()
         # A line that broke off is played out too.
         heard = self._line.heard()
@@ -491,20 +463,11 @@ class Call:
                 self._log.append(
                     ev.TransferRequested(turn=reply.turn, reason=reason, target=target, next_step=next_step)
                 )
-                if package is not None:
-                    await package
+                if giving is not None:
+                    await giving
                 await self._hang_up("transferred")
             case HangUp(reason=reason):
                 await self._hang_up(reason)
-
-    def _hand_over(self) -> asyncio.Task[None] | None:
-        """If the call is about to be handed over: give the package away while the caller is told so."""
-        closing = self._responder.closing
-        if not isinstance(closing, Transfer):
-            return None
-        responder = self._responder
-        package = hand_over(closing, responder.state, responder.history, self._agent.variables, self._engine)
-        return self._spawn(self._matter.hand_over(package))
 
     async def _apologise(self, reply: Reply, stage: Stage, error: Exception) -> None:
         await self._delivery.apologise(reply, stage, error)
@@ -518,7 +481,7 @@ class Call:
         if reply.plan is not None:
             self._watch.answered()
             self._carried = ""
-            self._responder.commit(reply.plan, reply.turn)
+            self._planner.counts(reply.plan, reply.turn)
 
     def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
         self._speaking = None
@@ -548,31 +511,19 @@ class Call:
         memory = self._matter.memory
         if memory is None:
             self._say(self._agent.lines.greeting, "greeting")
-            if self._agent.on_call is not None:
-                step = self._engine.start(self._responder.state, self._agent.on_call, "", self._turn)
-                if isinstance(step.act, ToolCall):
-                    self._errands.begin(step.state, step.act, self._turn)
+            self._side.look_up(self._turn)
             return
-        pending = self._engine.pending_call(memory.state)
+        pending = self._side.engine.pending_call(memory.state)
         if pending is not None:
             # Under the key it had: what was done before the cut is not done again.
-            self._errands.begin(memory.state, pending, self._turn)
+            self._side.errands.begin(memory.state, pending, self._turn)
         # News end with what is asked next.
-        prompt = "" if self._responder.has_news else self._engine.prompt(memory.state)
+        prompt = "" if self._responder.has_news else self._side.engine.prompt(memory.state)
         text = f"{self._agent.lines.resumed} {prompt}".strip()
         self._say(text, "greeting", then_news=self._responder.has_news)
 
-    def _memory_changed(self, memory: Memory) -> None:
-        for event in variables_set(self._known, memory.state, self._agent.variables):
-            self._log.append(event)
-        self._known = memory.state.values
-        self._matter.save(memory)
-
-    def _result_came(self, state: CallState) -> None:
-        self._responder.changed(state)
-
     def _busy(self) -> bool:
-        idle = self._speaking is None and self._candidate is None and not self._errands.under_way
+        idle = self._speaking is None and self._candidate is None and not self._side.errands.under_way
         return self._tracker.in_turn or not idle
 
     async def _close(self, line: str, reason: EndReason) -> None:

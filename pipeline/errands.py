@@ -113,8 +113,11 @@ class Errands:
             self._after = None if isinstance(step.act, ToolCall) else step.act
 
     async def _done(self, call: ToolCall, state: CallState) -> ToolResult:
-        """Whoever goes on with this call after a crash must know that it stood here, or ask the caller anew, and so do
-        a write of other words under the same key."""
+        """The result; a write is sent only once the state that it was begun in is kept.
+
+        A gateway that went on with an older state would ask the caller again, and might send other words under the key
+        of a write that is done.
+        """
         if self._tools.effect(call.tool) == "write":
             try:
                 await self._saved()

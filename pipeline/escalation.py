@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 
 from models.settings import StrictModel
 from models.types import Message
+from pipeline.context.parts import Known
+from pipeline.context.wording import without_secrets
 from pipeline.slots.variables import Variable
 from pipeline.state import CallState
 from pipeline.workflow.engine import Transfer, WorkflowEngine
@@ -86,7 +88,7 @@ class HandOver:
     variables: dict[str, str]
     """By name, as the agent would say them; sensitive ones are left out."""
     transcript: tuple[str, ...]
-    """'caller: ...' and 'agent: ...', as heard."""
+    """'caller: ...' and 'agent: ...', as heard; the words of sensitive variables are replaced by their names."""
     next_step: str
 
 
@@ -103,6 +105,12 @@ def hand_over(
         for name in state.values
         if name not in variables or not variables[name].sensitive
     }
+    hidden = [
+        Known(name.replace("_", " "), value.value, sensitive=True, words=value.words)
+        for name, value in state.values.items()
+        if name not in shown
+    ]
+    history = [Message(message.role, without_secrets(message.content, hidden)) for message in history]
     said = [message.content for message in history if message.role == "user"][-_LATEST_UTTERANCES:]
     matter = state.stack[0].flow.replace("_", " ") if state.stack else ""
     known = "; ".join(

@@ -59,6 +59,7 @@ def fill_request(
         request_id=request_id,
         messages=tuple(messages),
         max_tokens=_MAX_TOKENS,
+        tier="large",
         choices=(*(offered if variable.type == "choice" else spans(utterance)), NOTHING),
     )
 

@@ -44,7 +44,7 @@ class Planner:
                 took_ms=since_ms(self._clock, began_s),
             )
         )
-        plan = self._with_model(self._responder.plan(utterance, decision, turn), decision, turn)
+        plan = self._with_model(self._responder.plan(utterance, decision, turn), decision)
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):
                 return await self._responder.fill(plan, turn, f"{request_id}-fill")
@@ -53,7 +53,22 @@ class Planner:
             self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
             return plan
 
-    def _with_model(self, plan: Plan, decision: RouteDecision, turn: int) -> Plan:
+    def counts(self, plan: Plan, turn: int) -> None:
+        """The plan takes effect. Safe to call twice. Plans that were thrown away leave no choice of a model behind."""
+        if not self._responder.commit(plan, turn) or plan.choice is None:
+            return
+        choice = plan.choice
+        self._log.append(
+            ev.ModelChosen(
+                turn=turn,
+                tier=choice.tier,
+                why=choice.why,
+                expected_ms=round(choice.expected_ms, 1),
+                saved_ms=round(choice.saved_ms, 1),
+            )
+        )
+
+    def _with_model(self, plan: Plan, decision: RouteDecision) -> Plan:
         if plan.fact is None:
             return plan
         scores = [passage.score for passage in decision.passages[:2]]
@@ -65,16 +80,7 @@ class Planner:
             words=len(plan.utterance.split()),
             lead=scores[0] - scores[1] if len(scores) == 2 else None,
         )
-        self._log.append(
-            ev.ModelChosen(
-                turn=turn,
-                tier=choice.tier,
-                why=choice.why,
-                expected_ms=round(choice.expected_ms, 1),
-                saved_ms=round(choice.saved_ms, 1),
-            )
-        )
-        return replace(plan, tier=choice.tier)
+        return replace(plan, choice=choice)
 
     async def warm_up(self, request_id: str) -> None:
         """Have the engine read the prompt's beginning. Nobody waits for it; the next question will find out by itself

@@ -26,7 +26,7 @@ from pipeline.grounding import answers, is_borne_out
 from pipeline.ports import LanguageModel
 from pipeline.slots.types import Language
 from pipeline.state import CallState, Memory
-from pipeline.tiering import Override
+from pipeline.tiering import Choice, Override
 from pipeline.tools.calls import ToolCall
 from pipeline.workflow.engine import Act, HangUp, Step, Transfer, WorkflowEngine
 
@@ -88,8 +88,8 @@ class Plan:
     """What would be on the count of the caller's lost patience."""
     model: Override = "auto"
     """What route or node say of the language model."""
-    tier: Tier = "small"
-    """The language model that words the answer from `fact`."""
+    choice: Choice | None = None
+    """The language model that words the answer from `fact`; None: the small one."""
     unfit: bool = False
     """The utterance did not give what was asked for, as far as the reader sees; `fill` may find it."""
     language: Language = "en"
@@ -161,10 +161,10 @@ class Responder:
         """Whether something that was done for the caller has not been told, or is still being done."""
         return self._errands.under_way or bool(self._errands.news)
 
-    def commit(self, plan: Plan, turn: int = 0) -> None:
-        """The plan counts: its reply has become audible, or its act begins. Safe to call twice."""
+    def commit(self, plan: Plan, turn: int = 0) -> bool:
+        """The plan counts: its reply has become audible, or its act begins. Whether it did not count before."""
         if plan is self._committed:
-            return
+            return False
         self._before = (self._state, len(self._history))
         self._committed = plan
         if plan.state is not None and not plan.waits:
@@ -182,6 +182,7 @@ class Responder:
             self._errands.begin(self._state, plan.act, turn)
         elif plan.act is not None:
             self._closing = plan.act
+        return True
 
     def take_back(self, plan: Plan) -> str:
         """The caller had not finished: undo the plan, if it was the last to count, and give the words it answered.
@@ -388,7 +389,8 @@ class Responder:
         plan committed.
         """
         if plan.fact is not None:
-            async for clause in self._from_fact(plan.fact, plan.utterance, request_id, plan.tier):
+            tier = plan.choice.tier if plan.choice else "small"
+            async for clause in self._from_fact(plan.fact, plan.utterance, request_id, tier):
                 yield clause
         for clause in plan.fixed:
             yield clause

@@ -11,21 +11,17 @@ from typing import Literal
 from models.types import GenerateRequest, ModelFailure
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.agent_side import AgentSide
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
-from pipeline.errands import Errands
-from pipeline.escalation import HandOver, hand_over
+from pipeline.escalation import HandOver
 from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router
-from pipeline.responder import Plan, Responder
-from pipeline.state import CallState, Memory, variables_set
-from pipeline.tools.calls import ToolCall
-from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
-
-_LIMIT_TOKENS = 1792
-"""Of the embedded stack's engine."""
+from pipeline.responder import Plan
+from pipeline.state import CallState
+from pipeline.workflow.engine import HangUp, Transfer
 
 End = Literal["farewell", "escalated", "transferred", "silence", "caller_hung_up"]
 
@@ -67,33 +63,9 @@ class TextCall:
         self._clock = clock
         self._matter = matter
         self.log = ev.EventLog(clock)
-        self._engine = WorkflowEngine(
-            agent.flows,
-            agent.variables,
-            call_id=matter.call_id,
-            caller=matter.caller,
-            today=matter.today,
-            language=agent.language,
-        )
-        self._errands = Errands(
-            self._engine,
-            matter.tools,
-            spawn=asyncio.create_task,
-            log=self.log.append,
-            changed=self._result_came,
-            saved=matter.saved,
-            untold=matter.memory.untold if matter.memory else (),
-        )
-        self._responder = Responder(
-            agent,
-            language_model,
-            self._engine,
-            self._errands,
-            context=AgentContext(agent, RoughCounter(), limit_tokens=_LIMIT_TOKENS),
-            memory=matter.memory,
-            changed=self._memory_changed,
-        )
-        self._known = self._responder.state.values
+        context = AgentContext(agent, RoughCounter())
+        self._side = AgentSide(agent, language_model, context, matter, spawn=asyncio.create_task, log=self.log)
+        self._responder = self._side.responder
         self._turn = 0
         self._reprompts = 0
         self.end: End | None = None
@@ -107,16 +79,13 @@ class TextCall:
         """Greet, and look up what is to be known before the caller speaks."""
         greeting = self._agent.lines.greeting
         self._responder.heard(greeting)
-        if self._agent.on_call is not None:
-            step = self._engine.start(self._responder.state, self._agent.on_call, "", self._turn)
-            if isinstance(step.act, ToolCall):
-                self._errands.begin(step.state, step.act, self._turn)
+        self._side.look_up(self._turn)
         return Said(greeting)
 
     async def close(self) -> None:
         """The line is gone: what was begun is finished."""
         self.end = self.end or "caller_hung_up"
-        await self._errands.finished()
+        await self._side.errands.finished()
 
     async def say(self, utterance: str, *, unclear: bool = False) -> Said:
         """The caller says something; the whole reply."""
@@ -190,13 +159,7 @@ class TextCall:
         match self._responder.closing:
             case Transfer() as transfer:
                 self.end = "transferred"
-                self.hand_over = hand_over(
-                    transfer,
-                    self._responder.state,
-                    self._responder.history,
-                    self._agent.variables,
-                    self._engine,
-                )
+                self.hand_over = self._side.package()
                 self.log.append(
                     ev.TransferRequested(
                         turn=self._turn,
@@ -207,12 +170,3 @@ class TextCall:
                 )
             case HangUp(reason=reason):
                 self.end = reason
-
-    def _result_came(self, state: CallState) -> None:
-        self._responder.changed(state)
-
-    def _memory_changed(self, memory: Memory) -> None:
-        for event in variables_set(self._known, memory.state, self._agent.variables):
-            self.log.append(event)
-        self._known = memory.state.values
-        self._matter.save(memory)

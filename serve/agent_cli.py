@@ -162,7 +162,7 @@ def compare_(
 
 async def _outcomes(url: str, versions: list[str]) -> tuple[list[CallOutcome], list[CallOutcome]]:
     async with await CallStore.open(url) as store:
-        first, second = [await store.outcomes_of_version(version) for version in versions]
+        first, second = [await store.outcomes(version=version) for version in versions]
     return first, second
 
 

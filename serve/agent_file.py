@@ -70,15 +70,17 @@ def load_sound_agent_file(path: Path) -> Agent:
 
 
 @asynccontextmanager
-async def agent_tools(agent: Agent, outbox: Outbox, clock: Clock) -> AsyncGenerator[ToolRunner, None]:
-    """The agent's tools, ready to be called. Raises SettingsError."""
+async def agent_tools(
+    agent: Agent, outbox: Outbox, clock: Clock, rng: random.Random | None = None
+) -> AsyncGenerator[ToolRunner, None]:
+    """The agent's tools, ready to be called. `rng` spreads retries. Raises SettingsError."""
     tools: dict[str, JsonValue] = {
         name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in agent.tools.items()
     }
     expanded = expand(agent.connections, tools, source=f"agent {agent.name}")
     async with open_connectors(expanded, secrets=SecretReader(), clock=clock) as connectors:
         try:
-            runner = ToolRunner(agent.tools, connectors, outbox, clock, random.Random())  # noqa: S311 (spreads retries)
+            runner = ToolRunner(agent.tools, connectors, outbox, clock, rng or random.Random())  # noqa: S311
         except ValueError as error:
             raise SettingsError(f"agent {agent.name}: {error}") from error
         async with runner:

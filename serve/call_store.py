@@ -179,28 +179,15 @@ class CallStore:
             )
         )
 
-    async def outcomes(self, agent: str, *, version: str | None = None, since_s: float = 0.0) -> list[CallOutcome]:
-        """What came of an agent's calls that started at `since_s` or later, of one version or all, oldest first."""
-        versions: tuple[Value, ...] = () if version is None else (version,)
-        rows = await self._database.run(
-            lambda transaction: transaction.rows(
-                f"""SELECT call_sid, agent, agent_version, started_s, turns, contained, escalated, tools_ok,
-                tools_failed, latency_p50_ms, latency_p95_ms FROM outcomes WHERE agent = ? AND started_s >= ?
-                {"AND agent_version = ?" if versions else ""} ORDER BY started_s, call_sid""",  # noqa: S608 - no value
-                agent,
-                since_s,
-                *versions,
-            )
-        )
-        return [_outcome(row) for row in rows]
-
-    async def outcomes_of_version(self, version: str) -> list[CallOutcome]:
-        """What came of all calls of one version, oldest first."""
+    async def outcomes(self, *, agent: str | None = None, version: str | None = None) -> list[CallOutcome]:
+        """What came of calls, of one agent or version or of all, oldest first."""
         rows = await self._database.run(
             lambda transaction: transaction.rows(
                 """SELECT call_sid, agent, agent_version, started_s, turns, contained, escalated, tools_ok,
-                tools_failed, latency_p50_ms, latency_p95_ms FROM outcomes WHERE agent_version = ?
+                tools_failed, latency_p50_ms, latency_p95_ms FROM outcomes
+                WHERE agent = COALESCE(?, agent) AND agent_version = COALESCE(?, agent_version)
                 ORDER BY started_s, call_sid""",
+                agent,
                 version,
             )
         )

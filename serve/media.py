@@ -163,7 +163,9 @@ class _GatewayCall:
         started = next((event for event in events if isinstance(event, CallStarted)), None)
         if started is None:
             return
-        outcome = outcome_of(
+        # A long call has thousands of events, and other calls' frames are due.
+        outcome = await asyncio.to_thread(
+            outcome_of,
             events,
             call_sid=started.call_sid,
             agent=started.agent,

@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import FastAPI, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.backoffice.office import Answer, Database, Refused, fingerprint, office, respond
+from bench.backoffice.office import Answer, Business, Database, Refused, fingerprint, office, respond
 from bench.results import Json
 from pipeline.slots.reading import ReadingContext, spoken
 from pipeline.slots.types import Language
@@ -92,21 +92,8 @@ class CallBack(_Body):
     reason: str = Field("", max_length=400)
 
 
-class Practice:
+class Practice(Business):
     """What the office knows and does."""
-
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self._database = database
-        self._now = now
-        with database.transaction():
-            if database.row("SELECT 1 FROM patients") is None:
-                self._fill(now().date())
-
-    def reset(self) -> None:
-        """As it was when it was started: a demo or test finds what it expects."""
-        self._database.clear()
-        with self._database.transaction():
-            self._fill(self._now().date())
 
     def _fill(self, today: date) -> None:
         phones = dict(PATIENTS)

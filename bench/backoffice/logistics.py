@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.backoffice.office import Answer, Database, Refused, fingerprint, office, respond
+from bench.backoffice.office import Answer, Business, Database, Refused, fingerprint, office, respond
 from bench.results import Json
 from pipeline.slots.reading import ReadingContext, spoken
 from pipeline.slots.variables import Variable
@@ -112,21 +112,8 @@ class NewTicket(_Body):
     phone: str = Field("", pattern=r"^(\+[1-9]\d{6,14})?$")
 
 
-class Carrier:
+class Carrier(Business):
     """What the office knows and does."""
-
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self._database = database
-        self._now = now
-        with database.transaction():
-            if database.row("SELECT 1 FROM customers") is None:
-                self._fill(now().date())
-
-    def reset(self) -> None:
-        """As it was when it was started: a demo or test finds what it expects."""
-        self._database.clear()
-        with self._database.transaction():
-            self._fill(self._now().date())
 
     def _fill(self, today: date) -> None:
         change = self._database.change

@@ -13,6 +13,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -73,11 +74,18 @@ class Database:
         """How many rows were changed. Raises sqlite3.IntegrityError."""
         return self.connection.execute(query, values).rowcount
 
+    def is_empty(self) -> bool:
+        """Whether no table has a row."""
+        return all(self.row(f"SELECT 1 FROM {name}") is None for name in self._tables())  # noqa: S608 (our own names)
+
     def clear(self) -> None:
         """Every table is empty again."""
-        names = [row["name"] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        deletes = "".join(f"DELETE FROM {name};" for name in names if not name.startswith("sqlite_"))  # noqa: S608
+        deletes = "".join(f"DELETE FROM {name};" for name in self._tables())  # noqa: S608 (our own names)
         self.connection.executescript(f"PRAGMA foreign_keys = OFF; BEGIN; {deletes} COMMIT; PRAGMA foreign_keys = ON;")
+
+    def _tables(self) -> list[str]:
+        found = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        return [row["name"] for row in found]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -202,6 +210,26 @@ class Faults:
         # An answer that stays unfinished makes the server close the connection.
         half = body[: len(body) // 2] if fault.kind == "half" else b""
         await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+class Business:
+    """What every office knows and does; each fills its own tables."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        """A database that holds nothing yet is filled as on the day that `now` gives."""
+        self._database = database
+        self._now = now
+        if database.is_empty():
+            self.reset()
+
+    def reset(self) -> None:
+        """As it was when it was started: a demo or test finds what it expects."""
+        self._database.clear()
+        with self._database.transaction():
+            self._fill(self._now().date())
+
+    def _fill(self, today: date) -> None:
+        raise NotImplementedError
 
 
 def office(title: str) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from bench.backoffice.office import serving
 from bench.eval.conversation import Conversation, Line, OfficeRequest, Outcome, ToolUse
-from bench.eval.world import EvalClock, OfficeOpener, tools_of
+from bench.eval.world import EvalClock, OfficeOpener, with_office_at
 from bench.script import Expectation, unmet
 from pipeline import events as ev
 from pipeline.agent import Agent
@@ -19,6 +20,8 @@ from pipeline.escalation import HandOver
 from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router
 from pipeline.text_call import Said, TextCall
+from pipeline.tools.outbox import MemoryOutbox
+from serve.agent_file import agent_tools
 
 State = dict[str, list[dict[str, JsonValue]]]
 """A back office's tables."""
@@ -85,7 +88,7 @@ async def play(
     async with (
         serving(office(None, now)) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as desk,
-        tools_of(agent, url, clock, agent.name) as tools,
+        agent_tools(with_office_at(agent, url), MemoryOutbox(), clock, random.Random(1)) as tools,
     ):
         for request in conversation.office:
             await _ask(desk, request)

@@ -8,11 +8,14 @@ from pipeline.context.call import CallContext
 from pipeline.context.parts import Ask, ContextParts, Example, History, TokenCounter
 from pipeline.context.summary import ExtractiveSummariser
 
+LIMIT_TOKENS = 1792
+"""Longest prompt that the embedded stack's engine takes."""
+
 
 class AgentContext:
     """One agent's prompts for one model; shared by all its calls."""
 
-    def __init__(self, agent: Agent, counter: TokenCounter, *, limit_tokens: int) -> None:
+    def __init__(self, agent: Agent, counter: TokenCounter, *, limit_tokens: int = LIMIT_TOKENS) -> None:
         """`limit_tokens`: the longest prompt that the model takes. Raises ContextError if a part is over its budget."""
         parts = ContextParts(
             persona=agent.persona,

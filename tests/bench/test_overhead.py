@@ -15,8 +15,9 @@ import uvloop
 from rich.console import Console
 
 from bench import load, overhead
+from bench.instant_models import instant_models
 from bench.load import CpuUse, Load, LoadCaller, call_payloads, put_load, spoken_lines
-from bench.overhead import CallProbe, Measured, Saved, gateway_process, instant_models, overheads_ms, top_costs
+from bench.overhead import CallProbe, Measured, Saved, gateway_process, overheads_ms, top_costs
 from bench.results import Json
 from models.types import SPEAKING_RATE_HZ, GenerateRequest, Message
 from pipeline.agent import load_agent

@@ -124,7 +124,7 @@ async def test_every_reply_is_said_whole_and_word_for_word_by_our_responder() ->
         changed=lambda state: None,
         saved=nothing_begins,
     )
-    responder = Responder(agent, model, engine, errands, context=AgentContext(agent, RoughCounter(), limit_tokens=1792))
+    responder = Responder(agent, model, engine, errands, context=AgentContext(agent, RoughCounter()))
     for fact in agent.facts:
         plan = Plan(fact.questions[0], fact=fact)
         clauses = [clause async for clause in responder.clauses(plan, 1, "1", nothing_begins)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,7 +211,3 @@ async def _listen(stream: Stream, socket: ClientConnection) -> None:
         echoing.cancel()
         with suppress(asyncio.CancelledError, WebSocketException, OSError):
             await echoing
-
-
-def random_phone(rng: random.Random) -> str:
-    return f"+1415555{rng.randrange(1000, 9999)}"

@@ -80,7 +80,7 @@ async def serve(port: int, runs_dir: Path, office: int, model: int) -> None:
             agent=agent,
             models=CallModels(fakes, fakes, OtherProcess(model), fakes, fakes),
             new_vad=FakeVad,
-            context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
+            context=AgentContext(agent, RoughCounter()),
             fixed_lines=await synthesise_fixed_lines(fakes, agent),
             settings=settings,
             secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),

@@ -76,4 +76,4 @@ escalation:
     Agent,
     "agents.py",
 )
-CONTEXT = AgentContext(AGENT, RoughCounter(), limit_tokens=1792)
+CONTEXT = AgentContext(AGENT, RoughCounter())

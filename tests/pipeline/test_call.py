@@ -110,7 +110,7 @@ def play(
             clock=clock,
             fixed_lines=fixed,
             speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
-            context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
+            context=AgentContext(agent, RoughCounter()),
             matter=dataclasses.replace(
                 matter or Matter(),
                 call_id="CA1",

@@ -32,7 +32,7 @@ def responder(generated: dict[str, list[str]] | None = None, agent: Agent = AGEN
         models,
         engine,
         errands,
-        context=AgentContext(agent, RoughCounter(), limit_tokens=1792),
+        context=AgentContext(agent, RoughCounter()),
         memory=Memory(looked_up),
     ), models
 

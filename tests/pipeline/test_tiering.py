@@ -135,6 +135,9 @@ def test_the_choice_is_logged_and_reaches_the_request() -> None:
         router = FakeModels(utterances=[], routes={"hours": decision("knowledge", "hours", confidence=0.5)})
         planner = Planner(AGENT, router, Pace(), one, log, LoopClock())
         plan = await planner.plan(1, "what are your hours", "r1")
+        assert not [event for event in log if isinstance(event, ev.ModelChosen)], "a guess may be thrown away"
+        planner.counts(plan, 1)
+        planner.counts(plan, 1)
         (event,) = [event for event in log if isinstance(event, ev.ModelChosen)]
         assert (event.tier, event.why) == ("large", "unsure")
 

@@ -138,7 +138,7 @@ class _Stage:
             clock=self._clock,
             fixed_lines=FixedOnDemand(self._codebook, self._agent),
             speculation=SpeculationBudget(at_once=1, waste_share=1.0),
-            context=AgentContext(self._agent, RoughCounter(), limit_tokens=1792),
+            context=AgentContext(self._agent, RoughCounter()),
             matter=Matter(
                 call_id=info.call_sid,
                 caller=info.caller,

@@ -138,21 +138,21 @@ async def test_a_state_is_replaced_by_a_later_one_and_not_by_an_earlier_one(stor
     assert await store.load_state("CA1") == later
 
 
-async def test_outcomes_are_found_by_agent_version_and_time(store: CallStore) -> None:
+async def test_outcomes_are_found_by_agent_and_version(store: CallStore) -> None:
     second = replace(OUTCOME, call_sid="CA2", started_s=50, agent_version="91bb", contained=False, escalated="asked")
     third = replace(OUTCOME, call_sid="CA3", started_s=200, latency_p50_ms=None)
     for outcome in (OUTCOME, second, third, replace(OUTCOME, call_sid="CA4", agent="library")):
         await store.add_outcome(outcome)
-    assert await store.outcomes("dental") == [second, OUTCOME, third]
-    assert await store.outcomes("dental", version="4f2a") == [OUTCOME, third]
-    assert await store.outcomes("dental", version="4f2a", since_s=150) == [third]
-    assert await store.outcomes("nobody") == []
+    assert await store.outcomes(agent="dental") == [second, OUTCOME, third]
+    assert await store.outcomes(agent="dental", version="4f2a") == [OUTCOME, third]
+    assert await store.outcomes(version="91bb") == [second]
+    assert await store.outcomes(agent="nobody") == []
 
 
 async def test_an_outcome_added_again_replaces_the_first(store: CallStore) -> None:
     await store.add_outcome(OUTCOME)
     await store.add_outcome(replace(OUTCOME, turns=8))
-    assert [outcome.turns for outcome in await store.outcomes("dental")] == [8]
+    assert [outcome.turns for outcome in await store.outcomes(agent="dental")] == [8]
 
 
 async def test_what_is_old_can_be_forgotten_but_for_writes_without_a_result(store: CallStore) -> None:
@@ -165,7 +165,7 @@ async def test_what_is_old_can_be_forgotten_but_for_writes_without_a_result(stor
     await store.add_outcome(OUTCOME)
     await store.prune(150)
     assert await store.load_state("CA1") is None
-    assert await store.outcomes("dental") == []
+    assert await store.outcomes(agent="dental") == []
     assert [write.call.key for write in await outbox.pending()] == ["old and pending"]
     assert isinstance(await outbox.begin(replace(CALL, key="new"), now_s=300, until_s=300), AlreadyDone)
     assert isinstance(await outbox.begin(replace(CALL, key="old"), now_s=300, until_s=300), Begun)
