@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-overhead bench-peers eval chaos clean
+.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-languages bench-overhead bench-peers eval chaos clean
 
 call: env  ## make the environment, fetch the weights, start the stack, place the demo call
 	@$(BIN)/trunkline call
@@ -38,6 +38,9 @@ bench-call: env
 
 bench-tts: env
 	@$(BIN)/python -m bench.tts
+
+bench-languages: env  ## whether a turn's language is told right, and what it costs
+	@$(BIN)/python -m bench.languages
 
 bench-overhead: env
 	@$(BIN)/python -m bench.overhead

@@ -25,7 +25,6 @@ from bench.voices import VoiceError
 from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare_all
 from pipeline.events import ClauseDecided, Event, FirstAudio, read_events
-from serve.agent_file import load_agent_file
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.stack import StackError
 
@@ -43,7 +42,7 @@ _SAME_MOMENT_S = 0.3
 def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
     """The stack that is up on this machine, or one for as long as it is needed."""
     from serve.demo_call import CALLER_WEIGHTS
-    from serve.preflight import agent_path
+    from serve.line_up import load_line_up
     from serve.progress import RichProgress
     from serve.secrets import local_secrets
     from serve.stack import find_running, running_stack
@@ -58,9 +57,8 @@ def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
         yield up
         return
     console.print(f"Starting the stack '{stack.name}' ...")
-    agent = load_agent_file(agent_path(stack))
     runs_dir = stack.gateway.runs_dir.resolve()
-    with running_stack(stack, agent, local_secrets(), home=home, runs_dir=runs_dir) as state:
+    with running_stack(stack, load_line_up(stack), local_secrets(), home=home, runs_dir=runs_dir) as state:
         yield state
 
 

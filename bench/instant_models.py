@@ -7,7 +7,16 @@ from typing import Final
 
 import numpy as np
 
-from models.types import SPEAKING_RATE_HZ, FloatAudio, GenerateRequest, Passage, RouteDecision, SpeechChunk, Transcript
+from models.types import (
+    SPEAKING_RATE_HZ,
+    FloatAudio,
+    GenerateRequest,
+    Languages,
+    Passage,
+    RouteDecision,
+    SpeechChunk,
+    Transcript,
+)
 from models.types import Word as SpokenWord
 from pipeline.reply import CallModels
 
@@ -22,7 +31,7 @@ _SPEECH_RMS = 0.08
 class InstantTranscriber:
     """Hears the same question in everything."""
 
-    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
+    async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
         return Transcript(text=QUESTION, audio_s=audio.size / 16_000)
 
 

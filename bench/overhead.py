@@ -67,6 +67,7 @@ from serve.desk import GatewayServices
 from serve.gateway import create_app
 from serve.media import SUMMARY_FILE
 from serve.recording import EVENTS_FILE
+from serve.roster import of_one
 from serve.secrets import Secrets
 from telephony.audio import FRAME_S
 
@@ -182,11 +183,10 @@ async def _services(runs_dir: Path, max_calls: int) -> GatewayServices:
         return []
 
     return GatewayServices(
-        agent=agent,
-        models=models,
+        roster=of_one(
+            agent, models, await synthesise_fixed_lines(models.speaker, agent), AgentContext(agent, RoughCounter())
+        ),
         new_vad=SileroVad(prepare("silero-vad")).stream,
-        context=AgentContext(agent, RoughCounter()),
-        fixed_lines=await synthesise_fixed_lines(models.speaker, agent),
         settings=GatewaySettings(max_calls=max_calls),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
         clock=LoopClock(),

@@ -121,12 +121,17 @@ def load_prompts(names: Sequence[str], sounds: Path = SOUNDS) -> list[Prompt]:
         path = sounds / f"{name}.wav"
         if name not in spoken or not path.is_file():
             raise PromptsMissing(f"{path}: no such prompt, or no transcript; run `{INSTALL}`")
-        with wave.open(str(path)) as file:
-            if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (WIRE_RATE_HZ, 1, 2):
-                raise PromptsMissing(f"{path}: expected 8000 Hz, mono, 16 bits; reinstall it: `{INSTALL}`")
-            pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
-        prompts.append(Prompt(name, spoken[name], heard(pcm.astype(np.float32) / np.float32(32768))))
+        prompts.append(Prompt(name, spoken[name], recorded(path)))
     return prompts
+
+
+def recorded(path: Path) -> FloatAudio:
+    """A prompt's WAV as heard in a call. Raises PromptsMissing if it is another kind of file."""
+    with wave.open(str(path)) as file:
+        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (WIRE_RATE_HZ, 1, 2):
+            raise PromptsMissing(f"{path}: expected 8000 Hz, mono, 16 bits; reinstall it: `{INSTALL}`")
+        pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+    return heard(pcm.astype(np.float32) / np.float32(32768))
 
 
 def prompt_names() -> list[str]:

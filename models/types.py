@@ -32,6 +32,17 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Languages:
+    """What may be spoken in a turn; ISO 639-1 codes."""
+
+    expected: str = "en"
+    others: tuple[str, ...] = ()
+    """If there are any, which of them and the expected one it is is detected."""
+    settled: bool = False
+    """The caller was understood in the expected one before: another one takes more evidence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What a transcriber made of one turn's audio (empty text: nothing was said)."""
 

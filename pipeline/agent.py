@@ -205,8 +205,11 @@ class Agent(StrictModel):
     persona: str = Field(max_length=1000)
     """The system prompt's first part; kept short, it is read at every turn."""
     language: Language = "en"
-    """What is spoken: the readers of values, lists, and the words that end a turn follow it. Whisper's language and the
-    voice are set beside it, in the stack file and below."""
+    """What is spoken: the readers of values, lists, and the words that end a turn follow it, and so does
+    what Whisper expects."""
+    also_in: dict[Language, str] = Field(default_factory=dict)
+    """Agent files for other languages, relative to this one: the one whose language the caller is heard to speak takes
+    over."""
     voice: str
     """A Kokoro voice, e.g. af_heart. 'es/' before an English voice's name has it speak Spanish."""
     lines: Lines
@@ -248,6 +251,8 @@ class Agent(StrictModel):
         names = [route.name for route in self.routes]
         if len(set(names)) != len(names):
             raise ValueError(f"routes: names must differ: {', '.join(names)}")
+        if self.language in self.also_in:
+            raise ValueError(f"also_in: {self.language!r} is this file's own language; expected others")
         ids = [fact.id for fact in self.facts]
         if len(set(ids)) != len(ids):
             raise ValueError(f"facts: ids must differ: {', '.join(ids)}")

@@ -10,26 +10,23 @@ or a cough or an "mm-hm", and it goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Literal, TypeVar
 
 from models.types import FloatAudio, ModelFailure, SpeechChunk
 from pipeline import events as ev
-from pipeline.agent import Agent
 from pipeline.agent_side import AgentSide
 from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
 from pipeline.calm import Calm
+from pipeline.cast import Cast, Part, Role
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, since_ms
-from pipeline.context.of_agent import AgentContext
 from pipeline.delivery import Delivery, Stage
 from pipeline.endpointer import Endpointer
-from pipeline.fixed_lines import FixedLines
 from pipeline.hearing import Hearing
-from pipeline.matter import Matter
 from pipeline.planner import Planner
 from pipeline.ports import HeardClause, Line, VoiceActivity
-from pipeline.reply import CallModels, Reply
+from pipeline.reply import Reply
 from pipeline.responder import Clause, Plan, Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
@@ -53,24 +50,19 @@ class Call:
 
     def __init__(
         self,
+        part: Part,
         *,
-        agent: Agent,
-        models: CallModels,
+        others: Sequence[Part] = (),
         vad: VoiceActivity,
         line: Line,
         log: ev.EventLog,
         clock: Clock,
-        fixed_lines: FixedLines,
         speculation: SpeculationBudget,
-        context: AgentContext,
-        matter: Matter | None = None,
     ) -> None:
-        """`speculation` and `context` are shared by all calls of a gateway.
-
-        Without a `matter` the agent can do nothing but talk.
+        """`part`: of the agent that answers; its turn-taking holds for the whole call. `others`: of one agent for each
+        further language. `speculation` is shared by all calls of a gateway.
         """
-        matter = matter or Matter()
-        self._agent = agent
+        agent, models = part.agent, part.models
         self._line = line
         self._log = log
         self._clock = clock
@@ -87,25 +79,11 @@ class Call:
             clock,
             every_ms=agent.turn_taking.partial_every_ms,
             timeout_s=agent.stage_timeout_s,
+            languages=lambda: self._cast.languages,
             spawn=self._spawn,
             partial=self._partial,
         )
-        self._matter = matter
-        self._side = AgentSide(agent, models.language_model, context, matter, spawn=self._spawn, log=log)
-        self._responder = self._side.responder
-        self._planner = Planner(agent, models.router, models.pace, self._responder, log, clock)
-        self._delivery = Delivery(
-            agent,
-            self._responder,
-            models.speaker,
-            fixed_lines,
-            line,
-            log,
-            clock,
-            audible=self._make_audible,
-            begin=self._begin,
-            take_floor=self._take_floor,
-        )
+        self._cast = Cast(part, others, play=self._play, log=log.append)
         self._anticipation: asyncio.Task[None] | None = None
         self._acting: Reply | None = None
         """The reply whose act has begun and of which nothing was heard yet."""
@@ -124,8 +102,29 @@ class Call:
 
     @property
     def responder(self) -> Responder:
-        """The agent's side of the conversation so far."""
-        return self._responder
+        """The side of the conversation so far of the agent that has the word."""
+        return self._cast.role.side.responder
+
+    def _play(self, part: Part) -> Role:
+        agent, models = part.agent, part.models
+        side = AgentSide(agent, models.language_model, part.context, part.matter, spawn=self._spawn, log=self._log)
+        return Role(
+            part,
+            side,
+            Planner(agent, models.router, models.pace, side.responder, self._log, self._clock),
+            Delivery(
+                agent,
+                side.responder,
+                models.speaker,
+                part.fixed_lines,
+                self._line,
+                self._log,
+                self._clock,
+                audible=self._make_audible,
+                begin=self._begin,
+                take_floor=self._take_floor,
+            ),
+        )
 
     # -- the line's side -------------------------------------------------------------------------------------------
 
@@ -156,8 +155,8 @@ class Call:
         self._log.append(ev.Keypress(digit=digit))
         self._watch.heard_from()
         self._interrupt()
-        meaning = self._agent.keys.get(digit)
-        if meaning is not None and self._tasks is not None and not self._responder.in_flow:
+        meaning = self._cast.role.agent.keys.get(digit)
+        if meaning is not None and self._tasks is not None and not self.responder.in_flow:
             self._withdraw_candidate()
             self._tracker.end_turn()
             self._turn += 1
@@ -190,7 +189,7 @@ class Call:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._spawn(self._watch.run())
-                self._spawn(self._planner.warm_up(f"{id(self):x}-warm-up"))
+                self._spawn(self._cast.role.planner.warm_up(f"{id(self):x}-warm-up"))
                 self._open_the_talk()
                 await self._over.wait()
                 for work in self._work:
@@ -301,7 +300,9 @@ class Call:
             self._give_way()
         idle = self._anticipation is None or self._anticipation.done()
         if self._speculation.on_partials and stable and idle:
-            self._anticipation = self._spawn(self._planner.read_ahead(turn, text, f"{id(self):x}-t{turn}-ahead"))
+            self._anticipation = self._spawn(
+                self._cast.role.planner.read_ahead(turn, text, f"{id(self):x}-t{turn}-ahead")
+            )
 
     def _give_way(self) -> None:
         """It was speech for us: the reply that it silenced is over."""
@@ -330,7 +331,7 @@ class Call:
         self._reply_over(reply, complete=False, heard=heard)
         if reply.plan is not None and reply.turn < self._turn and len(words.split()) <= _CUT_OFF_WORDS:
             # Speech that begins as the reply does was on its way before it: we cut the caller off.
-            self._carried = self._responder.take_back(reply.plan).rstrip(" .,?!…")
+            self._carried = reply.role.side.responder.take_back(reply.plan).rstrip(" .,?!…")
 
     def _mere_backchannel(self, text: str) -> bool:
         """Whether these words, said over the agent, leave the floor to it."""
@@ -347,7 +348,7 @@ class Call:
         stage: Stage = "transcribe"
         try:
             began_s = self._clock.now_s()
-            async with asyncio.timeout(self._agent.stage_timeout_s):
+            async with asyncio.timeout(reply.role.agent.stage_timeout_s):
                 transcript = await self._hearing.hear(audio, speech_end_s)
             if not transcript.text or self._mere_backchannel(transcript.text):
                 reply.not_a_turn = self._speaking is not None
@@ -363,11 +364,13 @@ class Call:
                 )
             )
             stage = "route"
+            reply.role = await self._cast.for_language(transcript.language)
             utterance = f"{self._carried} {transcript.text}".strip()
             plan = await self._plan(reply, utterance)
             poor = transcript.average_log_probability < self._settings.poor_log_probability
-            if poor and not self._responder.answers(plan):
-                plan = self._responder.not_understood(utterance)
+            responder = reply.role.side.responder
+            if poor and not responder.answers(plan):
+                plan = responder.not_understood(utterance)
             reply.plan = plan
             reply.planned.set()
             if not reply.gate.is_set():
@@ -390,7 +393,7 @@ class Call:
         await self._speak_plan(reply, reply.plan)
 
     async def _plan(self, reply: Reply, utterance: str) -> Plan:
-        return await self._planner.plan(reply.turn, utterance, self._request_id(reply))
+        return await reply.role.planner.plan(reply.turn, utterance, self._request_id(reply))
 
     async def _no_turn(self, reply: Reply, text: str) -> None:
         """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
@@ -401,15 +404,15 @@ class Call:
         self._tracker.end_turn()
         if self._speaking is not None:
             self._go_on()
-        elif self._responder.has_news:
-            reply.plan = self._responder.news()
+        elif self.responder.has_news:
+            reply.plan = self.responder.news()
             await self._speak_plan(reply, reply.plan)
         elif not text and speech_s >= _SURELY_SPEECH_S:
-            reply.plan = self._responder.not_understood()
+            reply.plan = self.responder.not_understood()
             await self._speak_plan(reply, reply.plan)
 
     async def _speak_plan(self, reply: Reply, plan: Plan) -> None:
-        failure = await self._delivery.deliver(reply, plan, self._request_id(reply))
+        failure = await reply.role.delivery.deliver(reply, plan, self._request_id(reply))
         if failure is not None:
             await self._apologise(reply, "reply", failure)
         else:
@@ -452,13 +455,14 @@ class Call:
                 self._now_counts(reply)
             return
         # It is given away while the caller is told so.
-        package = self._side.package()
-        giving = self._spawn(self._matter.hand_over(package)) if package is not None else None
+        side = reply.role.side
+        package = side.package()
+        giving = self._spawn(reply.role.part.matter.hand_over(package)) if package is not None else None
         await self._line.played_out()
         # A line that broke off is played out too.
         heard = self._line.heard()
         self._reply_over(reply, complete=all(clause.complete for clause in heard), heard=heard)
-        match self._responder.closing:
+        match side.responder.closing:
             case Transfer(reason=reason, target=target, next_step=next_step):
                 self._log.append(
                     ev.TransferRequested(turn=reply.turn, reason=reason, target=target, next_step=next_step)
@@ -470,7 +474,7 @@ class Call:
                 await self._hang_up(reason)
 
     async def _apologise(self, reply: Reply, stage: Stage, error: Exception) -> None:
-        await self._delivery.apologise(reply, stage, error)
+        await reply.role.delivery.apologise(reply, stage, error)
         await self._hear_out(reply)
 
     def _now_counts(self, reply: Reply) -> None:
@@ -481,14 +485,14 @@ class Call:
         if reply.plan is not None:
             self._watch.answered()
             self._carried = ""
-            self._planner.counts(reply.plan, reply.turn)
+            self._cast.counts(reply.role, reply.plan, reply.turn)
 
     def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
         self._speaking = None
         text = _joined(self._line.heard() if heard is None else heard)
-        trimmed = self._responder.heard(text)
+        trimmed = self.responder.heard(text)
         if self._tasks is not None:
-            self._spawn(self._planner.after_exchange(f"{id(self):x}-warm-up", read_anew=trimmed))
+            self._spawn(self._cast.role.planner.after_exchange(f"{id(self):x}-warm-up", read_anew=trimmed))
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
         self._watch.heard_from()
 
@@ -504,32 +508,34 @@ class Call:
         return reply
 
     def _reprompt(self) -> None:
-        self._say(self._agent.lines.reprompt, "reprompt")
+        self._say(self._cast.role.agent.lines.reprompt, "reprompt")
 
     def _open_the_talk(self) -> None:
         """Greet; or go on where a call that was cut off stood."""
-        memory = self._matter.memory
+        side, lines = self._cast.role.side, self._cast.role.agent.lines
+        memory = self._cast.role.part.matter.memory
         if memory is None:
-            self._say(self._agent.lines.greeting, "greeting")
-            self._side.look_up(self._turn)
+            self._say(lines.greeting, "greeting")
+            side.look_up(self._turn)
             return
-        pending = self._side.engine.pending_call(memory.state)
+        pending = side.engine.pending_call(memory.state)
         if pending is not None:
             # Under the key it had: what was done before the cut is not done again.
-            self._side.errands.begin(memory.state, pending, self._turn)
+            side.errands.begin(memory.state, pending, self._turn)
         # News end with what is asked next.
-        prompt = "" if self._responder.has_news else self._side.engine.prompt(memory.state)
-        text = f"{self._agent.lines.resumed} {prompt}".strip()
-        self._say(text, "greeting", then_news=self._responder.has_news)
+        prompt = "" if side.responder.has_news else side.engine.prompt(memory.state)
+        text = f"{lines.resumed} {prompt}".strip()
+        self._say(text, "greeting", then_news=side.responder.has_news)
 
     def _busy(self) -> bool:
-        idle = self._speaking is None and self._candidate is None and not self._side.errands.under_way
+        idle = self._speaking is None and self._candidate is None and not self._cast.role.side.errands.under_way
         return self._tracker.in_turn or not idle
 
-    async def _close(self, line: str, reason: EndReason) -> None:
+    async def _close(self, reason: Literal["too_long", "silence"]) -> None:
         self._withdraw_candidate()
         self._interrupt()
-        reply = self._say(line, "farewell")
+        lines = self._cast.role.agent.lines
+        reply = self._say(lines.too_long if reason == "too_long" else lines.silence_farewell, "farewell")
         if reply.task is not None:
             await asyncio.wait({reply.task})
             if reason == "silence" and reply.task.cancelled():
@@ -552,7 +558,7 @@ class Call:
 
     def _new_reply(self, turn: int) -> Reply:
         self._replies += 1
-        return Reply(turn=turn, number=self._replies)
+        return Reply(turn=turn, number=self._replies, role=self._cast.role)
 
     def _spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         assert self._tasks is not None

@@ -280,6 +280,17 @@ class ModelChosen(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageChanged(Event):
+    """The caller speaks another language than was thought: the agent that speaks it answers from here on."""
+
+    kind: ClassVar[str] = "language_changed"
+    turn: int
+    language: str
+    """ISO 639-1."""
+    agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRequested(Event):
     """The call is to be handed over to a person."""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Protocol
 
-from models.types import FloatAudio, ModelFailure, Transcript
+from models.types import FloatAudio, Languages, ModelFailure, Transcript
 from pipeline import events as ev
 from pipeline.clock import Clock, since_ms
 from pipeline.ports import Transcriber
@@ -34,16 +34,19 @@ class Hearing:
         *,
         every_ms: int,
         timeout_s: float,
+        languages: Callable[[], Languages],
         spawn: Callable[[Coroutine[None, None, Transcript | None]], asyncio.Task[Transcript | None]],
         partial: OnPartial,
     ) -> None:
-        """`spawn` starts work that ends with the call; `partial` is told of each partial of the present turn."""
+        """`languages`: what may be spoken now; `spawn` starts work that ends with the call; `partial` is told of each
+        partial of the present turn."""
         self._tracker = tracker
         self._transcriber = transcriber
         self._log = log
         self._clock = clock
         self._every_s = every_ms / 1000
         self._timeout_s = timeout_s
+        self._languages = languages
         self._spawn = spawn
         self._on_partial = partial
         self._turn = 0
@@ -74,13 +77,13 @@ class Hearing:
             transcript = await asyncio.shield(self._task)
             if transcript is not None:
                 return transcript
-        return await self._transcriber.transcribe(audio, final=True)
+        return await self._transcriber.transcribe(audio, self._languages(), final=True)
 
     async def _partial(self, turn: int, audio: FloatAudio, *, urgent: bool) -> Transcript | None:
         began_s = self._clock.now_s()
         try:
             async with asyncio.timeout(self._timeout_s):
-                transcript = await self._transcriber.transcribe(audio, final=urgent)
+                transcript = await self._transcriber.transcribe(audio, self._languages(), final=urgent)
         except (ModelFailure, TimeoutError) as error:
             self._log.append(ev.StageFailed(turn=turn, stage="transcribe", error=explain(error)))
             return None

@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.types import FloatAudio, GenerateRequest, RouteDecision, SpeechChunk, Transcript
+from models.types import FloatAudio, GenerateRequest, Languages, RouteDecision, SpeechChunk, Transcript
 
 
 class Transcriber(Protocol):
-    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
+    async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
         """The whole turn so far, 16 kHz. Stateless. Finals go before partials. Raises ModelFailure."""
         ...
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pipeline.endpointing import ENDED_BY_MODEL
 from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer
 from pipeline.responder import Clause, Plan
 from pipeline.tiering import Pace
+
+if TYPE_CHECKING:
+    from pipeline.cast import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Reply:
 
     turn: int
     number: int
+    role: Role
+    """Who answers."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the turn is decided; nothing is audible before."""
     task: asyncio.Task[None] | None = None

@@ -146,6 +146,11 @@ class Responder:
         return self._state
 
     @property
+    def memory(self) -> Memory:
+        """What must not be forgotten."""
+        return Memory(self._state, tuple(self._history), self._context.history, self._errands.news)
+
+    @property
     def in_flow(self) -> bool:
         """Whether a flow is under way."""
         return bool(self._state.stack)
@@ -493,7 +498,7 @@ class Responder:
         self._tell()
 
     def _tell(self) -> None:
-        self._changed(Memory(self._state, tuple(self._history), self._context.history, self._errands.news))
+        self._changed(self.memory)
 
     @staticmethod
     def _clauses(text: str, source: ReplySource) -> tuple[Clause, ...]:

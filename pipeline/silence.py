@@ -22,10 +22,10 @@ class SilenceWatch:
         *,
         busy: Callable[[], bool],
         say: Callable[[], None],
-        close: Callable[[str, Literal["too_long", "silence"]], Awaitable[None]],
+        close: Callable[[Literal["too_long", "silence"]], Awaitable[None]],
     ) -> None:
-        """`busy`: somebody speaks or something is under way; `say` asks whether someone is there; `close` says a line
-        and ends the call."""
+        """`busy`: somebody speaks or something is under way; `say` asks whether someone is there; `close` says
+        goodbye and ends the call."""
         self._agent = agent
         self._clock = clock
         self._busy = busy
@@ -44,17 +44,17 @@ class SilenceWatch:
 
     async def run(self) -> None:
         began_s = self._clock.now_s()
-        settings, lines = self._agent.turn_taking, self._agent.lines
+        settings = self._agent.turn_taking
         while True:
             await self._clock.sleep(_EVERY_S)
             now_s = self._clock.now_s()
             if now_s - began_s >= self._agent.longest_call_s:
-                await self._close(lines.too_long, "too_long")
+                await self._close("too_long")
             elif self._busy():
                 self._quiet_since_s = now_s
             elif now_s - self._quiet_since_s >= settings.reprompt_after_s:
                 if self._asked >= settings.reprompts:
-                    await self._close(lines.silence_farewell, "silence")
+                    await self._close("silence")
                 else:
                     self._asked += 1
                     self._quiet_since_s = now_s

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.settings import SettingsError
-from pipeline.agent import Agent
 from serve.config import Deployment, LanguageModelSettings, Stack
+from serve.line_up import LineUp
 from serve.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ class Applications:
     gateway: Application
 
 
-def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache_dir: Path) -> Applications:
+def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, cache_dir: Path) -> Applications:
     """Both applications of a stack.
 
-    `runs_dir`: where calls are saved, absolute. `cache_dir`: where the agent's fixed lines are kept, absolute.
+    `runs_dir`: where calls are saved, absolute. `cache_dir`: where the agents' fixed lines are kept, absolute.
     """
     from ray import serve
 
-    from serve.deployments import Router, SpeechToText, TextToSpeech
+    from serve.deployments import Router, RouterLesson, SpeechToText, TextToSpeech
     from serve.gateway_app import Gateway
 
     # Started in this order; the language model takes longest.
@@ -44,14 +44,21 @@ def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache
     if isinstance(stack.large_language_model, LanguageModelSettings):
         large = stack.large_language_model
         companions.append(_deployment(_implementation(large), "LargeLanguageModel", large).bind(large))
-    companions.append(
-        _deployment(TextToSpeech, "TextToSpeech", stack.text_to_speech).bind(stack.text_to_speech, (agent.voice,))
-    )
-    companions.append(_deployment(SpeechToText, "SpeechToText", stack.speech_to_text).bind(stack.speech_to_text))
+    agents = line_up.agents()
+    voices = tuple(dict.fromkeys(agent.voice for agent in agents.values()))
+    speech, hearing = stack.text_to_speech, stack.speech_to_text
+    companions.append(_deployment(TextToSpeech, "TextToSpeech", speech).bind(speech, voices))
+    companions.append(_deployment(SpeechToText, "SpeechToText", hearing).bind(hearing, line_up.languages()))
     # The application's root would listen on a port of its own, next to the gateway's, were it not told otherwise.
     router = _deployment(Router, "Router", stack.router, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
-    examples = {route.name: route.examples for route in agent.routes}
-    passages = tuple((fact.id, fact.text, fact.questions) for fact in agent.facts)
+    lessons = {
+        version: RouterLesson(
+            {route.name: route.examples for route in agent.routes},
+            tuple((fact.id, fact.text, fact.questions) for fact in agent.facts),
+            agent.language,
+        )
+        for version, agent in agents.items()
+    }
     gateway = serve.deployment(
         Gateway,
         name="Gateway",
@@ -62,8 +69,8 @@ def build(stack: Stack, agent: Agent, secrets: Secrets, *, runs_dir: Path, cache
         ray_actor_options={"num_cpus": 0},
     )
     return Applications(
-        models=router.bind(stack.router, examples, passages, agent.language, tuple(companions)),
-        gateway=gateway.bind(stack, agent, secrets, runs_dir, cache_dir),
+        models=router.bind(stack.router, lessons, tuple(companions)),
+        gateway=gateway.bind(stack, line_up, secrets, runs_dir, cache_dir),
     )
 
 

@@ -19,11 +19,10 @@ from rich.table import Table
 from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, load_registry, prepare_all, prepared_path
 from models.weights import verify as verify_weights
-from pipeline.agent import Agent
 from serve.agent_cli import agent_app
-from serve.agent_file import load_sound_agent_file
 from serve.config import EMBEDDED_STACK, Stack, load_stack
-from serve.preflight import ROOT, agent_path, preflight
+from serve.line_up import ROOT, LineUp, load_line_up
+from serve.preflight import preflight
 from serve.router_cli import router_app
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
 from serve.stack import (
@@ -94,7 +93,7 @@ def serve(
     console = _console()
     with _plain_errors(console):
         chosen = _with_port(load_stack(stack), port)
-        who = load_sound_agent_file(agent or agent_path(chosen))
+        who = load_line_up(chosen, agent)
         secrets = read_secrets()
         _prepare(chosen.weights(), console)
         with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
@@ -126,12 +125,12 @@ def call(
     with _plain_errors(console, CallFailed, VoiceError):
         play = load_script(script)
         chosen = load_stack(stack)
-        who = load_sound_agent_file(agent or agent_path(chosen))
+        who = load_line_up(chosen, agent)
         home = home_folder()
         up = find_running(home)
-        if up is not None and up.agent != who.name:
+        if up is not None and up.agent != who.first.name:
             raise StackError(
-                f"the stack that is up (process {up.pid}) answers as '{up.agent}', not as '{who.name}'; "
+                f"the stack that is up (process {up.pid}) answers as '{up.agent}', not as '{who.first.name}'; "
                 "stop it, or leave out --agent"
             )
         _prepare([*chosen.weights(), "piper-joe"], console)
@@ -237,18 +236,18 @@ async def _call(state: StackState, caller: SimulatedCaller, console: Console) ->
 
 @contextmanager
 def _starting(
-    stack: Stack, agent: Agent, secrets: Secrets, runs: Path | None, console: Console
+    stack: Stack, line_up: LineUp, secrets: Secrets, runs: Path | None, console: Console
 ) -> Iterator[StackState]:
     began_s = time.monotonic()
 
     def tell(line: str) -> None:
         console.print(f"  {time.monotonic() - began_s:5.1f} s  {line}", style="dim", highlight=False)
 
-    console.print(f"Starting the stack '{stack.name}' for {agent.name} ...")
+    console.print(f"Starting the stack '{stack.name}' for {line_up.first.name} ...")
     runs_dir = (runs or stack.gateway.runs_dir).resolve()
     with (
         _terminable(),
-        running_stack(stack, agent, secrets, home=home_folder(), runs_dir=runs_dir, progress=tell) as state,
+        running_stack(stack, line_up, secrets, home=home_folder(), runs_dir=runs_dir, progress=tell) as state,
         _terminable(),  # Once more: Ray has put its own handlers in.
     ):
         console.print(f"Up after {time.monotonic() - began_s:.0f} s.")

@@ -46,8 +46,6 @@ class SpeechToTextSettings(Deployment):
     """Compute threads of one batch."""
     compute_type: Literal["int8", "int8_float32", "int8_float16", "float16", "float32"] = "int8"
     """Arithmetic of CTranslate2."""
-    language: str | None = Field("en", pattern=r"^[a-z]{2}$")
-    """What callers speak, ISO 639-1; other than English needs multilingual weights. null: detected for each turn."""
     window: Literal["entry", "full"] = "entry"
     """'entry': the decoding window follows the weights' own policy in the registry; 'full': always 30 s."""
     max_batch_size: int = Field(4, ge=1, le=64)
@@ -139,6 +137,14 @@ class GatewaySettings(StrictModel):
     """How often the event loop's lag is measured."""
 
 
+class VariantSettings(StrictModel):
+    """Another version of the agent, and its share of the calls."""
+
+    agent: Path
+    """Relative to the repository's root, or absolute."""
+    percent: float = Field(gt=0, le=100)
+
+
 class BackOfficeSettings(StrictModel):
     """A stand-in for the business's own systems, started beside the stack: for demos and tests."""
 
@@ -165,6 +171,8 @@ class Stack(StrictModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     agent: Path
     """The agent that answers; relative to the repository's root, or absolute."""
+    variants: tuple[VariantSettings, ...] = ()
+    """Versions of the agent that take a share of the calls each, for a comparison; `agent` takes the rest."""
     gateway: GatewaySettings = GatewaySettings()
     ray: RaySettings = RaySettings()
     back_office: BackOfficeSettings | None = None
@@ -178,9 +186,11 @@ class Stack(StrictModel):
     text_to_speech: TextToSpeechSettings
 
     @model_validator(mode="after")
-    def _drain_outlasts_nothing_negative(self) -> Stack:
+    def _fits_together(self) -> Stack:
         if self.gateway.port + self.gateway.replicas > 65_535:
             raise ValueError("gateway: port + replicas goes past 65535; choose a lower port")
+        if (given := sum(variant.percent for variant in self.variants)) > 100:
+            raise ValueError(f"variants: expected shares of 100 percent at most in all, got {given:g}")
         return self
 
     def deployments(self) -> dict[str, Deployment]:

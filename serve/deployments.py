@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from models.types import (
     HEARING_RATE_HZ,
     FloatAudio,
     GenerateRequest,
+    Languages,
     ModelFailure,
     RouteDecision,
     SpeechChunk,
@@ -64,7 +66,7 @@ def prepared_folder(weights: str) -> Path:
 class SpeechToText:
     """Whisper; turns of different calls are decoded together, finals first."""
 
-    def __init__(self, settings: SpeechToTextSettings) -> None:
+    def __init__(self, settings: SpeechToTextSettings, languages: tuple[str, ...]) -> None:
         step_back()
         # Read when CTranslate2 is loaded: spinning for longer takes the other models' cores.
         os.environ.setdefault("GOMP_SPINCOUNT", str(BRIEF_SPIN))
@@ -79,23 +81,23 @@ class SpeechToText:
             window=window if settings.window == "entry" else WhisperWindow(full_window=True),
             threads=settings.threads,
             compute_type=settings.compute_type,
-            language=settings.language,
+            languages=languages,
         )
-        self._queue: BatchQueue[FloatAudio, Transcript] = BatchQueue(
+        self._queue: BatchQueue[tuple[FloatAudio, Languages], Transcript] = BatchQueue(
             self._transcribe, max_size=settings.max_batch_size, wait_s=settings.batch_wait_ms / 1000
         )
 
-    def _transcribe(self, turns: Sequence[FloatAudio]) -> list[Transcript]:
-        return self._model.transcribe(list(turns))
+    def _transcribe(self, turns: Sequence[tuple[FloatAudio, Languages]]) -> list[Transcript]:
+        return self._model.transcribe([audio for audio, _ in turns], languages=[may_be for _, may_be in turns])
 
-    async def transcribe(self, audio: FloatAudio, final: bool) -> Transcript:
+    async def transcribe(self, audio: FloatAudio, languages: Languages, final: bool) -> Transcript:
         """One turn's audio, 16 kHz, at most 30 s. Raises ModelFailure."""
         if audio.ndim != 1 or audio.dtype != np.float32 or len(audio) > LONGEST_TURN_S * HEARING_RATE_HZ:
             raise ModelFailure(
                 f"speech to text: expected mono float32 of at most {LONGEST_TURN_S} s at {HEARING_RATE_HZ} Hz, "
                 f"got {audio.dtype} of shape {audio.shape}"
             )
-        return await self._queue.submit(audio, priority=0 if final else 1)
+        return await self._queue.submit((audio, languages), priority=0 if final else 1)
 
     async def ready(self) -> bool:
         """Answers when the weights are loaded."""
@@ -165,39 +167,53 @@ class TextToSpeech:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class RouterLesson:
+    """What a head is trained on: one version of an agent."""
+
+    examples: dict[str, tuple[str, ...]]
+    passages: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """Id, text, questions of each."""
+    language: str
+
+
 class Router:
-    """MiniLM and a linear head trained on the agent's examples."""
+    """MiniLM, and for each version of an agent a linear head trained on its examples."""
 
     def __init__(
         self,
         settings: RouterSettings,
-        examples: dict[str, tuple[str, ...]],
-        passages: tuple[tuple[str, str, tuple[str, ...]], ...],
-        language: str = "en",
+        lessons: dict[str, RouterLesson],
         companions: tuple[DeploymentHandle, ...] = (),
     ) -> None:
-        """`passages`: id, text, questions of each.
+        """`lessons`: by version.
 
         `companions`: Serve builds an application from one root; this deployment, the smallest, is it.
         """
-        from models.router import IntentRouter, KnowledgePassage
+        from models.router import IntentRouter, KnowledgePassage, SentenceEncoder
 
         step_back()
-        self._model = IntentRouter(
-            prepared_folder(settings.weights),
-            examples=examples,
-            passages=[KnowledgePassage(*passage) for passage in passages],
-            threads=settings.threads,
-            language=language,
-        )
+        encoder = SentenceEncoder(prepared_folder(settings.weights), threads=settings.threads)
+        self._heads = {
+            version: IntentRouter(
+                encoder,
+                examples=lesson.examples,
+                passages=[KnowledgePassage(*passage) for passage in lesson.passages],
+                language=lesson.language,
+            )
+            for version, lesson in lessons.items()
+        }
         self._companions = companions
 
-    async def route(self, text: str) -> RouteDecision:
-        """Label, confidence, nearest passages. Raises ModelFailure."""
+    async def route(self, text: str, version: str) -> RouteDecision:
+        """Label, confidence, nearest passages, as that version of an agent sees it. Raises ModelFailure."""
+        head = self._heads.get(version)
+        if head is None:
+            raise ModelFailure(f"router: no head for agent version {version!r}; trained: {', '.join(self._heads)}")
         if len(text) > LONGEST_TEXT:
             text = text[-LONGEST_TEXT:]
-        return await asyncio.to_thread(self._model.route, text)
+        return await asyncio.to_thread(head.route, text)
 
     async def ready(self) -> bool:
-        """Answers when the head is trained."""
+        """Answers when the heads are trained."""
         return True

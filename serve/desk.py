@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.agent import Agent
 from pipeline.clock import Clock
-from pipeline.context.of_agent import AgentContext
-from pipeline.errands import Tools
-from pipeline.fixed_lines import FixedLines
-from pipeline.matter import NoTools
 from pipeline.ports import VoiceActivity
-from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
 from serve.admission import Admissions
 from serve.call_book import CallBook
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.metrics import LoopLagProbe, Metrics
+from serve.roster import Roster
 from serve.secrets import Secrets
 from telephony.session import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
 from telephony.tokens import StreamTokens
@@ -40,13 +35,10 @@ MAX_NUMBER_CHARS = 64
 class GatewayServices:
     """What the gateway needs of the world."""
 
-    agent: Agent
-    models: CallModels
+    roster: Roster
+    """The agents that answer."""
     new_vad: Callable[[], VoiceActivity]
     """A fresh voice activity detector; one a call."""
-    fixed_lines: FixedLines
-    context: AgentContext
-    """The agent's prompts."""
     settings: GatewaySettings
     secrets: Secrets
     clock: Clock
@@ -55,8 +47,6 @@ class GatewayServices:
     """What outlives this process."""
     not_ready: Callable[[], Awaitable[list[str]]]
     """Why models do not answer, one line each; empty if all do."""
-    tools: Tools = field(default_factory=NoTools)
-    """What the agent can do on business systems."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def make_desk(services: GatewayServices) -> Desk:
             waste_share=services.settings.wasted_guesses,
             on_partials=services.settings.prefill_on_partials,
         ),
-        book=CallBook(services.store, services.agent, services.clock),
+        book=CallBook(services.store, services.roster, services.clock),
         admissions=Admissions(
             services.clock,
             max_calls=services.settings.max_calls,
@@ -115,11 +115,11 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         call_sid = form["CallSid"]
         # Of a call that another gateway held, this one knows what the store knows.
         here = desk.admissions.state(call_sid)
-        record = await desk.book.load(call_sid) if here != "live" else None
-        if record is not None and record.package is not None:
-            agent = desk.services.agent
-            return _twiml(put_through_twiml(desk, agent, call_sid, record.package, caller=form.get("From", "")))
-        lost = here == "lost" or (here is None and record is not None)
+        kept = await desk.book.load(call_sid) if here != "live" else None
+        if kept is not None and kept.package is not None:
+            agent = kept.kits[0].agent
+            return _twiml(put_through_twiml(desk, agent, call_sid, kept.package, caller=form.get("From", "")))
+        lost = here == "lost" or (here is None and kept is not None)
         if not lost or form.get("CallStatus") == "completed":
             return _twiml(hang_up_twiml())
         attempt = request.query_params.get("attempt", "1")
@@ -136,8 +136,8 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         form = await _signed_form(request, desk, WHISPER_PATH, x_twilio_signature)
         if isinstance(form, Response):
             return form
-        record = await desk.book.load(request.query_params.get("call", ""))
-        text = whisper(desk.services.agent, record.package) if record is not None and record.package else ""
+        kept = await desk.book.load(request.query_params.get("call", ""))
+        text = whisper(kept.kits[0].agent, kept.package) if kept is not None and kept.package else ""
         return _twiml(whisper_twiml(text) if text else whisper_twiml("A call from our assistant."))
 
 
@@ -153,7 +153,7 @@ def _add_health(app: FastAPI, desk: Desk) -> None:
         faults = await desk.services.not_ready()
         if faults:
             return JSONResponse({"status": "not ready", "waiting_for": faults}, status_code=503)
-        return JSONResponse({"status": "ready", "agent": desk.services.agent.name})
+        return JSONResponse({"status": "ready", "agent": desk.services.roster.first.agent.name})
 
     @app.get("/metrics")
     async def metrics() -> Response:

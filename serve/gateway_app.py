@@ -14,7 +14,6 @@ from ray import serve
 from ray.serve._private import replica
 
 from models.types import FloatAudio, ModelFailure
-from pipeline.agent import Agent
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
@@ -22,6 +21,7 @@ from pipeline.context.parts import TokenCounter
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
 from pipeline.tiering import Pace, Tiers
+from pipeline.tools.runner import ToolRunner
 from serve.agent_file import agent_tools
 from serve.call_store import CallStore
 from serve.config import Stack
@@ -29,6 +29,8 @@ from serve.deployments import prepared_folder
 from serve.desk import GatewayServices
 from serve.gateway import create_app
 from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
+from serve.line_up import LineUp
+from serve.roster import Kit, Roster
 from serve.secrets import Secrets
 from serve.spoken_lines import RememberingSpeaker
 from serve.upkeep import keep_up, keep_version, store_url
@@ -107,7 +109,7 @@ def _bind_port_at_once() -> None:
 class Gateway:
     """Loads what runs frame by frame, connects to the models' deployments, and builds the ASGI app."""
 
-    async def __init__(self, stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, cache_dir: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, stack: Stack, line_up: LineUp, secrets: Secrets, runs_dir: Path, cache_dir: Path) -> None:  # type: ignore[misc]  # Serve awaits it
         from models.kokoro import SpeechStreaming
         from models.silero import SileroVad
         from models.smart_turn import SmartTurn
@@ -126,7 +128,7 @@ class Gateway:
         speaker = RaySpeaker(remotes["TextToSpeech"])
         patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))
         identity = f"{entry(speech.weights).digest()} {SpeechStreaming(mode=speech.mode).model_dump_json()}"
-        fixed_lines = await synthesise_fixed_lines(RememberingSpeaker(patient, cache_dir, identity), agent)
+        remembering = RememberingSpeaker(patient, cache_dir, identity)
 
         async def not_ready() -> list[str]:
             answers = await asyncio.gather(*(ready(remote, READY_TIMEOUT_S) for remote in remotes.values()))
@@ -136,29 +138,33 @@ class Gateway:
         counter = await asyncio.to_thread(_counter, stack)
         store = await self._open.enter_async_context(await CallStore.open(store_url(stack.gateway, runs_dir)))
         clock = LoopClock()
-        tools = await self._open.enter_async_context(agent_tools(agent, store.outbox(agent.name), clock))
-        await asyncio.to_thread(keep_version, agent, runs_dir)
-        self._upkeep = asyncio.create_task(keep_up(tools, store, clock))
+        transcriber, turn_scorer = RayTranscriber(remotes["SpeechToText"]), ThreadedTurnScorer(scorer)
+        language_model = Tiers(small, large, pace, clock)
+        kits: dict[str, Kit] = {}
+        runners: list[ToolRunner] = []
+        for version, agent in line_up.agents().items():
+            tools = await self._open.enter_async_context(agent_tools(agent, store.outbox(agent.name), clock))
+            runners.append(tools)
+            await asyncio.to_thread(keep_version, version, agent, runs_dir)
+            router = RayRouter(remotes["Router"], version)
+            kits[version] = Kit(
+                agent,
+                version,
+                CallModels(transcriber, router, language_model, speaker, turn_scorer, pace),
+                await synthesise_fixed_lines(remembering, agent),
+                AgentContext(agent, counter, limit_tokens=stack.max_prompt_tokens()),
+                tools,
+            )
+        self._upkeep = asyncio.create_task(keep_up(runners, store, clock))
         self._services = GatewayServices(
-            agent=agent,
-            models=CallModels(
-                transcriber=RayTranscriber(remotes["SpeechToText"]),
-                router=RayRouter(remotes["Router"]),
-                language_model=Tiers(small, large, pace, clock),
-                speaker=speaker,
-                turn_scorer=ThreadedTurnScorer(scorer),
-                pace=pace,
-            ),
+            roster=Roster(line_up, kits),
             new_vad=vad.stream,
-            fixed_lines=fixed_lines,
-            context=AgentContext(agent, counter, limit_tokens=stack.max_prompt_tokens()),
             settings=stack.gateway,
             secrets=secrets,
             clock=clock,
             runs_dir=runs_dir,
             store=store,
             not_ready=not_ready,
-            tools=tools,
         )
         _settle_memory()
 

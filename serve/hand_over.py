@@ -13,6 +13,7 @@ from pipeline.agent import Agent
 from pipeline.escalation import HandOver
 from pipeline.tools.calls import ToolCall
 from serve.desk import WHISPER_PATH, Desk
+from serve.roster import Kit
 from telephony.session import CallInfo
 from telephony.twilio import dial_twiml
 
@@ -24,10 +25,12 @@ MAX_SIP_HEADER_CHARS = 300
 log = logging.getLogger(__name__)
 
 
-async def deliver(desk: Desk, info: CallInfo, package: HandOver) -> None:
-    """Keep the package for the carrier's next question, and send it to the agent's webhook if there is one."""
-    desk.book.put_through(info.call_sid, package)
-    escalation = desk.services.agent.escalation
+async def deliver(desk: Desk, info: CallInfo, kits: tuple[Kit, ...], package: HandOver) -> None:
+    """Keep the package for the carrier's next question, and send it to the webhook of the agent that had the word, the
+    first of `kits`, if it has one."""
+    desk.book.put_through(info.call_sid, kits, package)
+    agent, tools = kits[0].agent, kits[0].tools
+    escalation = agent.escalation
     if escalation is None or escalation.webhook is None:
         return
     known: dict[str, JsonValue] = {
@@ -40,12 +43,12 @@ async def deliver(desk: Desk, info: CallInfo, package: HandOver) -> None:
         "transcript": "\n".join(package.transcript),
         "next_step": package.next_step,
     }
-    wanted = desk.services.agent.tools[escalation.webhook].arguments
+    wanted = agent.tools[escalation.webhook].arguments
     arguments = {name: value for name, value in known.items() if name in wanted}
     call = ToolCall(escalation.webhook, arguments, f"{info.call_sid}/hand_over")
     try:
         async with asyncio.timeout(DELIVERY_TIMEOUT_S):
-            result = await desk.services.tools.run(call, level=0)
+            result = await tools.run(call, level=0)
     except TimeoutError:
         log.error("call %s: the hand-over package has not arrived within %g s", info.call_sid, DELIVERY_TIMEOUT_S)
         return

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from models.types import FloatAudio, GenerateRequest, ModelFailure, RouteDecision, SpeechChunk, Transcript
+from models.types import FloatAudio, GenerateRequest, Languages, ModelFailure, RouteDecision, SpeechChunk, Transcript
 from serve.config import Deployment
 
 if TYPE_CHECKING:
@@ -82,18 +82,19 @@ class RayTranscriber:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
 
-    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
-        return await self._remote.answer(self._remote.handle.transcribe.remote(audio, final))
+    async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
+        return await self._remote.answer(self._remote.handle.transcribe.remote(audio, languages, final))
 
 
 class RayRouter:
-    """pipeline.ports.Router by the Router deployment."""
+    """pipeline.ports.Router by the Router deployment, for one agent's version."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, version: str) -> None:
         self._remote = remote
+        self._version = version
 
     async def route(self, text: str) -> RouteDecision:
-        return await self._remote.answer(self._remote.handle.route.remote(text))
+        return await self._remote.answer(self._remote.handle.route.remote(text, self._version))
 
 
 class RayLanguageModel:

@@ -27,6 +27,7 @@ from pipeline.events import (
     FinalTranscript,
     FirstAudio,
     Keypress,
+    LanguageChanged,
     PartialTranscript,
     ReplyEnded,
     ReplyResumed,
@@ -145,6 +146,8 @@ class LiveView:
                 outcome = "" if event.status == "ok" else f" {event.status} {event.code}".rstrip()
                 style = "bold magenta" if event.effect == "write" else _NOTE
                 self._note(event.at_s, "tool", f"{event.tool}{outcome}: {values}".rstrip(": "), style)
+            case LanguageChanged():
+                self._note(event.at_s, "language", f"{event.language}: {event.agent} goes on", "bold cyan")
             case TransferRequested():
                 self._note(event.at_s, "transfer", f"to {event.target}: {event.reason}", "bold magenta")
             case Keypress():

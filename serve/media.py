@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
+from pipeline.cast import Part
 from pipeline.events import CallStarted, EventLog
 from pipeline.matter import Matter
 from pipeline.speculation import tally
@@ -23,6 +24,7 @@ from serve.desk import MEDIA_PATH, Desk
 from serve.hand_over import deliver
 from serve.outcome import outcome_of
 from serve.recording import RunRecorder
+from serve.roster import Kit
 from telephony.playout import MediaTap, Playout
 from telephony.session import (
     POLICY_VIOLATION,
@@ -105,6 +107,7 @@ class _GatewayCall:
         """The conversation, its first event written."""
         services = self._desk.services
         before = await self._desk.book.load(info.call_sid)
+        kits = before.kits if before is not None else services.roster.pick(info.call_sid)
         self._call_sid = info.call_sid
         self._desk.admissions.begin(info.call_sid)
         self._desk.metrics.follow(self._log)
@@ -113,30 +116,36 @@ class _GatewayCall:
                 call_sid=info.call_sid,
                 stream_sid=info.stream_sid,
                 caller=info.caller,
-                agent=services.agent.name,
-                agent_version=self._desk.book.version,
+                agent=kits[0].agent.name,
+                agent_version=kits[0].version,
                 wall_time_s=services.clock.wall_time_s(),
             )
         )
+        part, *others = (self._part(info, kit, kits) for kit in kits)
+        if before is not None:
+            part = replace(part, matter=replace(part.matter, memory=before.memory))
         return Call(
-            agent=services.agent,
-            models=services.models,
+            part,
+            others=others,
             vad=services.new_vad(),
             line=playout,
             log=self._log,
             clock=services.clock,
-            fixed_lines=services.fixed_lines,
             speculation=self._desk.speculation,
-            context=services.context,
-            matter=Matter(
+        )
+
+    def _part(self, info: CallInfo, kit: Kit, kits: tuple[Kit, ...]) -> Part:
+        book = self._desk.book
+        kits = (kit, *(other for other in kits if other is not kit))
+        return kit.part(
+            Matter(
                 call_id=info.call_sid,
                 caller=info.caller,
-                tools=services.tools,
-                memory=before.memory if before is not None else None,
-                save=partial(self._desk.book.save, info.call_sid),
-                saved=partial(self._desk.book.saved, info.call_sid),
-                hand_over=partial(deliver, self._desk, info),
-            ),
+                tools=kit.tools,
+                save=partial(book.save, info.call_sid, kits),
+                saved=partial(book.saved, info.call_sid),
+                hand_over=partial(deliver, self._desk, info, kits),
+            )
         )
 
     async def finish(self, outcome: SessionOutcome | None, began_s: float) -> None:

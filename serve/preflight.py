@@ -11,14 +11,11 @@ import psutil
 
 from models.settings import SettingsError
 from models.weights import WeightsError, entry, home_folder, prepared_path, verify
-from pipeline.agent import Agent
 from serve.agent_file import load_sound_agent_file
 from serve.config import Stack, load_stack
+from serve.line_up import load_line_up, within
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
-
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository's root: stack files name the agent relative to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +28,6 @@ class Finding:
     """What is there; if it is not as it must be, also what to do."""
 
 
-def agent_path(stack: Stack) -> Path:
-    """Where the stack's agent file lies."""
-    return stack.agent if stack.agent.is_absolute() else ROOT / stack.agent
-
-
 def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) -> list[Finding]:
     """All checks, in the order in which a start would meet them. `every_byte` reads all weights."""
     findings: list[Finding] = []
@@ -45,9 +37,11 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
         findings.append(Finding("stack file", True, f"{stack_path}: {stack.name}"))
     except SettingsError as error:
         findings.append(Finding("stack file", False, str(error)))
-    path = chosen_agent or (agent_path(stack) if stack else None)
-    if path is not None:
-        findings.append(_try("agent file", lambda: _agent(load_sound_agent_file(path), path)))
+    if stack is not None:
+        found = stack
+        findings.append(_try("agents", lambda: _agents(found, chosen_agent)))
+    elif chosen_agent is not None:
+        findings.append(_try("agents", lambda: load_sound_agent_file(chosen_agent).name))
     if stack is not None:
         findings += [_weights(name, every_byte=every_byte) for name in stack.weights()]
         findings += _machine(stack)
@@ -57,8 +51,9 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
     return findings
 
 
-def _agent(agent: Agent, path: Path) -> str:
-    return f"{path}: {agent.name}, {len(agent.routes)} routes, {len(agent.facts)} facts"
+def _agents(stack: Stack, chosen: Path | None) -> str:
+    line_up, left_out = within(load_line_up(stack, chosen), stack.speech_to_text.weights)
+    return "\n".join((*line_up.described(), *left_out))
 
 
 def _weights(name: str, *, every_byte: bool) -> Finding:

@@ -20,11 +20,11 @@ import psutil
 from pydantic import Field, SecretStr, ValidationError
 
 from models.settings import StrictModel
-from pipeline.agent import Agent
 from serve.back_office import BackOfficeError, at_port, back_office
 from serve.build import GATEWAY_APP, build
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
+from serve.line_up import LineUp, within
 from serve.secrets import Secrets
 
 START_TIMEOUT_S = 300.0
@@ -145,12 +145,22 @@ def usable_port(gateway: GatewaySettings) -> int:
 
 @contextmanager
 def running_stack(
-    stack: Stack, agent: Agent, secrets: Secrets, *, home: Path, runs_dir: Path, progress: Progress = lambda line: None
+    stack: Stack,
+    line_up: LineUp,
+    secrets: Secrets,
+    *,
+    home: Path,
+    runs_dir: Path,
+    progress: Progress = lambda line: None,
 ) -> Iterator[StackState]:
     """Start the stack, hand out its state once it answers calls, and stop every process of it at the end.
 
-    Raises StackError if it cannot start; what had come up by then is stopped.
+    Further languages that its Whisper does not hear are left out, and `progress` is told so. Raises SettingsError if an
+    agent cannot answer at all, StackError if it cannot start; what had come up by then is stopped.
     """
+    line_up, left_out = within(line_up, stack.speech_to_text.weights)
+    for line in left_out:
+        progress(line)
     up = find_running(home)
     if up is not None:
         raise StackError(f"a stack is already up: '{up.stack}', process {up.pid}, at {up.url}; stop that one first")
@@ -161,7 +171,7 @@ def running_stack(
         pid=os.getpid(),
         started_s=psutil.Process().create_time(),
         stack=stack.name,
-        agent=agent.name,
+        agent=line_up.first.name,
         url=url,
         public_url=secrets.public_url,
         twilio_auth_token=secrets.twilio_auth_token.get_secret_value(),
@@ -172,13 +182,14 @@ def running_stack(
         if stack.back_office is not None:
             port = usable_port(stack.gateway.model_copy(update={"port": stack.back_office.port, "replicas": 1}))
             undo.enter_context(_told(back_office(stack.back_office, port, folder / "back_office.log")))
-            agent = at_port(agent, stack.back_office, port)
+            office = stack.back_office
+            line_up = line_up.changed(lambda agent: at_port(agent, office, port))
             state = state.model_copy(update={"back_office_url": f"http://127.0.0.1:{port}"})
             progress(f"BackOffice ({stack.back_office.name}) is up")
         undo.enter_context(_environment(ray_environment(stack.gateway)))
         undo.enter_context(_ray_node(stack, folder))
         progress("Ray is up")
-        _deploy(stack, agent, secrets, runs_dir, home)
+        _deploy(stack, line_up, secrets, runs_dir, home)
         _wait_until_ready(stack, url, folder, progress)
         _write_state(state, home)
         undo.callback(_remove_state, home)
@@ -206,7 +217,7 @@ def wait_for_calls_to_end(drain_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _deploy(stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, home: Path) -> None:
+def _deploy(stack: Stack, line_up: LineUp, secrets: Secrets, runs_dir: Path, home: Path) -> None:
     from ray import serve
     from ray.serve.api import RunTarget
 
@@ -216,7 +227,7 @@ def _deploy(stack: Stack, agent: Agent, secrets: Secrets, runs_dir: Path, home: 
         proxy_location="HeadOnly",
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
-    applications = build(stack, agent, secrets, runs_dir=runs_dir, cache_dir=home / "lines")
+    applications = build(stack, line_up, secrets, runs_dir=runs_dir, cache_dir=home / "lines")
     serve.run_many(
         [
             RunTarget(target=applications.models, name=MODELS_APP, route_prefix=None),

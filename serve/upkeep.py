@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.agent import Agent
-from pipeline.agent_version import agent_version, canonical_json
+from pipeline.agent_version import canonical_json
 from pipeline.clock import Clock
 from pipeline.tools.outbox import OutboxError
 from pipeline.tools.runner import ToolRunner
@@ -31,21 +32,22 @@ def store_url(settings: GatewaySettings, runs_dir: Path) -> str:
     return f"sqlite:///{runs_dir / 'calls.db'}"
 
 
-def keep_version(agent: Agent, runs_dir: Path) -> Path:
+def keep_version(version: str, agent: Agent, runs_dir: Path) -> Path:
     """Keep the agent's content under its version, once, so that old calls can be explained."""
-    path = runs_dir / "agents" / f"{agent_version(agent)}.json"
+    path = runs_dir / "agents" / f"{version}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(canonical_json(agent), encoding="utf-8")
     return path
 
 
-async def keep_up(tools: ToolRunner, store: CallStore, clock: Clock) -> None:
+async def keep_up(runners: Sequence[ToolRunner], store: CallStore, clock: Clock) -> None:
     """Runs until it is cancelled."""
     while True:
         try:
-            for key, result in (await tools.recover()).items():
-                log.warning("tool call %s, left by a gateway that died: %s %s", key, result.status, result.detail)
+            for tools in runners:
+                for key, result in (await tools.recover()).items():
+                    log.warning("tool call %s, left by a gateway that died: %s %s", key, result.status, result.detail)
             await store.prune(clock.wall_time_s() - KEPT_S)
         except (OutboxError, StoreError) as error:
             log.error("upkeep: %s; tried again in %g s", error, RECOVER_EVERY_S)

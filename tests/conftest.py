@@ -11,9 +11,9 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from pipeline.agent import Agent, load_agent
+from pipeline.agent import Agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
-from serve.preflight import agent_path
+from serve.line_up import load_line_up
 from serve.secrets import local_secrets
 from serve.stack import StackState, ray_environment, reset_back_office, running_stack, usable_port
 
@@ -35,6 +35,7 @@ class StackUp:
 
     stack: Stack
     agent: Agent
+    version: str
     state: StackState
 
 
@@ -47,13 +48,13 @@ def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUp]:
     prepare_all([*embedded.weights(), *EVERY_WEIGHT])
     port = usable_port(embedded.gateway)
     stack = embedded.model_copy(update={"gateway": embedded.gateway.model_copy(update={"port": port})})
-    agent = load_agent(agent_path(stack))
+    line_up = load_line_up(stack)
     runs_dir: Path = tmp_path_factory.mktemp("runs")
     before = set(psutil.Process().children(recursive=True))
     # Its own home, so that a stack which the developer has up is left alone; kept, because it remembers spoken lines.
-    with running_stack(stack, agent, local_secrets(), home=home_folder() / "tests", runs_dir=runs_dir) as state:
+    with running_stack(stack, line_up, local_secrets(), home=home_folder() / "tests", runs_dir=runs_dir) as state:
         started = set(psutil.Process().children(recursive=True)) - before
-        yield StackUp(stack, agent, state)
+        yield StackUp(stack, line_up.first, line_up.variants[0].agents[0].version, state)
     _, alive = psutil.wait_procs(started, timeout=10)
     assert not alive, f"left behind by the stack: {alive}"
 

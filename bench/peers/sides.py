@@ -24,6 +24,7 @@ from bench.caller import CallTarget
 from bench.peers.environment import BOT, PeerError, PipecatEnvironment
 from pipeline.agent import Agent
 from serve.config import Stack
+from serve.line_up import only
 from serve.secrets import LOCAL_PUBLIC_URL, local_secrets
 from serve.stack import running_stack, usable_port
 
@@ -92,7 +93,7 @@ def our_side(stack: Stack, agent: Agent, *, own_text: bool, home: Path, runs_dir
         model = model.model_copy(update={"implementation": FIXED_TEXT_MODEL})
     chosen = stack.model_copy(update={"gateway": gateway, "small_language_model": model})
     secrets = local_secrets()
-    with running_stack(chosen, agent, secrets, home=home, runs_dir=runs_dir) as state:
+    with running_stack(chosen, only(agent), secrets, home=home, runs_dir=runs_dir) as state:
         yield Side(OURS, "/readyz", (state.url,), state.public_url, state.twilio_auth_token)
 
 

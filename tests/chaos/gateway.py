@@ -27,7 +27,8 @@ from serve.call_store import CallStore
 from serve.config import EMBEDDED_STACK, GatewaySettings, load_stack
 from serve.desk import GatewayServices
 from serve.gateway import create_app
-from serve.preflight import agent_path
+from serve.line_up import agent_path
+from serve.roster import of_one
 from serve.secrets import Secrets
 from serve.upkeep import keep_up, store_url
 from tests.chaos.lines import LINES
@@ -75,20 +76,22 @@ async def serve(port: int, runs_dir: Path, office: int, model: int) -> None:
         await CallStore.open(store_url(settings, runs_dir)) as store,
         agent_tools(agent, store.outbox(agent.name), clock) as tools,
     ):
-        upkeep = asyncio.create_task(keep_up(tools, store, clock))
+        upkeep = asyncio.create_task(keep_up([tools], store, clock))
         services = GatewayServices(
-            agent=agent,
-            models=CallModels(fakes, fakes, OtherProcess(model), fakes, fakes),
+            roster=of_one(
+                agent,
+                CallModels(fakes, fakes, OtherProcess(model), fakes, fakes),
+                await synthesise_fixed_lines(fakes, agent),
+                AgentContext(agent, RoughCounter()),
+                tools,
+            ),
             new_vad=FakeVad,
-            context=AgentContext(agent, RoughCounter()),
-            fixed_lines=await synthesise_fixed_lines(fakes, agent),
             settings=settings,
             secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
             clock=clock,
             runs_dir=runs_dir,
             store=store,
             not_ready=not_ready,
-            tools=tools,
         )
         await uvicorn.Server(uvicorn.Config(create_app(services), port=port, log_level="error")).serve()
         upkeep.cancel()

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.nonspeech import clips
+from bench.nonspeech import clips, heard
+from bench.voices import KokoroVoice
 from models.registry import WhisperWindow
-from models.types import FloatAudio, ModelFailure
+from models.types import FloatAudio, Languages, ModelFailure
 from models.weights import entry, prepare
 from models.whisper import WhisperTranscriber
 from tests.models.speech import spoken
@@ -111,9 +112,7 @@ def test_a_turn_longer_than_whispers_window_is_heard_to_its_end(transcriber: Whi
 
 def test_a_loop_in_a_short_window_is_decoded_again_in_the_full_one(speech: Path) -> None:
     # Without silence after the speech Whisper repeats itself; over a few sentences some do.
-    bare = WhisperTranscriber(
-        prepare("whisper-tiny.en"), window=WhisperWindow(extra_silence_s=0.0, minimum_s=0.5), language="en"
-    )
+    bare = WhisperTranscriber(prepare("whisper-tiny.en"), window=WhisperWindow(extra_silence_s=0.0, minimum_s=0.5))
     lines = ["Press five to repeat the message.", "Yes please.", "Tuesday.", "No.", "Four.", "At nine thirty.", HOURS]
     found = bare.transcribe([spoken(line, speech) for line in lines])
     again = [(line, one.text) for line, one in zip(lines, found, strict=True) if one.full_window]
@@ -121,19 +120,54 @@ def test_a_loop_in_a_short_window_is_decoded_again_in_the_full_one(speech: Path)
     assert all(len(text.split()) <= len(line.split()) + 1 for line, text in again)
 
 
-def test_the_language_is_detected_by_multilingual_weights_only(
-    transcriber: WhisperTranscriber, booking: FloatAudio
-) -> None:
+@pytest.fixture(scope="module")
+def multilingual() -> WhisperTranscriber:
     window = entry("whisper-base").whisper_window
     assert window is not None
-    multilingual = WhisperTranscriber(prepare("whisper-base"), window=window, language=None)
-    (found,) = multilingual.transcribe([booking])
-    assert found.language == "en"
-    assert plain(found.text) == plain(BOOKING)
+    return WhisperTranscriber(prepare("whisper-base"), window=window, languages=("en", "es"))
+
+
+@pytest.fixture(scope="module")
+def pedir_cita(speech: Path) -> FloatAudio:
+    voice = KokoroVoice(prepare("kokoro-82m-int8"), "es/bf_emma", speech)
+    return heard(voice.render("Buenos días, quería pedir una cita para el viernes.", 1))
+
+
+@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize(("expected", "other"), [("en", "es"), ("es", "en")])
+def test_each_turn_of_a_batch_is_heard_in_the_language_it_is_spoken_in(
+    multilingual: WhisperTranscriber,
+    booking: FloatAudio,
+    pedir_cita: FloatAudio,
+    expected: str,
+    other: str,
+    settled: bool,
+) -> None:
+    may_be = Languages(expected, (other,), settled=settled)
+    english, spanish = multilingual.transcribe([booking, pedir_cita], languages=[may_be, may_be])
+    assert (english.language, spanish.language) == ("en", "es")
+    assert plain(english.text) == plain(BOOKING)
+    assert "una cita para el viernes" in spanish.text.lower()
+
+
+def test_no_language_is_heard_that_is_not_listed_nor_told_from_too_little(
+    multilingual: WhisperTranscriber, pedir_cita: FloatAudio
+) -> None:
+    (unlisted,) = multilingual.transcribe([pedir_cita], languages=[Languages("en", ("fr",))])
+    assert unlisted.language in ("en", "fr")
+    (short,) = multilingual.transcribe([pedir_cita[:12_000]], languages=[Languages("en", ("es",))])
+    assert short.language == "en"
+
+
+def test_a_language_that_the_weights_do_not_know_is_refused(
+    transcriber: WhisperTranscriber, multilingual: WhisperTranscriber, booking: FloatAudio
+) -> None:
     with pytest.raises(ModelFailure, match="'xx': Whisper has no such language"):
-        multilingual.transcribe([booking], language="xx")
+        multilingual.transcribe([booking], languages=[Languages("en", ("xx",))])
     with pytest.raises(ModelFailure, match="know English only"):
-        transcriber.transcribe([booking], language="es")
+        transcriber.transcribe([booking], languages=[Languages("es")])
+    with pytest.raises(ModelFailure, match="know English only"):
+        WhisperTranscriber(prepare("whisper-tiny.en"), window=WhisperWindow(), languages=("en", "es"))
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 100), np.float32), np.zeros(100, np.float64)], ids=["stereo", "float64"])

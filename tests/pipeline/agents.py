@@ -77,3 +77,55 @@ escalation:
     "agents.py",
 )
 CONTEXT = AgentContext(AGENT, RoughCounter())
+SPANISH = parse_settings(
+    """
+name: Mesa de pruebas
+language: es
+persona: Eres una mesa de pruebas.
+voice: es/am_michael
+stage_timeout_s: 4.0
+lines:
+  greeting: Hola, le atiende la mesa de pruebas.
+  fallback: [No tengo esa información.]
+  not_understood: ["¿Me lo puede repetir?"]
+  apology: Lo siento, algo ha fallado.
+  reprompt: ¿Sigue ahí?
+  resumed: Se ha cortado.
+  farewell: Adiós.
+  silence_farewell: Voy a colgar.
+  too_long: Tengo que terminar.
+routes:
+  - {name: pregunta, kind: knowledge, examples: [qué horario tienen, cuánto cuesta, dónde están]}
+  - {name: cita, kind: flow, flow: book, examples: [pedir cita, pedir hora, reservar]}
+  - {name: persona, kind: person, examples: [una persona, alguien, un compañero]}
+facts:
+  - {id: hours, text: Abrimos de lunes a viernes.}
+variables:
+  opening: {type: choice, options_from: openings}
+  name: {type: name}
+on_call: arrive
+flows:
+  arrive:
+    start: find
+    nodes:
+      find: {do: call, tool: find_openings, save: {openings: openings}, go: end, failed: end}
+  book:
+    start: choose
+    nodes:
+      choose: {do: ask, variable: opening, say: ["Tengo {openings}."], go: who, exhausted: sorry}
+      who: {do: ask, variable: name, say: ["¿A qué nombre?"], go: done, exhausted: sorry}
+      done: {do: say, say: "Reservado, {name}.", go: end}
+      sorry: {do: say, say: "No he podido reservar.", go: end}
+tools:
+  find_openings: {description: lo que hay libre, effect: read, http: {url: openings}}
+generation: {words: facts}
+context: {turns: false, last: fact}
+escalation:
+  targets: {desk: {number: "+15550198", whisper: "Llamada: {summary}"}}
+  default: desk
+  line: Le paso con un compañero.
+""",
+    Agent,
+    "agents.py",
+)
+"""The same in Spanish, smaller."""

@@ -12,6 +12,7 @@ from models.types import (
     SPEAKING_RATE_HZ,
     FloatAudio,
     GenerateRequest,
+    Languages,
     ModelFailure,
     Passage,
     RouteDecision,
@@ -54,6 +55,12 @@ class FakeModels:
     route_s: float = 0.01
     first_clause_s: float = 0.2
     speak_s: float = 0.15
+    language_of: Callable[[str], str] = lambda text: ""
+    """Which language a text is in; empty: the expected one."""
+    asked_for: list[Languages] = field(default_factory=list)
+    """What might have been spoken, for each transcript."""
+    voices: list[str] = field(default_factory=list)
+    """In which clauses were spoken, one each."""
     log_probability: float = 0.0
     """Of every transcript."""
     score: Callable[[FloatAudio], float] = lambda audio: 0.95
@@ -70,7 +77,7 @@ class FakeModels:
         if name in self.broken:
             raise ModelFailure(f"{name} is broken")
 
-    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
+    async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
         await self._stage("transcribe", self.transcribe_s)
         text = []
         levels = np.round(audio / AMPLITUDE_STEP).astype(int)
@@ -78,8 +85,13 @@ class FakeModels:
             heard_s = float((levels == number).sum()) / 16_000
             words = utterance.split()
             text += words[: round(heard_s / WORD_S)]
+        told = self.language_of(" ".join(text))
+        self.asked_for.append(languages)
         return Transcript(
-            text=" ".join(text), audio_s=audio.size / 16_000, average_log_probability=self.log_probability
+            text=" ".join(text),
+            language=told if told in languages.others else languages.expected,
+            audio_s=audio.size / 16_000,
+            average_log_probability=self.log_probability,
         )
 
     async def route(self, text: str) -> RouteDecision:
@@ -109,6 +121,7 @@ class FakeModels:
     async def speak(self, text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
         await self._stage("speak", self.speak_s)
         self.spoken.append(text)
+        self.voices.append(voice)
         yield speech_chunk(text)
 
     async def end_of_turn_probability(self, audio: FloatAudio) -> float:

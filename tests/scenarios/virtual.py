@@ -10,6 +10,7 @@ from bench.script import pause_pieces
 from models.types import Message
 from pipeline import events as ev
 from pipeline.call import Call
+from pipeline.cast import Part
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
@@ -130,21 +131,23 @@ class _Stage:
     async def _start_call(self, info: CallInfo, playout: Playout) -> Call:
         models = self._models
         self._call = Call(
-            agent=self._agent,
-            models=CallModels(models, models, models, models, models),
+            Part(
+                self._agent,
+                CallModels(models, models, models, models, models),
+                FixedOnDemand(self._codebook, self._agent),
+                AgentContext(self._agent, RoughCounter()),
+                Matter(
+                    call_id=info.call_sid,
+                    caller=info.caller,
+                    tools=FakeBackOffice(self._agent),
+                    today=lambda: TODAY,
+                ),
+            ),
             vad=FakeVad(),
             line=playout,
             log=self._log,
             clock=self._clock,
-            fixed_lines=FixedOnDemand(self._codebook, self._agent),
             speculation=SpeculationBudget(at_once=1, waste_share=1.0),
-            context=AgentContext(self._agent, RoughCounter()),
-            matter=Matter(
-                call_id=info.call_sid,
-                caller=info.caller,
-                tools=FakeBackOffice(self._agent),
-                today=lambda: TODAY,
-            ),
         )
         return self._call
 

@@ -14,6 +14,7 @@ from models.types import (
     SPEAKING_RATE_HZ,
     FloatAudio,
     GenerateRequest,
+    Languages,
     ModelFailure,
     RouteDecision,
     SpeechChunk,
@@ -95,7 +96,7 @@ class ScenarioModels(FakeModels):
         if any(fault.broken for fault in active):
             raise ModelFailure(f"{name} is broken")
 
-    async def transcribe(self, audio: FloatAudio, *, final: bool) -> Transcript:
+    async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
         await self._stage("transcribe", self.transcribe_s)
         heard = self._codebook.read(audio, HEARING_RATE_HZ)
         sure = [line.log_probability for word in heard if (line := self._line_of(word.word))]

@@ -31,6 +31,8 @@ from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
 from serve.gateway import create_app, make_desk
+from serve.line_up import LineUp, only
+from serve.roster import Kit, Roster
 from serve.secrets import Secrets
 from telephony.audio import float_to_ulaw
 from tests.pipeline.agents import AGENT, CONTEXT
@@ -156,30 +158,34 @@ async def services_rig(
     runs_dir: Path,
     *,
     agent: Agent = AGENT,
+    line_up: LineUp | None = None,
     tools: Tools | None = None,
     not_ready: tuple[str, ...] = (),
     **settings: Any,
 ) -> AsyncIterator[GatewayServices]:
-    """What a gateway needs, with fakes of the models; `settings` override GatewaySettings."""
+    """What a gateway needs, with fakes of the models; `line_up`: instead of one `agent`; `settings` override
+    GatewaySettings."""
     models = FakeModels(utterances=["what are your hours"], transcribe_s=0.01, speak_s=0.01, first_clause_s=0.02)
 
     async def waiting_for() -> list[str]:
         return list(not_ready)
 
+    all_models = CallModels(models, models, models, models, models)
+    line_up = line_up or only(agent)
+    kits = {
+        version: Kit(one, version, all_models, await synthesise_fixed_lines(models, one), CONTEXT, tools or NoTools())
+        for version, one in line_up.agents().items()
+    }
     store = await CallStore.open(f"sqlite:///{runs_dir / 'calls.db'}")
     services = GatewayServices(
-        agent=agent,
-        models=CallModels(models, models, models, models, models),
+        roster=Roster(line_up, kits),
         new_vad=FakeVad,
-        context=CONTEXT,
-        fixed_lines=await synthesise_fixed_lines(models, agent),
         settings=GatewaySettings(**settings),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
         clock=LoopClock(),
         runs_dir=runs_dir,
         store=store,
         not_ready=waiting_for,
-        tools=tools or NoTools(),
     )
     try:
         yield services
@@ -195,10 +201,12 @@ async def desk_rig(runs_dir: Path, agent: Agent, tools: Tools) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def gateway_rig(runs_dir: Path, *, not_ready: tuple[str, ...] = (), **settings: Any) -> AsyncIterator[Rig]:
+async def gateway_rig(
+    runs_dir: Path, *, line_up: LineUp | None = None, not_ready: tuple[str, ...] = (), **settings: Any
+) -> AsyncIterator[Rig]:
     """A gateway on a port of its own; `settings` override GatewaySettings."""
-    async with services_rig(runs_dir, not_ready=not_ready, **settings) as services:
-        models = services.models.transcriber
+    async with services_rig(runs_dir, line_up=line_up, not_ready=not_ready, **settings) as services:
+        models = services.roster.first.models.transcriber
         assert isinstance(models, FakeModels)
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

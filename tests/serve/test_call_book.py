@@ -12,11 +12,14 @@ from models.types import Message
 from pipeline.clock import LoopClock
 from pipeline.context.parts import Exchange, History
 from pipeline.escalation import HandOver
+from pipeline.reply import CallModels
 from pipeline.state import CallState, Memory, NotSaved, Place, Value
 from serve.call_book import CallBook
 from serve.call_store import CallStore, SavedState, StoreError
+from serve.roster import Roster, of_one
 from serve.store_database import open_database
-from tests.pipeline.agents import AGENT
+from tests.pipeline.agents import AGENT, CONTEXT
+from tests.pipeline.fakes import FakeModels
 
 MEMORY = Memory(
     CallState({"name": Value("John Miller", "John Miller", 0.9, 2)}, stack=(Place("book", "right"),), waiting="answer"),
@@ -33,14 +36,23 @@ async def store(tmp_path: Path) -> AsyncGenerator[CallStore, None]:
         yield opened
 
 
+def roster(persona: str = AGENT.persona) -> Roster:
+    models = FakeModels([])
+    agent = AGENT.model_copy(update={"persona": persona})
+    return of_one(agent, CallModels(models, models, models, models, models), {}, CONTEXT)
+
+
+KITS = roster().pick("CA1")
+
+
 def book(store: CallStore, *, persona: str = AGENT.persona) -> CallBook:
-    return CallBook(store, AGENT.model_copy(update={"persona": persona}), LoopClock())
+    return CallBook(store, roster(persona), LoopClock())
 
 
 async def test_another_gateway_knows_all_that_was_saved(store: CallStore) -> None:
     mine, other = book(store), book(store)
-    mine.save("CA1", Memory())
-    mine.save("CA1", MEMORY)
+    mine.save("CA1", KITS, Memory())
+    mine.save("CA1", KITS, MEMORY)
     await mine.saved("CA1")
     record = await other.load("CA1")
     assert record is not None
@@ -51,7 +63,7 @@ async def test_another_gateway_knows_all_that_was_saved(store: CallStore) -> Non
 async def test_a_call_that_is_over_is_forgotten_and_one_that_was_lost_is_not(store: CallStore) -> None:
     mine = book(store)
     for call_sid, over in (("CA1", True), ("CA2", False)):
-        mine.save(call_sid, MEMORY)
+        mine.save(call_sid, KITS, MEMORY)
         await mine.close(call_sid, over=over)
     assert await mine.load("CA1") is None
     lost = await mine.load("CA2")
@@ -61,8 +73,8 @@ async def test_a_call_that_is_over_is_forgotten_and_one_that_was_lost_is_not(sto
 
 async def test_a_call_that_is_put_through_keeps_its_package_when_its_stream_has_ended(store: CallStore) -> None:
     mine, other = book(store), book(store)
-    mine.put_through("CA1", PACKAGE)
-    mine.save("CA1", MEMORY)
+    mine.put_through("CA1", KITS, PACKAGE)
+    mine.save("CA1", KITS, MEMORY)
     await mine.close("CA1", over=True)
     record = await other.load("CA1")
     assert record is not None
@@ -71,7 +83,7 @@ async def test_a_call_that_is_put_through_keeps_its_package_when_its_stream_has_
 
 async def test_under_another_version_of_the_agent_what_is_known_stays_and_the_place_is_left(store: CallStore) -> None:
     mine = book(store)
-    mine.save("CA1", MEMORY)
+    mine.save("CA1", KITS, MEMORY)
     await mine.saved("CA1")
     record = await book(store, persona="You are somebody else.").load("CA1")
     assert record is not None
@@ -87,7 +99,7 @@ class FailingStore(CallStore):
 
 async def test_a_store_that_fails_is_said_and_does_not_stop_the_call(tmp_path: Path) -> None:
     mine = book(FailingStore(open_database(f"sqlite:///{tmp_path / 'calls.db'}")))
-    mine.save("CA1", MEMORY)
+    mine.save("CA1", KITS, MEMORY)
     with pytest.raises(NotSaved, match="the disk is full"):
         await mine.saved("CA1")
     at_hand = await mine.load("CA1")

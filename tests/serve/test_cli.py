@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from models.registry import load_registry
 from models.settings import SettingsError
-from pipeline.agent import load_agent
 from serve.cli import app
 from serve.config import EMBEDDED_STACK, load_stack
-from serve.preflight import ROOT, agent_path, preflight
+from serve.line_up import ROOT, load_line_up
+from serve.preflight import preflight
 from serve.secrets import local_secrets, read_secrets
 from serve.stack import StackError, StackState, check_memory, check_ports, find_running, running_stack, state_file
 from tests.serve.example_run import ExampleCall
@@ -88,8 +88,8 @@ def test_check_finds_everything_that_is_amiss_at_once(tmp_path: Path, monkeypatc
     agent.write_text("name: 5")
     findings = {finding.what: finding for finding in preflight(EMBEDDED_STACK, agent, every_byte=False)}
     amiss = {what for what, finding in findings.items() if not finding.ok}
-    assert {"agent file", "npm", "Twilio", "weights whisper-tiny.en"} <= amiss
-    assert "name: Input should be a valid string" in findings["agent file"].found
+    assert {"agents", "npm", "Twilio", "weights whisper-tiny.en"} <= amiss
+    assert "name: Input should be a valid string" in findings["agents"].found
     assert "trunkline models prepare" in findings["weights whisper-tiny.en"].found
 
 
@@ -113,9 +113,7 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path) -> None:
             check_ports(gateway)
         stack = STACK.model_copy(update={"gateway": gateway})
         with pytest.raises(StackError, match="port in use"):
-            with running_stack(
-                stack, load_agent(agent_path(stack)), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"
-            ):
+            with running_stack(stack, load_line_up(stack), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"):
                 pytest.fail("it started")
     assert not state_file(tmp_path).exists()
 
@@ -153,9 +151,7 @@ def test_the_state_of_a_running_stack_is_found_and_keeps_its_secret(tmp_path: Pa
 def test_a_second_stack_is_refused_while_one_is_up(tmp_path: Path) -> None:
     state_file(tmp_path).write_text(state(os.getpid()).model_dump_json())
     with pytest.raises(StackError, match="already up"):
-        with running_stack(
-            STACK, load_agent(agent_path(STACK)), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"
-        ):
+        with running_stack(STACK, load_line_up(STACK), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"):
             pytest.fail("it started")
     assert state_file(tmp_path).exists()
 
@@ -198,5 +194,5 @@ def test_an_agent_with_errors_takes_no_calls(tmp_path: Path) -> None:
     agent = tmp_path / "agent.yaml"
     agent.write_text((ROOT / "docs/examples/shop.yaml").read_text().replace("failed: down", "failed: clear"))
     findings = {finding.what: finding for finding in preflight(EMBEDDED_STACK, agent, every_byte=False)}
-    assert not findings["agent file"].ok
-    assert "ends without a word about the failure" in findings["agent file"].found
+    assert not findings["agents"].ok
+    assert "ends without a word about the failure" in findings["agents"].found

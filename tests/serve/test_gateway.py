@@ -16,6 +16,8 @@ from pipeline.escalation import HandOver
 from pipeline.state import CallState, Memory, Value
 from serve.call_book import CallBook
 from serve.desk import VOICE_PATH, WHISPER_PATH
+from serve.line_up import LineUp, Variant, only
+from tests.pipeline.agents import AGENT
 from tests.serve.gateway_rig import Rig, Stream, gateway_rig, twiml_parameters
 
 
@@ -235,12 +237,37 @@ async def test_health_readiness_and_metrics(tmp_path: Path) -> None:
         assert (await rig.client.get("/readyz")).json()["agent"] == "Test desk"
 
 
+async def test_calls_are_shared_out_over_versions_and_each_is_recorded_under_its_own(tmp_path: Path) -> None:
+    other = AGENT.model_copy(update={"persona": "You are another test desk."})
+    mine, theirs = (only(agent).variants[0].agents for agent in (AGENT, other))
+    line_up = LineUp((Variant(mine, 50), Variant(theirs, 50)))
+    async with gateway_rig(tmp_path, line_up=line_up) as rig:
+        calls = [f"CA{number}" for number in range(6)]
+        for call_sid in calls:
+            answer = await rig.webhook(call_sid)
+            async with rig.media() as socket:
+                stream = Stream(socket, call_sid)
+                await stream.begin(twiml_parameters(answer))
+                await stream.talk(0.1)
+                await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": call_sid})
+                await stream.closed()
+        expected = {call_sid: rig.services.roster.pick(call_sid)[0].version for call_sid in calls}
+        assert set(expected.values()) == {mine[0].version, theirs[0].version}
+        async with asyncio.timeout(10):
+            while len(await rig.services.store.outcomes()) < len(calls):  # noqa: ASYNC110  # written behind the call
+                await asyncio.sleep(0.02)
+        for version in set(expected.values()):
+            outcomes = await rig.services.store.outcomes(version=version)
+            assert {one.call_sid for one in outcomes} == {call for call, its in expected.items() if its == version}
+
+
 async def kept_by_another_gateway(rig: Rig, package: HandOver | None = None) -> None:
     """Call CA1 was held by a gateway that is gone."""
-    other = CallBook(rig.services.store, rig.services.agent, LoopClock())
-    other.save("CA1", Memory(CallState(values={"name": Value("John Miller")})))
+    other = CallBook(rig.services.store, rig.services.roster, LoopClock())
+    kits = (rig.services.roster.first,)
+    other.save("CA1", kits, Memory(CallState(values={"name": Value("John Miller")})))
     if package is not None:
-        other.put_through("CA1", package)
+        other.put_through("CA1", kits, package)
     await other.saved("CA1")
 
 

@@ -69,13 +69,13 @@ def agent_with(number: str = "+15550199", *, webhook: bool = True) -> Agent:
 async def test_the_webhook_gets_what_it_has_arguments_for(tmp_path: Path) -> None:
     tools = FakeTools()
     async with desk_rig(tmp_path, agent_with(), tools) as desk:
-        await deliver(desk, INFO, PACKAGE)
+        await deliver(desk, INFO, (desk.services.roster.first,), PACKAGE)
         (call,) = tools.calls
         assert (call.tool, call.key) == ("ticket", "CA1/hand_over")
         assert set(call.arguments) == set(WEBHOOK.arguments)
         assert call.arguments["transcript"] == "caller: hello\nagent: yes?"
         assert json.loads(str(call.arguments["variables"])) == {"name": "John Miller"}
-        record = await CallBook(desk.services.store, desk.services.agent, desk.services.clock).load("CA1")
+        record = await CallBook(desk.services.store, desk.services.roster, desk.services.clock).load("CA1")
         assert record is not None
         assert record.package == PACKAGE
 
@@ -83,14 +83,14 @@ async def test_the_webhook_gets_what_it_has_arguments_for(tmp_path: Path) -> Non
 async def test_a_webhook_that_hangs_does_not_keep_the_caller(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with desk_rig(tmp_path, agent_with(), FakeTools(takes_s=DELIVERY_TIMEOUT_S + 5)) as desk:
         began_s = asyncio.get_running_loop().time()
-        await deliver(desk, INFO, PACKAGE)
+        await deliver(desk, INFO, (desk.services.roster.first,), PACKAGE)
         assert asyncio.get_running_loop().time() - began_s < DELIVERY_TIMEOUT_S + 2
         assert "has not arrived" in caplog.text
 
 
 async def test_a_sip_target_gets_the_package_in_headers(tmp_path: Path) -> None:
     async with desk_rig(tmp_path, agent_with("sip:desk@example.com", webhook=False), FakeTools()) as desk:
-        twiml = put_through_twiml(desk, desk.services.agent, "CA1", PACKAGE, caller="+15550001111")
+        twiml = put_through_twiml(desk, desk.services.roster.first.agent, "CA1", PACKAGE, caller="+15550001111")
         sip = ElementTree.fromstring(twiml).find("Dial/Sip")
         assert sip is not None
         assert sip.text is not None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.types import GenerateRequest, Message, ModelFailure, SpeechChunk, Transcript
+from models.types import GenerateRequest, Languages, Message, ModelFailure, SpeechChunk, Transcript
 from serve import handles
 from serve.handles import RayLanguageModel, RaySpeaker, RayTranscriber, Remote
 
@@ -48,7 +48,7 @@ def handle(**methods: Callable[..., Any]) -> SimpleNamespace:
 
 
 def transcriber(answer: Callable[[], Awaitable[Transcript]], timeout_s: float = 0.05) -> RayTranscriber:
-    return RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda audio, final: answer()), timeout_s))
+    return RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: answer()), timeout_s))
 
 
 async def answers() -> Transcript:
@@ -65,34 +65,34 @@ async def died() -> Transcript:
 
 
 async def test_an_answer_passes_through() -> None:
-    assert (await transcriber(answers).transcribe(AUDIO, final=True)).text == "hello"
+    assert (await transcriber(answers).transcribe(AUDIO, Languages(), final=True)).text == "hello"
 
 
 async def test_a_hanging_replica_is_a_failure_after_the_time_out() -> None:
     with pytest.raises(ModelFailure, match=r"SpeechToText: no answer within 0\.05 s"):
-        await transcriber(hangs).transcribe(AUDIO, final=True)
+        await transcriber(hangs).transcribe(AUDIO, Languages(), final=True)
 
 
 async def test_a_dead_replica_is_a_failure_at_once() -> None:
     with pytest.raises(ModelFailure, match=r"SpeechToText: RuntimeError: Its node was removed"):
-        await transcriber(died, timeout_s=3600).transcribe(AUDIO, final=True)
+        await transcriber(died, timeout_s=3600).transcribe(AUDIO, Languages(), final=True)
 
 
 async def test_after_a_failure_the_wait_is_short_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handles, "RECOVERING_TIMEOUT_S", 0.02)
     behaviour = died
-    speech = RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda audio, final: behaviour()), 3600))
+    speech = RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: behaviour()), 3600))
     with pytest.raises(ModelFailure):
-        await speech.transcribe(AUDIO, final=True)
+        await speech.transcribe(AUDIO, Languages(), final=True)
     behaviour = hangs
     with pytest.raises(ModelFailure, match=r"within 0\.02 s"):
-        await speech.transcribe(AUDIO, final=True)
+        await speech.transcribe(AUDIO, Languages(), final=True)
     behaviour = answers
-    await speech.transcribe(AUDIO, final=True)
+    await speech.transcribe(AUDIO, Languages(), final=True)
     behaviour = hangs
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await speech.transcribe(AUDIO, final=True)
+            await speech.transcribe(AUDIO, Languages(), final=True)
 
 
 async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:

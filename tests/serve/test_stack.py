@@ -18,7 +18,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect as open_socket
 
-from models.types import GenerateRequest, Message, ModelFailure
+from models.types import GenerateRequest, Languages, Message, ModelFailure
 from serve.desk import MEDIA_PATH, VOICE_PATH
 from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
 from tests.conftest import StackUp
@@ -50,9 +50,9 @@ async def test_each_model_answers_through_its_handle(stack_up: StackUp) -> None:
     assert len(chunks[0].words) >= 10
     speech = np.concatenate([chunk.pcm for chunk in chunks])
     hearing = np.interp(np.arange(0, speech.size, 1.5), np.arange(speech.size), speech).astype(np.float32)
-    heard = await RayTranscriber(remote(stack_up, "SpeechToText")).transcribe(hearing, final=True)
+    heard = await RayTranscriber(remote(stack_up, "SpeechToText")).transcribe(hearing, Languages(), final=True)
     assert "monday" in heard.text.lower()
-    decision = await RayRouter(remote(stack_up, "Router")).route("what are your opening hours")
+    decision = await RayRouter(remote(stack_up, "Router"), stack_up.version).route("what are your opening hours")
     assert decision.passages
     clauses = [c async for c in RayLanguageModel(remote(stack_up, "SmallLanguageModel")).clauses(request("answers"))]
     assert len(" ".join(clauses).split()) >= 5

@@ -1,0 +1,121 @@
+"""Who answers a call: one agent a language. Another takes over when the caller is heard to speak its language."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from models.types import Languages
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.agent_side import AgentSide
+from pipeline.context.of_agent import AgentContext
+from pipeline.delivery import Delivery
+from pipeline.fixed_lines import FixedLines
+from pipeline.matter import Matter
+from pipeline.planner import Planner
+from pipeline.reply import CallModels
+from pipeline.responder import Plan
+from pipeline.state import CallState, Memory
+
+LOOK_UP_S = 1.0
+"""What was looked up while the greeting was said may take this much longer before another agent takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One agent's part in a call: who it is, with which models, and what it may do."""
+
+    agent: Agent
+    models: CallModels
+    fixed_lines: FixedLines
+    context: AgentContext
+    matter: Matter = field(default_factory=Matter)
+    """Without one the agent can do nothing but talk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A part that is being played: all of a call that differs from agent to agent."""
+
+    part: Part
+    side: AgentSide
+    planner: Planner
+    delivery: Delivery
+
+    @property
+    def agent(self) -> Agent:
+        return self.part.agent
+
+
+class Cast:
+    """One call's agents, and which of them has the word."""
+
+    def __init__(
+        self, part: Part, others: Sequence[Part], *, play: Callable[[Part], Role], log: Callable[[ev.Event], object]
+    ) -> None:
+        """`part` begins; `others`: one for each further language. `play` makes a part a role."""
+        self._parts = {one.agent.language: one for one in (*others, part)}
+        self._play = play
+        self._log = log
+        self._understood = False
+        self.role = play(part)
+        """Of the agent that has the word."""
+
+    @property
+    def languages(self) -> Languages:
+        """What the caller may be speaking now."""
+        expected = self.role.agent.language
+        others = tuple(code for code in self._parts if code != expected)
+        return Languages(expected, others, settled=self._understood)
+
+    async def for_language(self, language: str) -> Role:
+        """Who is to answer words in this language: the one who has the word, or who would get it.
+
+        Who is doing something for the caller, or has done it and not said so, keeps the word.
+        """
+        if language == self.role.agent.language or language not in self._parts:
+            return self.role
+        side = self.role.side
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_UP_S):
+                await side.errands.finished()
+        if side.responder.has_news:
+            return self.role
+        part = self._parts[language]
+        memory = taken_over(side.responder.memory, self.role.agent, part.agent)
+        return self._play(replace(part, matter=replace(part.matter, memory=memory)))
+
+    def counts(self, role: Role, plan: Plan, turn: int) -> None:
+        """The role's plan takes effect: the word is its now."""
+        changes = role is not self.role
+        if changes:
+            self.role = role
+            agent = role.agent
+            self._log(ev.LanguageChanged(turn=turn, language=agent.language, agent=agent.name))
+        role.planner.counts(plan, turn)
+        if plan.utterance and _understood(plan):
+            self._understood = True
+        if changes and not role.side.responder.in_flow:
+            role.side.look_up(turn)
+
+
+def _understood(plan: Plan) -> bool:
+    return plan.state is not None and not (plan.unfit or plan.state.misses or plan.state.unclear)
+
+
+def taken_over(memory: Memory, before: Agent, after: Agent) -> Memory:
+    """What an agent in another language goes on with: what the caller said of themselves.
+
+    It begins with no flow under way, and looks up anew what is on offer: that was put in the other language's words.
+    """
+    kept = {
+        name: value
+        for name, value in memory.state.values.items()
+        if name not in before.variables
+        or (name in after.variables and before.variables[name].type == after.variables[name].type != "choice")
+    }
+    state = CallState(values=kept, visits=memory.state.visits, level=memory.state.level)
+    return Memory(state, memory.history, memory.context)

@@ -1,0 +1,153 @@
+"""Plays a call under virtual time between fake models and a fake line."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.call import Call
+from pipeline.cast import Part
+from pipeline.clauses import split_clauses
+from pipeline.clock import LoopClock
+from pipeline.context.counting import RoughCounter
+from pipeline.context.of_agent import AgentContext
+from pipeline.fixed_lines import fixed_texts
+from pipeline.matter import Matter
+from pipeline.reply import CallModels
+from pipeline.speculation import SpeculationBudget
+from pipeline.state import Memory
+from tests.pipeline.agents import AGENT
+from tests.pipeline.fakes import FakeLine, FakeModels, FakeTools, FakeVad, decision, speech_audio, speech_chunk
+from tests.virtual_time import run_virtual
+
+FRAME = 320
+ROUTES = {
+    "hours": decision("knowledge", "hours"),
+    "price": decision("knowledge", "cleaning"),
+    "moon": decision("knowledge", "hours", score=0.1),
+    "book": decision("booking"),
+    "bye": decision("farewell"),
+    "person": decision("person"),
+}
+GENERATED = {
+    "hours": ["Sure, we are open Monday to Friday from eight to five."],
+    "price": ["A cleaning costs ninety dollars."],
+}
+
+
+@dataclass
+class Played:
+    """What came of a call."""
+
+    log: list[ev.Event]
+    line: FakeLine
+    models: FakeModels
+    call: Call
+    tools: FakeTools
+    saves: list[tuple[str, Memory]]
+    """With the name of the agent that had the word."""
+
+    @property
+    def saved(self) -> list[Memory]:
+        return [memory for _, memory in self.saves]
+
+    def of(self, kind: type[ev.Event]) -> list[ev.Event]:
+        return [event for event in self.log if isinstance(event, kind)]
+
+    def heard(self) -> list[str]:
+        return [event.heard for event in self.log if isinstance(event, ev.ReplyEnded)]
+
+
+Step = tuple[float, str | Callable[[Call], None]]
+
+
+def play(
+    steps: list[Step],
+    *,
+    for_s: float,
+    agent: Agent = AGENT,
+    prepare: Callable[[FakeModels], None] = lambda models: None,
+    on_partials: bool = False,
+    tools: FakeTools | None = None,
+    matter: Matter | None = None,
+    others: Sequence[Agent] = (),
+) -> Played:
+    """Run a call: at each step's second the caller starts to say its text, or the function is called.
+
+    `others`: agents for other languages, on the same models and tools.
+    """
+    utterances = [text for _, text in steps if isinstance(text, str)]
+    models = FakeModels(utterances=utterances, routes=ROUTES, generated=GENERATED)
+    prepare(models)
+    line = FakeLine()
+    tools = tools or FakeTools()
+    result: list[Played] = []
+    memories: list[tuple[str, Memory]] = []
+
+    async def main() -> None:
+        clock = LoopClock()
+        log = ev.EventLog(clock)
+
+        def part(one: Agent) -> Part:
+            return Part(
+                one,
+                CallModels(models, models, models, models, models),
+                {clause: (speech_chunk(clause),) for text in fixed_texts(one) for clause in split_clauses(text)},
+                AgentContext(one, RoughCounter()),
+                dataclasses.replace(
+                    matter or Matter(),
+                    call_id="CA1",
+                    tools=tools,
+                    today=lambda: date(2026, 11, 25),
+                    save=lambda memory: memories.append((one.name, memory)),
+                ),
+            )
+
+        call = Call(
+            part(agent),
+            others=[part(other) for other in others],
+            vad=FakeVad(),
+            line=line,
+            log=log,
+            clock=clock,
+            speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
+        )
+        line.listener = call
+        running = asyncio.create_task(call.run())
+        await asyncio.sleep(0)
+        track = np.zeros(int(for_s * 16_000), np.float32)
+        number = 0
+        actions: list[tuple[float, Callable[[Call], None]]] = []
+        for at_s, what in steps:
+            if isinstance(what, str):
+                number += 1
+                audio = speech_audio(number, what)
+                track[int(at_s * 16_000) : int(at_s * 16_000) + audio.size] = audio
+            else:
+                actions.append((at_s, what))
+        for index in range(0, track.size, FRAME):
+            while actions and index / 16_000 >= actions[0][0]:
+                actions.pop(0)[1](call)
+            call.feed(track[index : index + FRAME])
+            await asyncio.sleep(0.02)
+            if running.done():
+                break
+        call.caller_gone("caller_hung_up")
+        await running
+        result.append(Played(list(log), line, models, call, tools, memories))
+
+    run_virtual(main())
+    return result[0]
+
+
+def booked(played: Played) -> list[dict[str, str]]:
+    """What was written by the call."""
+    done = [event for event in played.log if isinstance(event, ev.ToolFinished)]
+    return [event.arguments for event in done if event.effect == "write" and event.status == "ok"]
