@@ -485,7 +485,8 @@ class Call:
         if reply.plan is not None:
             self._watch.answered()
             self._carried = ""
-            self._cast.counts(reply.role, reply.plan, reply.turn)
+            if self._cast.counts(reply.role, reply.plan, reply.turn):
+                self._spawn(reply.role.planner.warm_up(f"{id(self):x}-warm-up"))
 
     def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
         self._speaking = None

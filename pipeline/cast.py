@@ -88,8 +88,8 @@ class Cast:
         memory = taken_over(side.responder.memory, self.role.agent, part.agent)
         return self._play(replace(part, matter=replace(part.matter, memory=memory)))
 
-    def counts(self, role: Role, plan: Plan, turn: int) -> None:
-        """The role's plan takes effect: the word is its now."""
+    def counts(self, role: Role, plan: Plan, turn: int) -> bool:
+        """The role's plan takes effect: the word is its now. Whether it was another's."""
         changes = role is not self.role
         if changes:
             self.role = role
@@ -100,6 +100,7 @@ class Cast:
             self._understood = True
         if changes and not role.side.responder.in_flow:
             role.side.look_up(turn)
+        return changes
 
 
 def _understood(plan: Plan) -> bool:

@@ -224,6 +224,9 @@ class Responder:
         Asked again in other words; then the keypad is offered; then a person takes over, or the agent says what happens
         now and hangs up.
         """
+        return dataclasses.replace(self._asked_again(utterance), language=self._agent.language)
+
+    def _asked_again(self, utterance: str) -> Plan:
         lines, tries = self._agent.lines, self._state.unclear
         state = dataclasses.replace(self._state, unclear=tries + 1)
         ending: Words = "open" if utterance else "may_go_on"
@@ -247,8 +250,7 @@ class Responder:
 
     def plan(self, utterance: str, decision: RouteDecision, turn: int = 0) -> Plan:
         """How to answer. Pure: nothing changes until `commit`."""
-        plan = self._weighed(utterance, decision, turn)
-        return plan if self._agent.language == "en" else dataclasses.replace(plan, language=self._agent.language)
+        return dataclasses.replace(self._weighed(utterance, decision, turn), language=self._agent.language)
 
     def _weighed(self, utterance: str, decision: RouteDecision, turn: int) -> Plan:
         if self._errands.under_way:

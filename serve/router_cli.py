@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.router import IntentRouter, KnowledgePassage, SentenceEncoder, spoken_form
@@ -18,9 +19,11 @@ from models.router_evaluation import Evaluation, Examples, cross_validated, held
 from models.settings import SettingsError
 from models.types import ModelFailure, RouteDecision
 from pipeline.agent import Agent
+from pipeline.events import Event, LanguageChanged, read_events
 from serve.agent_file import load_agent_file
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.deployments import prepared_folder
+from serve.timeline import TurnTimeline, call_timeline
 
 router_app = typer.Typer(help="Evaluate an agent's routes, and learn from recorded calls.", no_args_is_help=True)
 
@@ -99,16 +102,18 @@ def from_calls(
 ) -> None:
     """Collect what callers said, by the route it was taken for, the least sure first, for a person to correct."""
     console = Console(soft_wrap=True)
-    names = [route.name for route in _agent(agent, console).routes]
+    who = _agent(agent, console)
+    names = [route.name for route in who.routes]
     said: dict[str, tuple[float, str]] = {}
     for path in sorted(runs.glob("*/events.jsonl")):
-        text = ""
-        for line in path.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
-            if event["kind"] == "final_transcript":
-                text = event["text"]
-            elif event["kind"] == "routed" and text and event["confidence"] < below:
-                said.setdefault(text, (event["confidence"], event["label"]))
+        try:
+            events = read_events(path.read_text(encoding="utf-8").splitlines())
+        except ValueError as error:
+            console.print(f"[yellow]left out:[/] {path}: {escape(str(error))}", highlight=False)
+            continue
+        for turn in _heard_by(who.name, events):
+            if turn.is_final and turn.route is not None and (turn.route_confidence or 0.0) < below:
+                said.setdefault(turn.caller_words, (turn.route_confidence or 0.0, turn.route))
     lines = ["# What callers said, by the route it was taken for. Move what is wrong to the right label, delete noise."]
     for name in names:
         found = sorted((confidence, text) for text, (confidence, label) in said.items() if label == name)
@@ -117,6 +122,18 @@ def from_calls(
             lines += [f"  - {json.dumps(text, ensure_ascii=False)}  # {confidence:.2f}" for confidence, text in found]
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     console.print(f"{out}: {len(said)} utterances")
+
+
+def _heard_by(agent: str, events: Sequence[Event]) -> Iterator[TurnTimeline]:
+    """The turns of a call in which this agent had the word, or took it."""
+    timeline = call_timeline(events)
+    taken = [(event.turn, event.agent) for event in events if isinstance(event, LanguageChanged)]
+    for turn in timeline.turns:
+        has_the_word = timeline.started.agent if timeline.started else ""
+        for since, other in taken:
+            has_the_word = other if turn.turn >= since else has_the_word
+        if has_the_word == agent:
+            yield turn
 
 
 def draw_confusion(found: Evaluation, path: Path, title: str) -> None:

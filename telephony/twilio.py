@@ -395,28 +395,6 @@ def say_and_hang_up_twiml(text: str, *, language: str = "en-US") -> str:
     return str(response)
 
 
-def after_stream_twiml(
-    *,
-    call_over: bool,
-    attempt: int,
-    max_attempts: int,
-    stream_url: str,
-    action_url: str,
-    parameters: Mapping[str, str],
-    apology: str,
-) -> str:
-    """What `action` answers: hang up if the call is over, else connect again a bounded number of times, then apologise.
-
-    `attempt` counts the streams lost so far in this call (1 for the first). `parameters` carry the resume token;
-    `action_url` should carry attempt + 1.
-    """
-    if call_over:
-        return hang_up_twiml()
-    if attempt <= max_attempts:
-        return stream_twiml(stream_url, action_url=action_url, parameters=parameters)
-    return say_and_hang_up_twiml(apology)
-
-
 class SignatureChecker:
     """Checks `X-Twilio-Signature`: base64 HMAC-SHA1 over the public URL and, for a webhook, the sorted form fields."""
 

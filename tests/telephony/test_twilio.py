@@ -219,26 +219,6 @@ def test_a_parameter_over_twilios_limit_is_refused() -> None:
         twilio.stream_twiml("wss://x/y", action_url="https://x/a", parameters={"token": "t" * 495})
 
 
-def _after_stream(*, call_over: bool, attempt: int) -> list[str]:
-    text = twilio.after_stream_twiml(
-        call_over=call_over,
-        attempt=attempt,
-        max_attempts=2,
-        stream_url="wss://x/y",
-        action_url="https://x/a",
-        parameters={"token": "resume"},
-        apology="We lost the line.",
-    )
-    return [element.tag for element in ElementTree.fromstring(text)]
-
-
-def test_a_lost_stream_is_connected_again_a_bounded_number_of_times() -> None:
-    assert _after_stream(call_over=False, attempt=1) == ["Connect"]
-    assert _after_stream(call_over=False, attempt=2) == ["Connect"]
-    assert _after_stream(call_over=False, attempt=3) == ["Say", "Hangup"]
-    assert _after_stream(call_over=True, attempt=1) == ["Hangup"]
-
-
 TOKEN = "12345"
 FORM = {"CallSid": "CA1", "From": "+15550100", "Digits": "12", "Empty": ""}
 
