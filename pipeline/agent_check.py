@@ -23,7 +23,7 @@ def check_agent(
         tools=agent.tools,
         targets=frozenset(agent.escalation.targets if agent.escalation else ()),
         on_call=agent.on_call,
-        begun=frozenset(route.flow for route in agent.routes if route.flow is not None),
+        begun=frozenset((*(route.flow for route in agent.routes if route.flow is not None), *_away(agent))),
     )
     found = dict.fromkeys(
         (
@@ -37,6 +37,11 @@ def check_agent(
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
+def _away(agent: Agent) -> tuple[str, ...]:
+    away = agent.escalation.away if agent.escalation else None
+    return (away.flow,) if away is not None else ()
+
+
 def _routes(agent: Agent) -> Iterator[Finding]:
     targets = agent.escalation.targets if agent.escalation else {}
     for route in agent.routes:
@@ -46,6 +51,11 @@ def _routes(agent: Agent) -> Iterator[Finding]:
     if agent.escalation is not None and agent.escalation.webhook not in (None, *agent.tools):
         what = f"no tool {agent.escalation.webhook!r}; expected one of {', '.join(agent.tools) or 'none'}"
         yield Finding("error", "escalation.webhook", what)
+
+    for flow in _away(agent):
+        if flow not in agent.flows:
+            what = f"no flow {flow!r}; expected one of {', '.join(agent.flows) or 'none'}"
+            yield Finding("error", "escalation.away.flow", what)
 
 
 def _tools(agent: Agent) -> Iterator[Finding]:

@@ -370,7 +370,7 @@ class Call:
             poor = transcript.average_log_probability < self._settings.poor_log_probability
             responder = reply.role.side.responder
             if poor and not responder.answers(plan):
-                plan = responder.not_understood(utterance)
+                plan = responder.not_understood(utterance, reply.turn)
             reply.plan = plan
             reply.planned.set()
             if not reply.gate.is_set():
@@ -408,7 +408,7 @@ class Call:
             reply.plan = self.responder.news()
             await self._speak_plan(reply, reply.plan)
         elif not text and speech_s >= _SURELY_SPEECH_S:
-            reply.plan = self.responder.not_understood()
+            reply.plan = self.responder.not_understood(turn=reply.turn)
             await self._speak_plan(reply, reply.plan)
 
     async def _speak_plan(self, reply: Reply, plan: Plan) -> None:

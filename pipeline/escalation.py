@@ -15,6 +15,7 @@ from pipeline.context.parts import Known
 from pipeline.context.wording import without_secrets
 from pipeline.slots.variables import Variable
 from pipeline.state import CallState
+from pipeline.workflow.definition import Guard
 from pipeline.workflow.engine import Transfer, WorkflowEngine
 
 Reason = Literal["request", "frustration", "exhausted", "tool_failure", "policy", "emergency"]
@@ -32,6 +33,15 @@ class TransferTarget(StrictModel):
     """Said to whoever answers, before the caller is put through; {reason} and {summary} may stand in it."""
 
 
+class Away(StrictModel):
+    """When nobody can take a call over, and what is done instead."""
+
+    when: Guard
+    """Such as {equals: {desk_open: "no"}}, of what `on_call` has looked up."""
+    flow: str
+    """Takes a message, or arranges a call back."""
+
+
 class Escalation(StrictModel):
     """When a person takes over, and who."""
 
@@ -45,6 +55,8 @@ class Escalation(StrictModel):
     frustration_points: int = Field(3, ge=1, le=20)
     """Handed over at this many: an utterance with such words counts two, one that came to nothing one; an answer that
     fits takes one away."""
+    away: Away | None = None
+    """Out of hours. Flows that hand over by themselves (`do: transfer`) decide for themselves; None: never."""
     webhook: str | None = None
     """Name among the agent's tools: called with the hand-over package before the transfer."""
 

@@ -28,7 +28,7 @@ from pipeline.slots.types import Language
 from pipeline.state import CallState, Memory
 from pipeline.tiering import Choice, Override
 from pipeline.tools.calls import ToolCall
-from pipeline.workflow.engine import Act, HangUp, Step, Transfer, WorkflowEngine
+from pipeline.workflow.engine import Act, HangUp, Step, Transfer, WorkflowEngine, holds
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
@@ -218,22 +218,22 @@ class Responder:
         self._remember(Message(role="assistant", content=text))
         return trimmed
 
-    def not_understood(self, utterance: str = "") -> Plan:
+    def not_understood(self, utterance: str = "", turn: int = 0) -> Plan:
         """The plan for speech without words, or with words that were probably misheard.
 
         Asked again in other words; then the keypad is offered; then a person takes over, or the agent says what happens
         now and hangs up.
         """
-        return dataclasses.replace(self._asked_again(utterance), language=self._agent.language)
+        return dataclasses.replace(self._asked_again(utterance, turn), language=self._agent.language)
 
-    def _asked_again(self, utterance: str) -> Plan:
+    def _asked_again(self, utterance: str, turn: int) -> Plan:
         lines, tries = self._agent.lines, self._state.unclear
         state = dataclasses.replace(self._state, unclear=tries + 1)
         ending: Words = "open" if utterance else "may_go_on"
         if tries == TRIES_BEFORE_KEYPAD and lines.keypad:
             return Plan(utterance, state, self._clauses(lines.keypad, "keypad"), ending=ending)
         if tries >= TRIES_BEFORE_KEYPAD and self._agent.escalation is not None:
-            return dataclasses.replace(self._to_person(utterance, state, "exhausted"), ending=ending)
+            return dataclasses.replace(self._to_person(utterance, state, "exhausted", turn), ending=ending)
         if tries >= TRIES_BEFORE_KEYPAD and lines.escalation:
             clauses = self._clauses(lines.escalation, "escalation")
             return Plan(utterance, state, clauses, act=HangUp("escalated"), ending=ending)
@@ -260,7 +260,7 @@ class Responder:
             points = self._patience.after(utterance, answered=self.answers(plan))
             plan = dataclasses.replace(plan, points=points)
             if self._patience.is_gone(points):
-                plan = self._to_person(utterance, self._state, "frustration")
+                plan = self._to_person(utterance, self._state, "frustration", turn)
         if plan.fact is not None:
             route = self._agent.route(decision.label)
             by_route: Override = route.model if route is not None else "auto"
@@ -280,7 +280,7 @@ class Responder:
         if state.waiting == "answer":
             return self._plan_in_flow(utterance, decision, route, fact, state, turn)
         if kind == "person":
-            return self._to_person(utterance, state, "request", target=route.target if route else None)
+            return self._to_person(utterance, state, "request", turn, target=route.target if route else None)
         if kind == "cancel" and (step := self._engine.cancel(state)) is not None:
             return self._step_plan(utterance, step, ending=asks_or_open)
         if kind == "farewell":
@@ -321,7 +321,7 @@ class Responder:
         if step.fitted and not (kind in GLOBAL and decision.confidence >= SURE_IN_FLOW):
             return self._step_plan(utterance, step, ending=ending)
         if kind == "person":
-            return self._to_person(utterance, state, "request", target=route.target if route else None)
+            return self._to_person(utterance, state, "request", turn, target=route.target if route else None)
         if kind == "cancel" and (over := self._engine.cancel(state)) is not None:
             return self._step_plan(
                 utterance, over, ending="may_go_on" if asks(utterance, self._agent.language) else "open"
@@ -364,12 +364,24 @@ class Responder:
             filler = self._agent.tools[step.act.tool].filler or ""
         return Plan(utterance, step.state, clauses, act=step.act, filler=filler, ending=ending)
 
-    def _to_person(self, utterance: str, state: CallState, reason: Reason, target: str | None = None) -> Plan:
+    def _to_person(
+        self, utterance: str, state: CallState, reason: Reason, turn: int, target: str | None = None
+    ) -> Plan:
         escalation = self._agent.escalation
         assert escalation is not None
+        if escalation.away is not None and holds(escalation.away.when, state):
+            return self._nobody_there(utterance, state, escalation.away.flow, reason, turn)
         act = Transfer(reason, target or escalation.default, "")
         over = dataclasses.replace(state, waiting="over")
         return Plan(utterance, over, self._clauses(escalation.line, "escalation"), act=act)
+
+    def _nobody_there(self, utterance: str, state: CallState, flow: str, reason: Reason, turn: int) -> Plan:
+        if flow not in {place.flow for place in state.stack}:
+            step = self._engine.start(dataclasses.replace(state, misses=0, unclear=0), flow, utterance, turn)
+            return self._step_plan(utterance, step, ending="complete")
+        if reason == "exhausted":
+            return Plan(utterance, state, self._clauses(self._agent.lines.farewell, "farewell"), act=HangUp())
+        return Plan(utterance, state, self._clauses(self._engine.prompt(state), "form"))
 
     async def anticipate(self, plan: Plan, request_id: str) -> bool:
         """Have the engine read the prompt that the plan leads to; whether there is one. Raises ModelFailure."""

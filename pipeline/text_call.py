@@ -92,13 +92,13 @@ class TextCall:
         self._turn += 1
         self._reprompts = 0
         if not utterance:
-            return await self._reply(self._responder.not_understood(), "")
+            return await self._reply(self._responder.not_understood(turn=self._turn), "")
         self.log.append(ev.FinalTranscript(turn=self._turn, text=utterance, average_log_probability=0.0, took_ms=0.0))
         decision = await self._router.route(utterance)
         plan = self._responder.plan(utterance, decision, self._turn)
         plan = await self._responder.fill(plan, self._turn, f"{self._matter.call_id}-t{self._turn}-fill")
         if unclear and not self._responder.answers(plan):
-            plan = self._responder.not_understood(utterance)
+            plan = self._responder.not_understood(utterance, self._turn)
         best = decision.passages[0] if decision.passages else None
         near = f", {best.id} {best.score:.2f}" if best else ""
         return await self._reply(plan, f"{decision.label} {decision.confidence:.2f}{near}")

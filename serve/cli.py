@@ -244,6 +244,8 @@ def _starting(
         console.print(f"  {time.monotonic() - began_s:5.1f} s  {line}", style="dim", highlight=False)
 
     console.print(f"Starting the stack '{stack.name}' for {line_up.first.name} ...")
+    for line in line_up.described() if len(line_up.variants) > 1 else ():
+        console.print(f"  {line}", style="dim", highlight=False, markup=False)
     runs_dir = (runs or stack.gateway.runs_dir).resolve()
     with (
         _terminable(),

@@ -39,6 +39,12 @@ def test_an_agent_without_flaws_has_no_findings() -> None:
     assert found() == []
 
 
+AWAY = """escalation:
+  targets: {desk: {number: "+15550199"}}
+  default: desk
+  line: One moment.
+  away: {when: {unknown: number}, flow: nobody}
+"""
 CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
 
 
@@ -69,6 +75,7 @@ CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
             "error context: persona and policies take",
         ),
         (("    flow: order\n", "    flow: order\n    target: boss\n"), "error routes.order.target: no target 'boss'"),
+        (("\nfacts:\n", f"\n{AWAY}facts:\n"), "error escalation.away.flow: no flow 'nobody'"),
     ],
 )
 def test_a_flaw_is_found_and_named(change: tuple[str, str], finding: str) -> None:

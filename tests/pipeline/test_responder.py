@@ -12,6 +12,7 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.endpointing import sounds_unfinished
 from pipeline.errands import Errands
+from pipeline.escalation import Away
 from pipeline.responder import Plan, Responder
 from pipeline.state import CallState, Memory
 from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
@@ -190,3 +191,42 @@ def test_a_plan_that_was_taken_back_leaves_nothing_behind() -> None:
     assert agent.take_back(plan) == "book please"
     assert agent.state == before
     assert agent.history == ()
+
+
+def away_agent(when: str = "known") -> Agent:
+    """Nobody is there while the openings are known; booking stands in for leaving a message."""
+    assert AGENT.escalation is not None
+    away = Away.model_validate({"when": {when: "openings"}, "flow": "book"})
+    return AGENT.model_copy(update={"escalation": AGENT.escalation.model_copy(update={"away": away})})
+
+
+@pytest.mark.parametrize("utterance", ["a person please", "this is ridiculous"])
+def test_out_of_hours_a_message_is_taken_instead_of_handing_over(utterance: str) -> None:
+    answering, _ = responder(agent=away_agent())
+    route = decision("person") if "person" in utterance else decision("knowledge", "hours", score=0.1)
+    for turn in range(1, 3):
+        plan = answering.plan(utterance, route, turn)
+        answering.commit(plan, turn)
+        if answering.state.stack:
+            break
+    assert not isinstance(plan.act, Transfer)
+    assert [place.flow for place in answering.state.stack] == ["book"]
+    assert texts(plan)[0].startswith("I have Tuesday")
+
+
+def test_out_of_hours_who_asks_for_a_person_again_is_asked_again_and_who_cannot_be_understood_is_let_go() -> None:
+    answering, _ = responder(agent=away_agent())
+    for turn in (1, 2):
+        plan = answering.plan("a person please", decision("person"), turn)
+        answering.commit(plan, turn)
+        assert texts(plan)[0].startswith("I have Tuesday")
+    for turn in range(3, 6):
+        plan = answering.not_understood(turn=turn)
+        answering.commit(plan, turn)
+    assert isinstance(plan.act, HangUp)
+    assert texts(plan) == ["Goodbye."]
+
+
+def test_within_hours_the_call_is_handed_over() -> None:
+    answering, _ = responder(agent=away_agent("unknown"))
+    assert isinstance(answering.plan("a person please", decision("person"), 1).act, Transfer)
