@@ -95,7 +95,7 @@ class CallBook:
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 saved = await self._store.load_state(call_sid)
-            kits = self._roster.going_on(saved.agent, saved.agent_version) if saved is not None else None
+            kits = self._roster.going_on(call_sid, saved.agent, saved.agent_version) if saved is not None else None
             if saved is None or kits is None:
                 return None
             record = _JSON.validate_json(saved.state)

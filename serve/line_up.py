@@ -18,8 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Versioned:
-    """An agent under the name of its file's content, which it keeps if it is led to another (the
-    port of its back office)."""
+    """An agent under the name of its file's content: it keeps it when its connections are led to another port."""
 
     agent: Agent
     version: str
@@ -95,9 +94,10 @@ def load_line_up(stack: Stack, chosen: Path | None = None) -> LineUp:
     return line_up
 
 
-def within(line_up: LineUp, weights: str) -> tuple[LineUp, list[str]]:
+def hearable(line_up: LineUp, weights: str) -> tuple[LineUp, list[str]]:
     """The line-up without the further languages that Whisper's weights do not know, and what was left out, for people
     to read. Raises SettingsError if an agent that answers first needs another language than English."""
+    # As Whisper's weights are named; others are refused by SpeechToText when it starts.
     if not weights.endswith(".en"):
         return line_up, []
     for variant in line_up.variants:

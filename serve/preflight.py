@@ -13,7 +13,7 @@ from models.settings import SettingsError
 from models.weights import WeightsError, entry, home_folder, prepared_path, verify
 from serve.agent_file import load_sound_agent_file
 from serve.config import Stack, load_stack
-from serve.line_up import load_line_up, within
+from serve.line_up import hearable, load_line_up
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
 
@@ -52,7 +52,7 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
 
 
 def _agents(stack: Stack, chosen: Path | None) -> str:
-    line_up, left_out = within(load_line_up(stack, chosen), stack.speech_to_text.weights)
+    line_up, left_out = hearable(load_line_up(stack, chosen), stack.speech_to_text.weights)
     return "\n".join((*line_up.described(), *left_out))
 
 

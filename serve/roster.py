@@ -61,9 +61,10 @@ class Roster:
                 return kits
         return self._shares[0][1]
 
-    def going_on(self, agent: str, version: str) -> tuple[Kit, ...] | None:
+    def going_on(self, call_sid: str, agent: str, version: str) -> tuple[Kit, ...] | None:
         """Who goes on with a call that this version of an agent held: the same, or another version of it, or nobody."""
-        known = [(kit, kits) for _, kits in self._shares for kit in kits]
+        # An agent for another language may belong to several shares; the call's own comes first.
+        known = [(kit, kits) for kits in (self.pick(call_sid), *(kits for _, kits in self._shares)) for kit in kits]
         same = [one for one in known if one[0].version == version]
         for kit, kits in same or [one for one in known if one[0].agent.name == agent]:
             return (kit, *(other for other in kits if other is not kit))

@@ -24,7 +24,7 @@ from serve.back_office import BackOfficeError, at_port, back_office
 from serve.build import GATEWAY_APP, build
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
-from serve.line_up import LineUp, within
+from serve.line_up import LineUp, hearable
 from serve.secrets import Secrets
 
 START_TIMEOUT_S = 300.0
@@ -158,7 +158,7 @@ def running_stack(
     Further languages that its Whisper does not hear are left out, and `progress` is told so. Raises SettingsError if an
     agent cannot answer at all, StackError if it cannot start; what had come up by then is stopped.
     """
-    line_up, left_out = within(line_up, stack.speech_to_text.weights)
+    line_up, left_out = hearable(line_up, stack.speech_to_text.weights)
     for line in left_out:
         progress(line)
     up = find_running(home)

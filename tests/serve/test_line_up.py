@@ -8,7 +8,7 @@ import pytest
 
 from models.settings import SettingsError
 from serve.config import EMBEDDED_STACK, Stack, VariantSettings, load_stack
-from serve.line_up import ROOT, load_line_up, within
+from serve.line_up import ROOT, hearable, load_line_up
 
 STACK = load_stack(EMBEDDED_STACK)
 
@@ -58,16 +58,16 @@ def test_an_agent_led_to_another_port_keeps_its_version(folder: Path) -> None:
 
 
 def test_weights_that_hear_english_only_leave_other_languages_out_and_say_so(folder: Path) -> None:
-    line_up, left_out = within(load_line_up(stack(folder, 20)), "whisper-tiny.en")
+    line_up, left_out = hearable(load_line_up(stack(folder, 20)), "whisper-tiny.en")
     assert line_up.languages() == ("en",)
     assert left_out == ["Bright Dental en español (es) is left out: whisper-tiny.en hears English only"]
-    assert within(load_line_up(stack(folder)), "whisper-base")[1] == []
+    assert hearable(load_line_up(stack(folder)), "whisper-base")[1] == []
 
 
 def test_an_agent_that_its_own_stack_cannot_hear_is_refused(folder: Path) -> None:
     only_spanish = load_line_up(stack(folder), folder / "dental_es.yaml")
     with pytest.raises(SettingsError, match=r"whisper-tiny\.en hears English only; set speech_to_text\.weights"):
-        within(only_spanish, "whisper-tiny.en")
+        hearable(only_spanish, "whisper-tiny.en")
 
 
 def test_a_listed_agent_must_speak_the_language_it_is_listed_for(folder: Path) -> None:

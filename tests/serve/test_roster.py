@@ -65,16 +65,24 @@ def test_with_the_agent_come_those_for_other_languages() -> None:
 
 
 def test_a_call_goes_on_with_the_version_and_in_the_language_that_it_was_in() -> None:
-    found = roster(50).going_on(SPANISH.name, agent_version(SPANISH))
+    found = roster(50).going_on("CA1", SPANISH.name, agent_version(SPANISH))
     assert found is not None
     assert [kit.agent.language for kit in found] == ["es", "en"]
-    found = roster(50).going_on(OTHER.name, agent_version(OTHER))
+    found = roster(50).going_on("CA1", OTHER.name, agent_version(OTHER))
     assert found is not None
     assert found[0].version == agent_version(OTHER)
 
 
 def test_of_a_version_that_is_gone_another_one_goes_on_and_of_a_stranger_nobody() -> None:
-    found = roster(50).going_on(AGENT.name, "0" * 12)
+    found = roster(50).going_on("CA1", AGENT.name, "0" * 12)
     assert found is not None
     assert found[0].agent.name == AGENT.name
-    assert roster(50).going_on("Somebody else", "0" * 12) is None
+    assert roster(50).going_on("CA1", "Somebody else", "0" * 12) is None
+
+
+def test_a_call_that_goes_on_in_another_language_stays_with_its_own_share() -> None:
+    desk = roster(50)
+    for call_sid in CALLS[:50]:
+        found = desk.going_on(call_sid, SPANISH.name, agent_version(SPANISH))
+        assert found is not None
+        assert found[1].version == desk.pick(call_sid)[0].version
