@@ -11,6 +11,7 @@ import hashlib
 import json
 import socket
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
@@ -212,7 +213,7 @@ class Faults:
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
-class Business:
+class Business(ABC):
     """What every office knows and does; each fills its own tables."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -228,8 +229,9 @@ class Business:
         with self._database.transaction():
             self._fill(self._now().date())
 
+    @abstractmethod
     def _fill(self, today: date) -> None:
-        raise NotImplementedError
+        """Put in what an office has on that day."""
 
 
 def office(title: str) -> FastAPI:
