@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,47 @@ class VllmLanguageModel:
         async with aclosing(self._run(one_token, priority, self._settings.request_timeout_s)) as deltas:
             async for _ in deltas:
                 pass
+
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens of a text by itself. Raises ModelFailure if the engine is not running."""
+        self._running()
+        assert self._tokenizer is not None
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    async def weigh(self, request: GenerateRequest, token_ids: Sequence[int]) -> tuple[float, ...]:
+        """How likely each of these tokens is the reply's first: log probabilities, in the order given.
+
+        One pass over what the prefix cache does not hold of the prompt; no token is generated beyond it. Raises
+        ModelFailure as `generate` does, and for none or more than 128 tokens.
+        """
+        from vllm.inputs.engine import tokens_input
+        from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind, SamplingParams
+
+        if not 0 < len(token_ids) <= MAX_LOGPROB_TOKEN_IDS:
+            raise ModelFailure(
+                f"language model: request {request.request_id}: expected 1 to {MAX_LOGPROB_TOKEN_IDS} tokens to weigh, "
+                f"got {len(token_ids)}"
+            )
+        prompt = tokens_input(self.prompt_tokens(request))
+        params = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            logprob_token_ids=list(token_ids),
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        timeout_s = self._settings.request_timeout_s
+        outputs = self._outputs(prompt, params, request.request_id, request.priority, timeout_s)
+        async with aclosing(outputs) as pieces:
+            async for output in pieces:
+                self._prompt_tokens += len(output.prompt_token_ids)
+                self._cached_tokens += output.num_cached_tokens or 0
+                self._generated_tokens += 1
+                found = output.outputs[0].logprobs
+                if found:
+                    return tuple(found[0][token].logprob for token in token_ids)
+        raise ModelFailure(f"language model: request {request.request_id} ended without log probabilities")
 
     async def check(self) -> None:
         """Have the engine generate one token. Raises ModelFailure if it is dead, or too slow to be of use."""

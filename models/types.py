@@ -124,6 +124,73 @@ class RouteDecision:
     """Probability of the label, in [0, 1]."""
     passages: tuple[Passage, ...] = ()
     """Best first."""
+    meanings: tuple[tuple[str, float], ...] = ()
+    """Probabilities of an agent's meanings as `Catalogue` labels them, facts one by one: beside a model's opinion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One thing that an utterance can mean to an agent."""
+
+    label: str
+    """How it is called where acts are made of it; unique in its catalogue."""
+    description: str
+    """What it is, in words for a language model: a predicate of the caller ("wants a new appointment")."""
+    examples: tuple[str, ...] = ()
+    """Utterances that mean it."""
+    in_flow_only: bool = False
+    """It can only be meant while the agent waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The agent's last words and what a caller said to them, as an example of a meaning."""
+
+    agent: str
+    caller: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that an utterance can mean to one agent."""
+
+    business: str
+    """Who the agent answers for."""
+    meanings: tuple[Meaning, ...]
+    exchanges: tuple[Exchange, ...] = ()
+    """Examples from the middle of a flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """An utterance and where it was said."""
+
+    utterance: str
+    agent_said: str = ""
+    """The agent's last words as heard, if an answer to them is waited for; empty between flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an utterance means, as a model sees it."""
+
+    probabilities: tuple[tuple[str, float], ...]
+    """Labels of the catalogue, likeliest first; they sum to 1."""
+
+    @property
+    def label(self) -> str:
+        """The likeliest."""
+        return self.probabilities[0][0]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the likeliest, in [0, 1]."""
+        return self.probabilities[0][1]
+
+    def of(self, label: str) -> float:
+        """Probability of a label; 0 for one that could not be meant."""
+        return dict(self.probabilities).get(label, 0.0)
 
 
 class ModelFailure(RuntimeError):

@@ -140,6 +140,10 @@ class Lines(StrictModel):
     """Said while an answer takes long."""
     resumed: Line = "Sorry, we were cut off. Let's go on."
     """Said instead of the greeting when a call that was cut off is connected again."""
+    declined: Line = "I'm sorry, I don't know that."
+    """Said in the middle of a flow to what the agent knows nothing of, before it comes back with its question."""
+    waiting: Line = "Sure, take your time."
+    """The caller asks for a moment."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -167,6 +171,8 @@ class Route(StrictModel):
     kind: Literal["knowledge", "flow", "say", "repeat", "cancel", "person", "farewell", "fallback"]
     """'knowledge' answers from facts; 'flow' begins one; 'say' speaks `line`; 'repeat' says the last again; 'cancel'
     calls off what is under way; 'person' hands over; 'fallback' is for what is none of our business."""
+    description: str = Field("", max_length=120)
+    """What a caller who belongs here does, for a model that understands: "wants a new appointment"."""
     line: Line | None = None
     """For kind 'say'."""
     flow: str | None = None

@@ -24,10 +24,11 @@ from pipeline.clock import Clock, since_ms
 from pipeline.delivery import Delivery, Stage
 from pipeline.endpointer import Endpointer
 from pipeline.hearing import Hearing
+from pipeline.plan import Clause, Plan
 from pipeline.planner import Planner
 from pipeline.ports import HeardClause, Line, VoiceActivity
 from pipeline.reply import Reply
-from pipeline.responder import Clause, Plan, Responder
+from pipeline.responder import Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
@@ -111,7 +112,7 @@ class Call:
         return Role(
             part,
             side,
-            Planner(agent, models.router, models.pace, side.responder, self._log, self._clock),
+            Planner(agent, models, side.responder, self._log, self._clock),
             Delivery(
                 agent,
                 side.responder,

@@ -15,9 +15,9 @@ from pipeline.context.of_agent import AgentContext
 from pipeline.delivery import Delivery
 from pipeline.fixed_lines import FixedLines
 from pipeline.matter import Matter
+from pipeline.plan import Plan
 from pipeline.planner import Planner
 from pipeline.reply import CallModels
-from pipeline.responder import Plan
 from pipeline.state import CallState, Memory
 
 LOOK_UP_S = 1.0

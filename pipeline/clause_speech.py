@@ -11,9 +11,9 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.clock import Clock, since_ms
 from pipeline.fixed_lines import FixedLines
+from pipeline.plan import Clause
 from pipeline.ports import Speaker
 from pipeline.reply import Reply
-from pipeline.responder import Clause
 
 
 class ClauseSpeech:

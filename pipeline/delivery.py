@@ -15,9 +15,10 @@ from pipeline.clauses import split_clauses
 from pipeline.clock import Clock
 from pipeline.fixed_lines import FixedLines
 from pipeline.hearing import explain
+from pipeline.plan import Clause, Plan
 from pipeline.ports import Line, Speaker
 from pipeline.reply import Reply
-from pipeline.responder import Clause, Plan, Responder
+from pipeline.responder import Responder
 
 Stage = Literal["transcribe", "route", "reply"]
 """What can fail on a turn's way to its reply."""

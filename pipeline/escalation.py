@@ -68,25 +68,21 @@ class Escalation(StrictModel):
 
 
 class Patience:
-    """How much of a caller's patience is left. Pure counting; one a call."""
+    """How much of a caller's patience is lost, in points that the call's state keeps. Pure counting."""
 
     def __init__(self, settings: Escalation) -> None:
         self._settings = settings
         words = "|".join(re.escape(word.lower()) for word in settings.frustration_words)
         self._words = re.compile(rf"\b(?:{words})\b") if words else None
-        self._points = 0
 
-    def after(self, utterance: str, *, answered: bool) -> int:
-        """The points that there would be after this utterance."""
+    def after(self, points: int, utterance: str, *, answered: bool) -> int:
+        """The points after this utterance, which came on top of so many."""
         angry = self._words is not None and self._words.search(utterance.lower()) is not None
-        points = self._points + (2 if angry else 0) + (0 if answered else 1)
+        points += (2 if angry else 0) + (0 if answered else 1)
         return max(0, points - 1) if answered and not angry else points
 
     def is_gone(self, points: int) -> bool:
         return points >= self._settings.frustration_points
-
-    def settle(self, points: int) -> None:
-        self._points = points
 
 
 @dataclass(frozen=True, slots=True)

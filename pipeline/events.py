@@ -173,6 +173,22 @@ class Routed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Understood(Event):
+    """What the words were taken to mean."""
+
+    kind: ClassVar[str] = "understood"
+    turn: int
+    way: Literal["fast", "model", "rules"]
+    """Who decided: the router, being sure; a language model; or the router for want of one."""
+    label: str
+    confidence: float
+    evidence: dict[str, float]
+    """The likeliest meanings, as model and router together see them; empty if no model was asked."""
+    took_ms: float
+    """Without the router's time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseDecided(Event):
     """The words of a clause are fixed; it now goes to speech."""
 
@@ -328,7 +344,7 @@ class StageFailed(Event):
 
     kind: ClassVar[str] = "stage_failed"
     turn: int
-    stage: Literal["transcribe", "route", "reply", "speak", "turn_score"]
+    stage: Literal["transcribe", "route", "understand", "reply", "speak", "turn_score"]
     error: str
 
 

@@ -1,4 +1,4 @@
-"""Words become a plan: routed, weighed against where the call stands, if need be looked at by the language model."""
+"""Words become a plan: understood, weighed against where the call stands, if need be filled by the language model."""
 
 from __future__ import annotations
 
@@ -6,45 +6,39 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
-from models.types import ModelFailure, RouteDecision
+from models.types import ModelFailure, Situation
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.clock import Clock, since_ms
 from pipeline.hearing import explain
-from pipeline.ports import Router
-from pipeline.responder import Plan, Responder
-from pipeline.tiering import Pace, choose
+from pipeline.plan import Plan
+from pipeline.reply import CallModels
+from pipeline.responder import Responder
+from pipeline.tiering import choose
+from pipeline.understanding.acts import Understood
+from pipeline.understanding.stage import Interpreter
+
+_LONGEST_QUESTION = 240
+"""Characters of the agent's last words that a model is shown: what was asked stands at their end."""
 
 
 class Planner:
-    """One call's use of the router."""
+    """One call's way from words to a plan."""
 
-    def __init__(
-        self, agent: Agent, router: Router, pace: Pace, responder: Responder, log: ev.EventLog, clock: Clock
-    ) -> None:
+    def __init__(self, agent: Agent, models: CallModels, responder: Responder, log: ev.EventLog, clock: Clock) -> None:
         self._agent = agent
-        self._router = router
-        self._pace = pace
+        self._pace = models.pace
         self._responder = responder
         self._log = log
         self._clock = clock
+        self._interpreter = Interpreter(
+            agent, models.router, models.understanding, models.understanding_settings, log, clock
+        )
 
     async def plan(self, turn: int, utterance: str, request_id: str) -> Plan:
         """How the utterance will be answered. Raises ModelFailure or TimeoutError if it cannot be routed."""
-        began_s = self._clock.now_s()
-        async with asyncio.timeout(self._agent.stage_timeout_s):
-            decision = await self._router.route(utterance)
-        self._log.append(
-            ev.Routed(
-                turn=turn,
-                label=decision.label,
-                confidence=decision.confidence,
-                passage_ids=tuple(passage.id for passage in decision.passages),
-                passage_scores=tuple(passage.score for passage in decision.passages),
-                took_ms=since_ms(self._clock, began_s),
-            )
-        )
-        plan = self._with_model(self._responder.plan(utterance, decision, turn), decision)
+        understood = await self._interpreter.understand(self._situation(utterance), turn, request_id)
+        plan = self._with_model(self._responder.plan(utterance, understood, turn), understood)
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):
                 return await self._responder.fill(plan, turn, f"{request_id}-fill")
@@ -52,6 +46,11 @@ class Planner:
             # The caller is asked again, as without a model.
             self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
             return plan
+
+    def _situation(self, utterance: str) -> Situation:
+        """The utterance, and what it answers if an answer is waited for."""
+        waits = self._responder.state.waiting == "answer"
+        return Situation(utterance, self._responder.last_said[-_LONGEST_QUESTION:] if waits else "")
 
     def counts(self, plan: Plan, turn: int) -> None:
         """The plan takes effect. Safe to call twice. Plans that were thrown away leave no choice of a model behind."""
@@ -68,17 +67,16 @@ class Planner:
             )
         )
 
-    def _with_model(self, plan: Plan, decision: RouteDecision) -> Plan:
-        if plan.fact is None:
+    def _with_model(self, plan: Plan, understood: Understood) -> Plan:
+        if not plan.facts:
             return plan
-        scores = [passage.score for passage in decision.passages[:2]]
         choice = choose(
             self._agent.routing,
             self._pace,
             override=plan.model,
-            confidence=decision.confidence,
+            confidence=understood.confidence,
             words=len(plan.utterance.split()),
-            lead=scores[0] - scores[1] if len(scores) == 2 else None,
+            lead=understood.closeness,
         )
         return replace(plan, choice=choice)
 
@@ -102,7 +100,7 @@ class Planner:
         began_s = self._clock.now_s()
         with suppress(ModelFailure, TimeoutError):
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                plan = self._responder.plan(text, await self._router.route(text))
+                plan = self._responder.plan(text, await self._interpreter.guess(self._situation(text)))
                 if await self._responder.anticipate(plan, request_id):
                     took_ms = since_ms(self._clock, began_s)
                     self._log.append(ev.PromptRead(turn=turn, text=text, took_ms=took_ms))

@@ -9,7 +9,16 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.types import FloatAudio, GenerateRequest, Languages, RouteDecision, SpeechChunk, Transcript
+from models.types import (
+    FloatAudio,
+    GenerateRequest,
+    Judgement,
+    Languages,
+    RouteDecision,
+    Situation,
+    SpeechChunk,
+    Transcript,
+)
 
 
 class Transcriber(Protocol):
@@ -21,6 +30,12 @@ class Transcriber(Protocol):
 class Router(Protocol):
     async def route(self, text: str) -> RouteDecision:
         """Label, confidence and the passages of knowledge nearest to the text. Raises ModelFailure."""
+        ...
+
+
+class UnderstandingModel(Protocol):
+    async def judge(self, situation: Situation, request_id: str) -> Judgement:
+        """What an utterance means, among all that it can mean to the agent. Cancelling aborts. Raises ModelFailure."""
         ...
 
 

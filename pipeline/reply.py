@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.endpointing import ENDED_BY_MODEL
-from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer
-from pipeline.responder import Clause, Plan
+from pipeline.plan import Clause, Plan
+from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer, UnderstandingModel
 from pipeline.tiering import Pace
+from pipeline.understanding.settings import UnderstandingSettings
 
 if TYPE_CHECKING:
     from pipeline.cast import Role
@@ -26,6 +27,9 @@ class CallModels:
     turn_scorer: TurnScorer
     pace: Pace = field(default_factory=Pace)
     """How fast the language models have been."""
+    understanding: UnderstandingModel | None = None
+    """Judges what callers mean; None: the router decides by rules."""
+    understanding_settings: UnderstandingSettings | None = None
 
 
 @dataclass(slots=True, eq=False)

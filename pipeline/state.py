@@ -67,6 +67,8 @@ class CallState:
     """Utterances in a row that could not be answered."""
     unclear: int = 0
     """Utterances in a row that could not be understood."""
+    impatience: int = 0
+    """How much of the caller's patience is lost; see Escalation.frustration_points."""
 
     def knows(self, name: str) -> bool:
         """Whether the variable has a value, or the list entries."""

@@ -18,9 +18,10 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
 from pipeline.matter import Matter
+from pipeline.plan import Plan
 from pipeline.ports import LanguageModel, Router
-from pipeline.responder import Plan
 from pipeline.state import CallState
+from pipeline.understanding.rules import by_rules
 from pipeline.workflow.engine import HangUp, Transfer
 
 End = Literal["farewell", "escalated", "transferred", "silence", "caller_hung_up"]
@@ -95,7 +96,8 @@ class TextCall:
             return await self._reply(self._responder.not_understood(turn=self._turn), "")
         self.log.append(ev.FinalTranscript(turn=self._turn, text=utterance, average_log_probability=0.0, took_ms=0.0))
         decision = await self._router.route(utterance)
-        plan = self._responder.plan(utterance, decision, self._turn)
+        in_flow = self._responder.state.waiting == "answer"
+        plan = self._responder.plan(utterance, by_rules(self._agent, utterance, decision, in_flow=in_flow), self._turn)
         plan = await self._responder.fill(plan, self._turn, f"{self._matter.call_id}-t{self._turn}-fill")
         if unclear and not self._responder.answers(plan):
             plan = self._responder.not_understood(utterance, self._turn)

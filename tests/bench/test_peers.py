@@ -126,7 +126,7 @@ async def test_every_reply_is_said_whole_and_word_for_word_by_our_responder() ->
     )
     responder = Responder(agent, model, engine, errands, context=AgentContext(agent, RoughCounter()))
     for fact in agent.facts:
-        plan = Plan(fact.questions[0], fact=fact)
+        plan = Plan(fact.questions[0], facts=(fact,))
         clauses = [clause async for clause in responder.clauses(plan, 1, "1", nothing_begins)]
         assert " ".join(clause.text for clause in clauses) == replies().to_line(fact.questions[0]).reply
         assert {clause.source for clause in clauses} == {"llm"}, fact.id

@@ -20,8 +20,13 @@ from models.types import (
     Transcript,
     Word,
 )
+from pipeline.agent import Agent
+from pipeline.plan import Plan
 from pipeline.ports import HeardClause, LineListener
+from pipeline.responder import Responder
 from pipeline.tools.calls import ToolCall, ToolResult
+from pipeline.understanding.rules import by_rules
+from tests.pipeline.agents import AGENT
 
 AMPLITUDE_STEP = 0.01
 WORD_S = 0.25
@@ -139,6 +144,14 @@ def speech_chunk(text: str) -> SpeechChunk:
 def decision(label: str, fact: str | None = None, *, confidence: float = 0.9, score: float = 0.9) -> RouteDecision:
     passages = (Passage(id=fact, text="", score=score),) if fact else ()
     return RouteDecision(label=label, confidence=confidence, passages=passages)
+
+
+def plan_of(
+    responder: Responder, utterance: str, decision: RouteDecision, turn: int = 0, *, agent: Agent = AGENT
+) -> Plan:
+    """What the agent's responder plans for an utterance that the router alone has understood."""
+    in_flow = responder.state.waiting == "answer"
+    return responder.plan(utterance, by_rules(agent, utterance, decision, in_flow=in_flow), turn)
 
 
 class FakeLine:

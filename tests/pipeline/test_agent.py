@@ -32,7 +32,7 @@ def test_the_demo_agent_loads() -> None:
             "Input tag 'confrim' found using 'do' does not match any of the expected tags",
         ),
         (
-            ("kind: say\n    line: Hello! What can I do for you?", "kind: say"),
+            ("    line: Hello! What can I do for you?\n", ""),
             "routes[10]: Value error, line is required",
         ),
         (("id: hours_sunday", "id: hours"), "facts: ids must differ"),

@@ -14,7 +14,7 @@ from pipeline.filling import CERTAINTY, MOST_SPAN_WORDS, NOTHING, fill_request, 
 from pipeline.slots.reading import Option, ReadingContext
 from pipeline.slots.variables import Variable
 from tests.pipeline.agents import AGENT
-from tests.pipeline.fakes import FakeModels, decision
+from tests.pipeline.fakes import FakeModels, decision, plan_of
 from tests.pipeline.test_responder import responder
 
 CONTEXT = ReadingContext(today=date(2026, 11, 25))
@@ -54,10 +54,10 @@ def asked_for_the_name(points_at: str) -> tuple[str, float, Pointing]:
         model = Pointing(utterances=[])
         model.at = points_at
         one._language_model = model
-        one.commit(one.plan("book please", decision("booking")))
-        one.commit(one.plan("Tuesday at ten", decision("knowledge", confidence=0.1)))
+        one.commit(plan_of(one, "book please", decision("booking")))
+        one.commit(plan_of(one, "Tuesday at ten", decision("knowledge", confidence=0.1)))
         said = "you had better ask my wife about that, hers is Gloria, same as on the account"
-        plan = one.plan(said, RouteDecision("knowledge", 0.1), 3)
+        plan = plan_of(one, said, RouteDecision("knowledge", 0.1), 3)
         assert plan.unfit
         plan = await one.fill(plan, 3, "r")
         assert plan.state is not None
@@ -81,8 +81,8 @@ def test_nothing_and_words_that_were_not_said_leave_the_question_open() -> None:
 
 def test_a_variable_is_filled_by_the_reader_alone_unless_the_agent_file_says_otherwise() -> None:
     one, models = responder()
-    one.commit(one.plan("book please", decision("booking")))
-    plan = one.plan("well that depends on a lot of things", RouteDecision("knowledge", 0.1))
+    one.commit(plan_of(one, "book please", decision("booking")))
+    plan = plan_of(one, "well that depends on a lot of things", RouteDecision("knowledge", 0.1))
     assert not plan.unfit
     assert asyncio.run(one.fill(plan, 2, "r")) is plan
     assert not models.requests

@@ -13,11 +13,12 @@ from pipeline.context.of_agent import AgentContext
 from pipeline.endpointing import sounds_unfinished
 from pipeline.errands import Errands
 from pipeline.escalation import Away
-from pipeline.responder import Plan, Responder
+from pipeline.plan import Plan
+from pipeline.responder import Responder
 from pipeline.state import CallState, Memory
 from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
 from tests.pipeline.agents import AGENT
-from tests.pipeline.fakes import OPENINGS, FakeModels, FakeTools, decision
+from tests.pipeline.fakes import OPENINGS, FakeModels, FakeTools, decision, plan_of
 
 
 def responder(generated: dict[str, list[str]] | None = None, agent: Agent = AGENT) -> tuple[Responder, FakeModels]:
@@ -63,16 +64,16 @@ def texts(plan: Plan) -> list[str]:
 
 def test_planning_a_booking_step_twice_gives_the_same_plan() -> None:
     agent, _ = responder()
-    agent.commit(agent.plan("book please", decision("booking")))
-    first = agent.plan("Tuesday at ten", RouteDecision("knowledge", 0.1))
-    second = agent.plan("Tuesday at ten", RouteDecision("knowledge", 0.1))
+    agent.commit(plan_of(agent, "book please", decision("booking")))
+    first = plan_of(agent, "Tuesday at ten", RouteDecision("knowledge", 0.1))
+    second = plan_of(agent, "Tuesday at ten", RouteDecision("knowledge", 0.1))
     assert texts(first) == texts(second) == ["What is your name?"]
 
 
 def test_a_question_in_the_middle_of_a_booking_is_answered_and_the_booking_goes_on() -> None:
     agent, _ = responder({"cost": ["A cleaning costs ninety dollars."]})
-    agent.commit(agent.plan("book please", decision("booking")))
-    plan = agent.plan("what does a cleaning cost", decision("knowledge", "cleaning"))
+    agent.commit(plan_of(agent, "book please", decision("booking")))
+    plan = plan_of(agent, "what does a cleaning cost", decision("knowledge", "cleaning"))
     assert next(text for _, text in say(agent, plan)) == "A cleaning costs ninety dollars."
     assert plan.state is not None
     assert plan.state.stack
@@ -81,27 +82,28 @@ def test_a_question_in_the_middle_of_a_booking_is_answered_and_the_booking_goes_
 
 def test_goodbye_in_the_middle_of_a_booking_ends_the_call() -> None:
     agent, _ = responder()
-    agent.commit(agent.plan("book please", decision("booking")))
-    assert agent.plan("bananas, bye", decision("farewell")).act == HangUp()
+    agent.commit(plan_of(agent, "book please", decision("booking")))
+    assert plan_of(agent, "bananas, bye", decision("farewell")).act == HangUp()
 
 
 def test_repeat_says_what_the_caller_last_heard() -> None:
     route = AGENT.routes[0].model_copy(update={"name": "again", "kind": "repeat"})
-    repeating, _ = responder(agent=AGENT.model_copy(update={"routes": (*AGENT.routes, route)}))
+    asked_again = AGENT.model_copy(update={"routes": (*AGENT.routes, route)})
+    repeating, _ = responder(agent=asked_again)
     repeating.heard("A cleaning costs")
-    assert texts(repeating.plan("what", decision("again"))) == ["A cleaning costs"]
+    assert texts(plan_of(repeating, "what", decision("again"), agent=asked_again)) == ["A cleaning costs"]
 
 
 def test_an_unsure_route_leaves_the_word_to_the_facts() -> None:
     agent, _ = responder()
-    plan = agent.plan("hm cost", RouteDecision("farewell", 0.2, decision("x", "cleaning").passages))
+    plan = plan_of(agent, "hm cost", RouteDecision("farewell", 0.2, decision("x", "cleaning").passages))
     assert plan.fact is not None
     assert plan.act is None
 
 
 def test_chatter_that_leaves_the_answer_out_is_followed_by_the_fact() -> None:
     agent, _ = responder({"cost": ["Sure, I can help you with that!"]})
-    plan = agent.plan("cost", decision("knowledge", "cleaning"))
+    plan = plan_of(agent, "cost", decision("knowledge", "cleaning"))
     assert say(agent, plan) == [
         ("llm", "Sure, I can help you with that!"),
         ("knowledge", "A cleaning costs ninety dollars."),
@@ -110,14 +112,14 @@ def test_chatter_that_leaves_the_answer_out_is_followed_by_the_fact() -> None:
 
 def test_generation_stops_once_the_answer_is_out() -> None:
     agent, models = responder({"cost": ["A cleaning costs ninety dollars.", "We are great.", "Buy two."]})
-    assert len(say(agent, agent.plan("cost", decision("knowledge", "cleaning")))) == 1
+    assert len(say(agent, plan_of(agent, "cost", decision("knowledge", "cleaning")))) == 1
     assert models.aborted == 1
 
 
 def test_the_prompt_begins_the_same_for_every_question_so_that_the_prefix_cache_hits() -> None:
     agent, models = responder()
     for question, fact in (("cost", "cleaning"), ("hours", "hours")):
-        say(agent, agent.plan(question, decision("knowledge", fact)))
+        say(agent, plan_of(agent, question, decision("knowledge", fact)))
     one, two = models.requests
     assert one.messages[:-1] == two.messages[:-1]
     assert one.messages[-1] != two.messages[-1]
@@ -138,28 +140,28 @@ def test_whole_sentences_do_not(text: str) -> None:
 
 def test_an_answer_that_is_cut_early_is_never_stopped_in_the_middle_of_a_sentence() -> None:
     agent, _ = responder({"cost": ["A cleaning costs ninety", "dollars.", "A cleaning costs ninety dollars."]})
-    plan = agent.plan("what does a cleaning cost", decision("knowledge", "cleaning"))
+    plan = plan_of(agent, "what does a cleaning cost", decision("knowledge", "cleaning"))
     assert [text for _, text in say(agent, plan)] == ["A cleaning costs ninety", "dollars."]
 
 
 @pytest.mark.parametrize(("said", "words"), [("Book an appointment please", "may_go_on"), ("I'd like to book", "open")])
 def test_a_statement_gets_more_patience_than_a_request(said: str, words: str) -> None:
     agent, _ = responder()
-    assert agent.plan(said, decision("booking")).words == words
+    assert plan_of(agent, said, decision("booking")).words == words
 
 
 def test_a_bare_yes_is_often_followed_by_more() -> None:
     agent, _ = responder()
     for said in ("book please", "Tuesday at ten", "My name is Ann Lee"):
-        agent.commit(agent.plan(said, decision("booking")))
-    assert agent.plan("Yes.", RouteDecision("knowledge", 0.1)).words == "may_go_on"
-    assert agent.plan("Yes, that's right.", RouteDecision("knowledge", 0.1)).words == "complete"
+        agent.commit(plan_of(agent, said, decision("booking")))
+    assert plan_of(agent, "Yes.", RouteDecision("knowledge", 0.1)).words == "may_go_on"
+    assert plan_of(agent, "Yes, that's right.", RouteDecision("knowledge", 0.1)).words == "complete"
 
 
 def test_angry_words_and_answers_that_come_to_nothing_wear_patience_out() -> None:
     agent, _ = responder()
     for said in ("what about the moon", "this is ridiculous, what about the moon"):
-        plan = agent.plan(said, RouteDecision("knowledge", 0.1))
+        plan = plan_of(agent, said, RouteDecision("knowledge", 0.1))
         agent.commit(plan)
     assert isinstance(plan.act, Transfer)
     assert plan.act.reason == "frustration"
@@ -169,15 +171,15 @@ def test_an_answer_that_helps_restores_patience() -> None:
     agent, _ = responder()
     moon, cost = RouteDecision("knowledge", 0.1), decision("knowledge", "cleaning")
     for said, where in (("moon", moon), ("cost", cost), ("moon", moon), ("cost", cost), ("moon", moon)):
-        plan = agent.plan(said, where)
+        plan = plan_of(agent, said, where)
         agent.commit(plan)
     assert plan.act is None
 
 
 def test_what_is_under_way_can_be_called_off() -> None:
     agent, _ = responder()
-    agent.commit(agent.plan("book please", decision("booking")))
-    plan = agent.plan("never mind", decision("never_mind"))
+    agent.commit(plan_of(agent, "book please", decision("booking")))
+    plan = plan_of(agent, "never mind", decision("never_mind"))
     assert texts(plan) == ["All right,", "no booking."] or texts(plan) == ["All right, no booking."]
     agent.commit(plan)
     assert not agent.in_flow
@@ -186,7 +188,7 @@ def test_what_is_under_way_can_be_called_off() -> None:
 def test_a_plan_that_was_taken_back_leaves_nothing_behind() -> None:
     agent, _ = responder()
     before = agent.state
-    plan = agent.plan("book please", decision("booking"))
+    plan = plan_of(agent, "book please", decision("booking"))
     agent.commit(plan)
     assert agent.take_back(plan) == "book please"
     assert agent.state == before
@@ -205,7 +207,7 @@ def test_out_of_hours_a_message_is_taken_instead_of_handing_over(utterance: str)
     answering, _ = responder(agent=away_agent())
     route = decision("person") if "person" in utterance else decision("knowledge", "hours", score=0.1)
     for turn in range(1, 3):
-        plan = answering.plan(utterance, route, turn)
+        plan = plan_of(answering, utterance, route, turn)
         answering.commit(plan, turn)
         if answering.state.stack:
             break
@@ -217,7 +219,7 @@ def test_out_of_hours_a_message_is_taken_instead_of_handing_over(utterance: str)
 def test_out_of_hours_who_asks_for_a_person_again_is_asked_again_and_who_cannot_be_understood_is_let_go() -> None:
     answering, _ = responder(agent=away_agent())
     for turn in (1, 2):
-        plan = answering.plan("a person please", decision("person"), turn)
+        plan = plan_of(answering, "a person please", decision("person"), turn)
         answering.commit(plan, turn)
         assert texts(plan)[0].startswith("I have Tuesday")
     for turn in range(3, 6):
@@ -229,4 +231,4 @@ def test_out_of_hours_who_asks_for_a_person_again_is_asked_again_and_who_cannot_
 
 def test_within_hours_the_call_is_handed_over() -> None:
     answering, _ = responder(agent=away_agent("unknown"))
-    assert isinstance(answering.plan("a person please", decision("person"), 1).act, Transfer)
+    assert isinstance(plan_of(answering, "a person please", decision("person"), 1).act, Transfer)

@@ -14,6 +14,7 @@ from models.types import GenerateRequest, Message, ModelFailure
 from pipeline import events as ev
 from pipeline.clock import LoopClock
 from pipeline.planner import Planner
+from pipeline.reply import CallModels
 from pipeline.tiering import Choice, Override, Pace, Routing, Tiers, choose
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision
@@ -133,7 +134,7 @@ def test_the_choice_is_logged_and_reaches_the_request() -> None:
         one, models = responder({"hours": ["Sure."]})
         log = ev.EventLog(LoopClock())
         router = FakeModels(utterances=[], routes={"hours": decision("knowledge", "hours", confidence=0.5)})
-        planner = Planner(AGENT, router, Pace(), one, log, LoopClock())
+        planner = Planner(AGENT, CallModels(router, router, router, router, router), one, log, LoopClock())
         plan = await planner.plan(1, "what are your hours", "r1")
         assert not [event for event in log if isinstance(event, ev.ModelChosen)], "a guess may be thrown away"
         planner.counts(plan, 1)

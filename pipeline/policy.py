@@ -1,0 +1,213 @@
+"""What to do about what was understood: acts and the call's state become a plan. Pure: nothing changes here.
+
+The more harm a misunderstanding does, the surer one must be: `pipeline/understanding/stage.py` holds acts that hang up,
+put through or call off to more than those that answer a question.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline.agent import Agent, Route
+from pipeline.endpointing import Words, asks, asks_yes_or_no
+from pipeline.escalation import Patience, Reason
+from pipeline.plan import Plan, clauses_of_text
+from pipeline.state import CallState
+from pipeline.tools.calls import ToolCall
+from pipeline.understanding.acts import AsksFact, Understood, Unknown, Waits, Wishes
+from pipeline.workflow.engine import HangUp, Step, Transfer, WorkflowEngine, holds
+
+SURE_IN_FLOW = 0.75
+"""An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
+HARDLY_AN_ANSWER = 0.15
+"""Below this, the model does not believe what a reader has read in an utterance that it takes for something else."""
+TRIES_BEFORE_KEYPAD = 2
+"""Utterances in a row that came to nothing."""
+_ANYWHERE = ("person", "cancel", "repeat")
+"""Kinds of routes that are meant wherever the call stands."""
+
+
+class DialoguePolicy:
+    """One agent's, for one call."""
+
+    def __init__(self, agent: Agent, engine: WorkflowEngine) -> None:
+        self._agent = agent
+        self._engine = engine
+        self._patience = Patience(agent.escalation) if agent.escalation else None
+
+    def decide(self, utterance: str, understood: Understood, state: CallState, turn: int, last_said: str) -> Plan:
+        """How to answer. `last_said`: the agent's last words as heard."""
+        fresh = dataclasses.replace(state, misses=0, unclear=0)
+        if state.waiting == "answer":
+            plan = self._in_flow(utterance, understood, fresh, turn)
+        else:
+            plan = self._between_flows(utterance, understood, state, fresh, turn, last_said)
+        return self._with_patience(plan, state, turn)
+
+    def not_understood(self, utterance: str, state: CallState, turn: int) -> Plan:
+        """For speech without words, or with words that were probably misheard.
+
+        Asked again in other words; then the keypad is offered; then a person takes over, or the agent says what happens
+        now and hangs up.
+        """
+        lines, tries = self._agent.lines, state.unclear
+        state = dataclasses.replace(state, unclear=tries + 1)
+        ending: Words = "open" if utterance else "may_go_on"
+        if tries == TRIES_BEFORE_KEYPAD and lines.keypad:
+            return Plan(utterance, state, clauses_of_text(lines.keypad, "keypad"), ending=ending)
+        if tries >= TRIES_BEFORE_KEYPAD and self._agent.escalation is not None:
+            return dataclasses.replace(self._to_person(utterance, state, "exhausted", turn), ending=ending)
+        if tries >= TRIES_BEFORE_KEYPAD and lines.escalation:
+            clauses = clauses_of_text(lines.escalation, "escalation")
+            return Plan(utterance, state, clauses, act=HangUp("escalated"), ending=ending)
+        line = lines.not_understood[tries % len(lines.not_understood)]
+        return Plan(utterance, state, clauses_of_text(line, "reprompt"), ending=ending)
+
+    def answers(self, plan: Plan) -> bool:
+        """Whether the plan answers the utterance; else it was outside our knowledge, or misheard."""
+        return not any(clause.source == "fallback" for clause in plan.fixed)
+
+    def step_plan(self, utterance: str, step: Step, *, ending: Words) -> Plan:
+        """A step of a flow."""
+        clauses = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
+        filler = ""
+        if isinstance(step.act, ToolCall):
+            filler = self._agent.tools[step.act.tool].filler or ""
+        return Plan(utterance, step.state, clauses, act=step.act, filler=filler, ending=ending)
+
+    def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
+        if self._patience is None or isinstance(plan.act, Transfer | HangUp):
+            return plan
+        lost = self._patience.after(state.impatience, plan.utterance, answered=self.answers(plan))
+        if self._patience.is_gone(lost):
+            return self._to_person(plan.utterance, state, "frustration", turn)
+        return dataclasses.replace(plan, state=dataclasses.replace(plan.state or state, impatience=lost))
+
+    # -- between flows -----------------------------------------------------------------------------------------------
+
+    def _between_flows(
+        self, utterance: str, understood: Understood, before: CallState, state: CallState, turn: int, last_said: str
+    ) -> Plan:
+        match understood.act:
+            case Wishes(route=route):
+                plan = self._wished(utterance, route, state, turn, last_said)
+                if plan is not None:
+                    return dataclasses.replace(plan, facts=understood.facts)
+            case AsksFact():
+                asked: Words = "either_or" if asks_yes_or_no(utterance) else "complete"
+                ending: Words = asked if asks(utterance, self._agent.language) else "open"
+                return Plan(utterance, state, facts=understood.facts, ending=ending)
+            case Waits():
+                return self._waits(utterance, state)
+        lines, misses = self._agent.lines, before.misses
+        clauses = clauses_of_text(lines.fallback[misses % len(lines.fallback)], "fallback")
+        if misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
+            clauses += clauses_of_text(lines.keypad, "keypad")
+        missed = dataclasses.replace(state, misses=misses + 1)
+        return Plan(utterance, missed, clauses, ending=self._asks_or_open(utterance))
+
+    def _wished(self, utterance: str, route: Route, state: CallState, turn: int, last_said: str) -> Plan | None:
+        """None: there is nothing to call off."""
+        match route.kind:
+            case "person":
+                return self._to_person(utterance, state, "request", turn, target=route.target)
+            case "cancel":
+                step = self._engine.cancel(state)
+                return self.step_plan(utterance, step, ending=self._asks_or_open(utterance)) if step else None
+            case "farewell":
+                return self._farewell(utterance, state)
+            case "flow":
+                assert route.flow is not None
+                step = self._engine.start(state, route.flow, utterance, turn)
+                return self.step_plan(utterance, step, ending=self._asks_or_open(utterance))
+            case "say":
+                return Plan(utterance, state, clauses_of_text(route.line or "", "line"), ending="may_go_on")
+            case "repeat":
+                return Plan(utterance, state, clauses_of_text(last_said, "repeat"))
+        return None
+
+    # -- in the middle of a flow -------------------------------------------------------------------------------------
+
+    def _in_flow(self, utterance: str, understood: Understood, state: CallState, turn: int) -> Plan:
+        act = understood.act
+        route = act.route if isinstance(act, Wishes) else None
+        sure = understood.confidence >= SURE_IN_FLOW
+        step = self._engine.answer(state, utterance, turn)
+        answered = self._answered(utterance, step, state)
+        anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
+        doubted = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
+        if step.fitted and not (anywhere and sure) and not (doubted and sure):
+            asked = understood.facts if understood.way == "model" and sure else ()
+            return dataclasses.replace(answered, facts=asked)
+        if isinstance(act, Waits):
+            return self._waits(utterance, state)
+        if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
+            return plan
+        if understood.facts:
+            again = clauses_of_text(self._engine.prompt(state), "form")
+            return Plan(utterance, state, again, facts=understood.facts)
+        if step.fitted:
+            return answered
+        if isinstance(act, Unknown) and sure and step.state.place == state.place:
+            return self._declined(utterance, step, state)
+        plan = self.step_plan(utterance, step, ending="open")
+        return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+
+    def _answered(self, utterance: str, step: Step, state: CallState) -> Plan:
+        # "Yes" is often followed by more; so is what was asked for.
+        one_word = len(utterance.split()) == 1
+        more = self._engine.asks_for_value(state) or one_word
+        return self.step_plan(utterance, step, ending="may_go_on" if more else "complete")
+
+    def _wished_in_flow(self, utterance: str, route: Route, step: Step, state: CallState, turn: int) -> Plan | None:
+        """None: it is no other wish than the one under way, or cannot be granted here."""
+        match route.kind:
+            case "person":
+                return self._to_person(utterance, state, "request", turn, target=route.target)
+            case "cancel":
+                over = self._engine.cancel(state)
+                return self.step_plan(utterance, over, ending=self._asks_or_open(utterance)) if over else None
+            case "repeat":
+                return Plan(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
+            case "farewell" if not step.fitted:
+                return self._farewell(utterance, state)
+            case "flow" if not step.fitted and route.flow not in {place.flow for place in state.stack}:
+                assert route.flow is not None
+                other = self._engine.start(state, route.flow, utterance, turn)
+                return self.step_plan(utterance, other, ending="may_go_on")
+        return None
+
+    def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
+        """Not something we know: say so in a sentence, and come back with the question."""
+        again = clauses_of_text(self._engine.prompt(state), "form")
+        return Plan(utterance, step.state, (*clauses_of_text(self._agent.lines.declined, "fallback"), *again))
+
+    # -- anywhere ----------------------------------------------------------------------------------------------------
+
+    def _waits(self, utterance: str, state: CallState) -> Plan:
+        return Plan(utterance, state, clauses_of_text(self._agent.lines.waiting, "line"), ending="may_go_on")
+
+    def _farewell(self, utterance: str, state: CallState) -> Plan:
+        return Plan(utterance, state, clauses_of_text(self._agent.lines.farewell, "farewell"), act=HangUp())
+
+    def _to_person(
+        self, utterance: str, state: CallState, reason: Reason, turn: int, target: str | None = None
+    ) -> Plan:
+        escalation = self._agent.escalation
+        assert escalation is not None
+        if escalation.away is not None and holds(escalation.away.when, state):
+            return self._nobody_there(utterance, state, escalation.away.flow, reason, turn)
+        act = Transfer(reason, target or escalation.default, "")
+        over = dataclasses.replace(state, waiting="over")
+        return Plan(utterance, over, clauses_of_text(escalation.line, "escalation"), act=act)
+
+    def _nobody_there(self, utterance: str, state: CallState, flow: str, reason: Reason, turn: int) -> Plan:
+        if flow not in {place.flow for place in state.stack}:
+            step = self._engine.start(dataclasses.replace(state, misses=0, unclear=0), flow, utterance, turn)
+            return self.step_plan(utterance, step, ending="complete")
+        if reason == "exhausted":
+            return self._farewell(utterance, state)
+        return Plan(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
+
+    def _asks_or_open(self, utterance: str) -> Words:
+        return "may_go_on" if asks(utterance, self._agent.language) else "open"

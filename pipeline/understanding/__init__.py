@@ -1,0 +1,1 @@
+"""What a caller's words mean: typed acts, from the router's fast path, a language model, or rules."""

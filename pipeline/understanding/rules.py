@@ -1,0 +1,60 @@
+"""The router's word as acts, by thresholds: for stacks without a model that understands, and while it is down."""
+
+from __future__ import annotations
+
+from models.types import RouteDecision
+from pipeline.agent import Agent, Fact
+from pipeline.endpointing import asks
+from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Wishes
+
+SURE_ROUTE = 0.9
+"""From this confidence on, 'it is a question for us' lets a fact count that is a little further away."""
+SURE_ROUTE_SLACK = 0.15
+"""How much further."""
+CLEARLY_NEAREST = 0.05
+"""Such a fact must be nearer than the next one by this much."""
+OTHER_FLOW = 0.6
+"""So sure must be that an utterance said in a flow begins something else."""
+ASKED_FOR = 0.95
+"""A question this near to one that a fact is written for asks for that fact, whatever the router makes of it."""
+
+
+def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool) -> Understood:
+    """What the router's decision means. `in_flow`: an answer is waited for."""
+    return Understood(
+        (_act(agent, utterance, decision, in_flow=in_flow),),
+        decision.confidence,
+        closeness=lead(decision),
+        label=decision.label,
+    )
+
+
+def lead(decision: RouteDecision) -> float | None:
+    """By how much the nearest passage is nearer than the next; None if there are no two."""
+    scores = [passage.score for passage in decision.passages[:2]]
+    return scores[0] - scores[1] if len(scores) == 2 else None
+
+
+def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool) -> DialogueAct:
+    route = agent.route(decision.label) if decision.confidence >= agent.route_confidence else None
+    kind = route.kind if route else "knowledge"
+    fact = _known(agent, decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
+    asked_for = fact is not None and asks(utterance, agent.language) and decision.passages[0].score >= ASKED_FOR
+    begins = kind == "flow" and not asked_for and not (in_flow and decision.confidence < OTHER_FLOW)
+    if route is not None and (begins or kind in ("person", "cancel", "farewell", "repeat")):
+        return Wishes(route)
+    if route is not None and kind == "say" and not in_flow:
+        return Wishes(route)
+    if fact is not None and (in_flow or kind != "fallback"):
+        return AsksFact(fact)
+    return Answers() if in_flow else Unknown()
+
+
+def _known(agent: Agent, decision: RouteDecision, *, sure: bool) -> Fact | None:
+    if not decision.passages:
+        return None
+    best, *others = decision.passages
+    ahead = best.score - max((passage.score for passage in others), default=-1.0)
+    near = best.score >= agent.fact_score
+    near = near or (sure and best.score >= agent.fact_score - SURE_ROUTE_SLACK and ahead >= CLEARLY_NEAREST)
+    return agent.fact(best.id) if near else None
