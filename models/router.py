@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from tokenizers import Tokenizer
 
+from models.neighbours import Neighbours
 from models.ngrams import Encoder, JoinedEncoder
 from models.types import ModelFailure, Passage, RouteDecision
 
@@ -31,6 +33,8 @@ _PENALTY = 0.003
 """L2 penalty of the head; little differs between 0.001 and 0.01 on a hundred examples."""
 _STEPS = 300
 _FOLDS = 5
+_BATCH = 64
+"""Texts encoded at once; they are padded to the longest of them."""
 _STRANGE_COSINE, _FAMILIAR_COSINE = 0.2, 0.5
 """Cosine to the nearest example or passage below which an utterance is foreign, and above which it is familiar."""
 _FILLERS = re.compile(r"\b(?:um+|uh+|uhm|erm+|hmm+)\b")
@@ -141,23 +145,40 @@ class IntentRouter:
         *,
         examples: Mapping[str, Sequence[str]],
         passages: Sequence[KnowledgePassage],
+        meanings: Mapping[str, Sequence[str]] = MappingProxyType({}),
         threads: int = 1,
         language: str = "en",
     ) -> None:
         """Train the head on `examples`, utterances by label. `encoder`: loaded, or its folder.
 
-        `language`: for others than English, letters count too: MiniLM knows little else. Raises ModelFailure.
+        `meanings`: utterances by label of the agent's catalogue, for `RouteDecision.meant`. `language`: for others than
+        English, letters count too: MiniLM knows little else. Raises ModelFailure.
         """
         loaded = SentenceEncoder(encoder, threads=threads) if isinstance(encoder, Path) else encoder
         self._encoder = loaded if language == "en" else JoinedEncoder(loaded)
         labels = [label for label, utterances in examples.items() for _ in utterances]
-        self._examples = self._encode([text for utterances in examples.values() for text in utterances])
+        vectors = self._encode_once(
+            [
+                *(text for utterances in examples.values() for text in utterances),
+                *(text for utterances in meanings.values() for text in utterances),
+                *(text for passage in passages for text in (passage.text, *passage.questions)),
+            ]
+        )
+
+        def rows(texts: Sequence[str]) -> Embeddings:
+            return np.stack([vectors[text] for text in texts]) if texts else np.empty((0, 0), np.float32)
+
+        self._examples = rows([text for utterances in examples.values() for text in utterances])
+        self._neighbours = Neighbours(
+            rows([text for utterances in meanings.values() for text in utterances]),
+            [label for label, utterances in meanings.items() for _ in utterances],
+        )
         self._head = LinearHead.fit(self._examples, labels)
         self._written = {spoken_form(text): label for label, utterances in examples.items() for text in utterances}
         self._passages = tuple(passages)
         ways = [(number, text) for number, p in enumerate(passages) for text in (p.text, *p.questions)]
         self._owner = np.array([number for number, _ in ways], np.int64)
-        self._ways = self._encode([text for _, text in ways]) if ways else self._examples[:0]
+        self._ways = rows([text for _, text in ways]) if ways else self._examples[:0]
 
     def route(self, text: str, *, top_k: int = 3) -> RouteDecision:
         """The likeliest label of an utterance, and the `top_k` passages nearest to it, best first.
@@ -173,17 +194,26 @@ class IntentRouter:
         probabilities = self._head.probabilities(row)
         best = int(probabilities.argmax())
         cosines = self._ways @ row
+        meant = self._neighbours.vote(row)
         if (label := self._written.get(spoken_form(text))) is not None:
-            return RouteDecision(label, 1.0, self._nearest(cosines, top_k))
+            return RouteDecision(label, 1.0, self._nearest(cosines, top_k), meant)
         nearest = max(float((self._examples @ row).max()), float(cosines.max(initial=-1.0)))
         confidence = float(probabilities[best]) * familiarity(nearest)
-        return RouteDecision(self._head.labels[best], confidence, self._nearest(cosines, top_k))
+        return RouteDecision(self._head.labels[best], confidence, self._nearest(cosines, top_k), meant)
 
     def _nearest(self, cosines: Embeddings, top_k: int) -> tuple[Passage, ...]:
         scores = np.full(len(self._passages), -1.0, np.float32)
         np.maximum.at(scores, self._owner, cosines)
         order = np.argsort(-scores, kind="stable")[:top_k]
         return tuple(Passage(self._passages[i].id, self._passages[i].text, float(scores[i])) for i in order)
+
+    def _encode_once(self, texts: Sequence[str]) -> dict[str, Embeddings]:
+        """A vector of shape (d,) for each text; the same text in several places is encoded once."""
+        distinct = list(dict.fromkeys(texts))
+        found = [
+            row for start in range(0, len(distinct), _BATCH) for row in self._encode(distinct[start : start + _BATCH])
+        ]
+        return dict(zip(distinct, found, strict=True))
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         return self._encoder.encode([spoken_form(text) for text in texts])

@@ -116,6 +116,16 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Meant:
+    """What an utterance means, by labelled examples near to it."""
+
+    shares: tuple[tuple[str, float], ...] = ()
+    """Labels as `Catalogue` has them, likeliest first; they sum to 1. Empty: there are no examples."""
+    nearest: float = -1.0
+    """Cosine similarity of the nearest example."""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecision:
     """Where an utterance should go, and what the agent knows about it."""
 
@@ -124,8 +134,8 @@ class RouteDecision:
     """Probability of the label, in [0, 1]."""
     passages: tuple[Passage, ...] = ()
     """Best first."""
-    meanings: tuple[tuple[str, float], ...] = ()
-    """Probabilities of an agent's meanings as `Catalogue` labels them, facts one by one: beside a model's opinion."""
+    meant: Meant = Meant()
+    """The same question asked of the catalogue's examples, facts one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import Field, JsonValue, model_validator
 
-from models.settings import StrictModel, load_settings
+from models.settings import StrictModel, load_settings, parse_settings
+from pipeline.agent_examples import with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.slots.types import Language
@@ -221,8 +223,8 @@ class Agent(StrictModel):
     lines: Lines
     routes: tuple[Route, ...] = Field(min_length=1)
     examples_from: tuple[str, ...] = ()
-    """Files of more examples for the routes, YAML of utterances by route, relative to this file: what `trunkline router
-    train` writes. They become part of the agent when it is read."""
+    """Files of more examples, relative to this file: YAML of utterances by route, or by `q:` and a fact's id; as
+    `trunkline router train` writes them. They become part of the agent when it is read."""
     facts: tuple[Fact, ...] = Field(min_length=1)
     variables: dict[Name, Variable] = Field(default_factory=dict)
     """What may become known in a call."""
@@ -292,4 +294,10 @@ class Agent(StrictModel):
 
 def load_agent(path: Path) -> Agent:
     """Read an agent file. Raises models.settings.SettingsError naming file, key and what was expected."""
-    return load_settings(path, Agent)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return load_settings(path, Agent)  # It says what is wrong.
+    if not isinstance(data, dict) or not data.get("examples_from"):
+        return load_settings(path, Agent)
+    return parse_settings(yaml.safe_dump(with_examples(data, path)), Agent, str(path))

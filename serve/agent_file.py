@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from models.settings import SettingsError, parse_settings
 from pipeline.agent import Agent, load_agent
 from pipeline.agent_check import check_agent
+from pipeline.agent_examples import with_examples
 from pipeline.clock import Clock
 from pipeline.tools.definition import JsonValue
 from pipeline.tools.outbox import Outbox
@@ -21,8 +21,6 @@ from serve.connectors.opening import open_connectors
 from serve.connectors.presets import expand
 from serve.connectors.secret_values import SecretReader
 
-_EXAMPLES: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
-
 
 def load_agent_file(path: Path) -> Agent:
     """Read an agent file whose tools may come from presets (`use: crm.find_caller`). Raises SettingsError."""
@@ -30,32 +28,11 @@ def load_agent_file(path: Path) -> Agent:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return load_agent(path)  # It says what is wrong.
-    if not isinstance(data, dict) or not (_uses_presets(data.get("tools")) or data.get("examples_from")):
+    if not isinstance(data, dict) or not _uses_presets(data.get("tools")):
         return load_agent(path)
-    if _uses_presets(data.get("tools")):
-        expanded = expand(data.get("connections") or {}, data["tools"], source=str(path))
-        data["tools"] = {
-            name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in expanded.tools.items()
-        }
-    files = data.get("examples_from")
-    for name in files if isinstance(files, list) else ():
-        _take_examples(data, path.parent / str(name))
-    return parse_settings(yaml.safe_dump(data), Agent, str(path))
-
-
-def _take_examples(data: dict[str, JsonValue], path: Path) -> None:
-    """Put a file's examples to the agent's routes. Raises SettingsError."""
-    try:
-        labelled = _EXAMPLES.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise SettingsError(f"{path}: expected utterances by route, as YAML; {error}") from error
-    routes = data.get("routes")
-    for route in routes if isinstance(routes, list) else ():
-        own = route.get("examples") if isinstance(route, dict) else None
-        if isinstance(route, dict) and isinstance(own, list):
-            route["examples"] = [*own, *labelled.pop(str(route.get("name")), ())]
-    if labelled:
-        raise SettingsError(f"{path}: the agent has no route {', '.join(labelled)}; correct the labels")
+    expanded = expand(data.get("connections") or {}, data["tools"], source=str(path))
+    data["tools"] = {name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in expanded.tools.items()}
+    return parse_settings(yaml.safe_dump(with_examples(data, path)), Agent, str(path))
 
 
 def load_sound_agent_file(path: Path) -> Agent:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from models.types import Catalogue, Exchange, Meaning
 from pipeline.agent import Agent, Route
+from pipeline.agent_examples import FACT
 from pipeline.understanding.acts import Answers, AsksFact, Changes, DialogueAct, Unknown, Waits, Wishes
 from pipeline.understanding.phrases import PHRASES, Phrases
 from pipeline.workflow.definition import AskNode, ConfirmNode
 
-FACT = "q:"
-"""Begins the label of a fact that is asked for; its id follows."""
 ANSWER, CHANGE, WAIT, UNKNOWN = "answer", "change", "wait", "other"
 """Labels of what every agent understands."""
 

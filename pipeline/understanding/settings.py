@@ -18,9 +18,7 @@ class UnderstandingSettings(StrictModel):
     """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models."""
     examples: int = Field(3, ge=0, le=20)
     """Of each meaning, shown to the model at most."""
-    fast_path: float = Field(0.97, ge=0, le=1.01)
-    """From this confidence of the router's on, the model is not asked; above 1: always."""
-    router_weight: float = Field(0.3, ge=0, le=2)
-    """How much the router's opinion counts beside the model's (a factor on its log probability)."""
+    fast_path: float = Field(0.98, ge=0, le=1.01)
+    """From this share of the nearest examples' votes on, the model is not asked; above 1: it is always asked."""
     timeout_s: float = Field(2.0, gt=0)
     """Later than this the router decides by itself."""

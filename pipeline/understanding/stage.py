@@ -7,24 +7,26 @@ misunderstood needs more certainty than an answer does; where it is missing, the
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.types import Judgement, ModelFailure, RouteDecision, Situation
+from models.types import Judgement, Meant, ModelFailure, RouteDecision, Situation
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.agent_examples import FACT
 from pipeline.clock import Clock, since_ms
 from pipeline.ports import Router, UnderstandingModel
-from pipeline.understanding.acts import AsksFact, Understood, Way, Wishes
-from pipeline.understanding.catalogue import ANSWER, CHANGE, FACT, act_of
+from pipeline.understanding.acts import Understood, Way, Wishes
+from pipeline.understanding.catalogue import ANSWER, CHANGE, act_of
 from pipeline.understanding.rules import by_rules, lead
 from pipeline.understanding.settings import UnderstandingSettings
 
 NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "person": 0.4, "cancel": 0.4})
 """So probable must be what ends the call, hands it over or calls off what is under way, by kind of route."""
-_LEAST = 1e-4
-"""A probability below this counts as this: neither model nor router can rule a meaning out by itself."""
+_LEAST = 0.01
+"""A probability below this counts as this: neither model nor neighbours can rule a meaning out by themselves."""
+_NEAR = 0.7
+"""Cosine from which on the nearest example is near enough for the fast path."""
 _EVIDENCE = 3
 """Meanings that are logged."""
 
@@ -100,8 +102,9 @@ class Interpreter:
         rules = by_rules(self._agent, situation.utterance, decision, in_flow=in_flow)
         if self._model is None:
             return rules, ()
-        if not in_flow and decision.confidence >= self._settings.fast_path and not isinstance(rules.act, AsksFact):
-            return _by(rules, "fast"), ()
+        shares = decision.meant.shares
+        if not in_flow and shares and shares[0][1] >= self._settings.fast_path and decision.meant.nearest >= _NEAR:
+            return self._decided(shares, decision, "fast"), ()
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 judgement = await self._model.judge(situation, f"{request_id}-means")
@@ -109,32 +112,16 @@ class Interpreter:
             why = str(error) or f"no answer within {self._settings.timeout_s:g} s"
             self._log.append(ev.StageFailed(turn=turn, stage="understand", error=why))
             return rules, ()
-        weighed = self._together(judgement, decision)
-        return self._decided(weighed, decision), weighed
+        weighed = together(judgement, decision.meant)
+        return self._decided(weighed, decision, "model"), weighed
 
-    def _together(self, judgement: Judgement, decision: RouteDecision) -> tuple[tuple[str, float], ...]:
-        """The model's probabilities and the router's, multiplied; likeliest first."""
-        weight = self._settings.router_weight
-        router = dict(decision.meanings)
-        scores = {
-            label: math.log(max(share, _LEAST)) + weight * math.log(max(router.get(label, 0.0), _LEAST))
-            for label, share in judgement.probabilities
-        }
-        highest = max(scores.values())
-        raised = {label: math.exp(score - highest) for label, score in scores.items()}
-        total = sum(raised.values())
-        return tuple(sorted(((label, one / total) for label, one in raised.items()), key=lambda pair: -pair[1]))
-
-    def _decided(self, weighed: tuple[tuple[str, float], ...], decision: RouteDecision) -> Understood:
-        label, share = next(
-            (pair for pair in weighed if pair[1] >= self._needed(pair[0])),
-            weighed[0],
-        )
+    def _decided(self, weighed: tuple[tuple[str, float], ...], decision: RouteDecision, way: Way) -> Understood:
+        label, share = next((pair for pair in weighed if pair[1] >= self._needed(pair[0])), weighed[0])
         shares = dict(weighed)
         return Understood(
             (act_of(self._agent, label),),
             share,
-            "model",
+            way,
             answers=shares.get(ANSWER, 0.0) + shares.get(CHANGE, 0.0),
             closeness=lead(decision),
             label=self._knowledge if label.startswith(FACT) else label,
@@ -145,7 +132,21 @@ class Interpreter:
         return NEEDED.get(act.route.kind, 0.0) if isinstance(act, Wishes) else 0.0
 
 
-def _by(understood: Understood, way: Way) -> Understood:
-    return Understood(
-        understood.acts, understood.confidence, way, understood.answers, understood.closeness, understood.label
-    )
+def together(judgement: Judgement, meant: Meant) -> tuple[tuple[str, float], ...]:
+    """The model's probabilities and the neighbours' shares, multiplied; likeliest first.
+
+    What only makes sense in a flow (an answer, a correction) has no neighbours: there the model alone has the word, and
+    the rest of its probability is shared out anew.
+    """
+    near = dict(meant.shares)
+    if not near:
+        return judgement.probabilities
+    shares = {label: share for label, share in judgement.probabilities if label not in near}
+    both = {
+        label: max(share, _LEAST) * max(near[label], _LEAST)
+        for label, share in judgement.probabilities
+        if label in near
+    }
+    left = (1 - sum(shares.values())) / sum(both.values()) if both else 0.0
+    shares |= {label: score * left for label, score in both.items()}
+    return tuple(sorted(shares.items(), key=lambda pair: -pair[1]))
