@@ -15,6 +15,7 @@ from pipeline.slots.wording import Heard, settle
 
 _FEWEST_UNASKED = 4
 _FEWEST_PHONE_DIGITS = 7
+_FEWEST_OF_AN_END = 2
 _NUMBERED: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:number|code|order|account|policy|zip|postcode|pin|reference|id|member|case|ticket)\b"),
     "es": re.compile(r"\b(?:numero|codigo|pedido|cuenta|poliza|postal|pin|referencia|expediente|caso|socio)\b"),
@@ -101,6 +102,14 @@ def read_phone(variable: Variable, heard: Heard, context: ReadingContext) -> Fou
         text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         found.append(Found(text, run.start, run.end, SURE if valid and run.value.plus else LIKELY if valid else UNSURE))
     return settle(found, heard)
+
+
+def with_other_end(number: str, heard: Heard) -> str | None:
+    """A number whose last digits are said anew ("no, it ends in 33"); None if no two to six digits are said."""
+    said = settle([Found(run.value.digits, run.start, run.end) for run in digit_runs(heard)], heard)
+    if said is None or not _FEWEST_OF_AN_END <= len(said.value) < min(len(number), _FEWEST_PHONE_DIGITS):
+        return None
+    return number[: -len(said.value)] + said.value
 
 
 def _not_another_number(run: Found[Digits], heard: Heard) -> bool:

@@ -106,6 +106,15 @@ _TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
         r"[\s,.]+(?=\w)"
     ),
 }
+_SAID_ANEW: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"[\s,.\-]*(?:(?:no|nope|sorry|i'm sorry|i mean|actually|wait|rather|correction)\b[\s,.\-]*)+(?:it's )?"
+    ),
+    "es": re.compile(
+        r"[\s,.\-]*(?:(?:no|perdon|perdone|digo|quiero decir|mejor dicho|espere|espera|corrijo)\b[\s,.\-]*)+(?:es )?"
+    ),
+}
+"""Between a name and the one that takes its place ("Peter, no, Pedro Alvarez")."""
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['\-](?=[^\W\d_]))*")
 _AS_IN = r"(?:\s?[,\-]?\s?(?:as in|like|for|as|de|como|de como)\s(?P<example>[^\W\d_]+(?:-[^\W\d_]{2,})?))"
 _LETTER = rf"(?:(?P<double>double|doble)\s)?(?P<letter>[^\W\d_])(?!['\w]){_AS_IN}?"
@@ -184,6 +193,10 @@ def _unasked(heard: Heard, spelled: Sequence[_Word]) -> Found[str] | None:
         start = re.compile(r"[\s,:]*").match(heard.flat, match.end())
         begin = start.end() if start else match.end()
         words, rest = _name_words(heard, begin, len(heard.flat), spelled, capitals=True)
+        takes_back = _SAID_ANEW[heard.language].match(heard.flat, rest)
+        if words and takes_back is not None:
+            anew = _name_words(heard, takes_back.end(), len(heard.flat), spelled, capitals=True)
+            words, rest = anew if anew[0] else (words, rest)
         # "This is Bright Dental, right?" is no introduction.
         if words and not re.match(r"[\s,]*(?:right|correct|verdad|no)?\?", heard.flat[rest:]):
             best = _named(words, heard, LIKELY)

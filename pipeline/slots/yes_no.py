@@ -49,7 +49,7 @@ _NEITHER: Mapping[Language, re.Pattern[str]] = {
         r"(?:i'm |i am )?not (?:so |really |quite |too )?(?:sure|certain)|(?:don't|do not) (?:know|understand)|no idea"
         r"|maybe|perhaps|never mind"
         r"|are you sure|right now|right away|depends|(?:can't|cannot|couldn't|didn't|don't|not) (?:hear|catch|get that)"
-        r"|(?:i'm (?:good|fine|okay|all set)|good (?:morning|afternoon|evening))(?=\W*$)"
+        r"|(?:i'm (?:good|fine|okay|all set)|^(?:hi |hello )?good (?:morning|afternoon|evening))(?=\W*$)"
     ),
     "es": phrase(
         r"no (?:lo )?se|no estoy segur[oa]|no entiendo|quiza|quizas|tal vez|depende|ni idea|bueno pues|si no (?:es|le"
