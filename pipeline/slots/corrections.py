@@ -95,12 +95,12 @@ _AT_ITS_END: Mapping[Language, re.Pattern[str]] = {
 _CALLS_WRONG: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"(?:the|my|that) (\w+)(?: \w+)? (?:is|was|isn't)(?: \w+)? (?:wrong|incorrect|right|correct)"
-        r"|(?:the|my) (\w+)'s (?:wrong|not right|incorrect)|wrong (\w+)|change (?:the|my) (\w+)"
-        r"|^(?:no |um |just |only )*(?:the|my) (\w+)(?: please)?$"
+        r"|(?:the|my) (\w+)'s (?:wrong|not right|incorrect)|(?:wrong|another|(?:a )?different|some other) (\w+)"
+        r"|change (?:the|my) (\w+)|^(?:no |um |just |only )*(?:the|my) (\w+)(?: please)?$"
     ),
     "es": phrase(
         r"(?:el|la|mi) (\w+)(?: \w+)? (?:esta mal|es incorrect[oa]|no es correct[oa]|no esta bien|no es)"
-        r"|cambi\w+ (?:el|la|mi) (\w+)|^(?:no |eh |solo )*(?:el|la|mi) (\w+)(?: por favor)?$"
+        r"|cambi\w+ (?:el|la|mi) (\w+)|otr[oa] (\w+)|^(?:no |eh |solo )*(?:el|la|mi) (\w+)(?: por favor)?$"
     ),
 }
 _ALIKE = 0.5
@@ -137,10 +137,9 @@ def corrections(
     What is named outright ("Thursday", "five people") is taken for all; what could be many things ("eight") only if it
     fits one of the values.
     """
-    parts = _taken_apart(utterance, language, agreed=agreed)
-    named = {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
-    if named or agreed or not marks_a_correction(utterance, language):
-        return named
+    if agreed or not marks_a_correction(utterance, language):
+        parts = _taken_apart(utterance, language, agreed=agreed)
+        return {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
     return told(utterance, known, language)
 
 
@@ -149,7 +148,10 @@ def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapp
     parts = _taken_apart(utterance, language, agreed=False)
     named = {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
     if named:
-        return named
+        # One of a few fixed choices may be named in passing: "Friday evening".
+        fixed = {name: each for name, each in known.items() if each.variable.choices and name not in named}
+        more = {name: reading for name, each in fixed.items() if (reading := _stated(each, parts)) is not None}
+        return {**named, **more}
     for read_stated in (_stated, _other_end):
         found = {name: reading for name, each in known.items() if (reading := read_stated(each, parts)) is not None}
         if found:
@@ -170,7 +172,7 @@ def second_thought(utterance: str, language: Language) -> tuple[str, str] | None
 
 
 def called_wrong(utterance: str, variables: Mapping[str, Variable], language: Language) -> str | None:
-    """The one variable that the utterance calls wrong ("the name is wrong", "change the day"), by its name or
+    """The one variable that the utterance calls wrong ("the name is wrong", "I need another day"), by its name or
     description; None if it is none or may be several."""
     match = _CALLS_WRONG[language].search(hear(utterance, language).flat.strip(" ,.;:!?"))
     if match is None:

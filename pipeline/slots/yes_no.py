@@ -10,7 +10,7 @@ from pipeline.slots.date_words import weekday_words
 from pipeline.slots.numbers import number_words, tokens
 from pipeline.slots.types import DOUBTFUL, LIKELY, SURE, Found, Language, ReadingContext
 from pipeline.slots.waiting import without_waiting
-from pipeline.slots.wording import Heard, phrase
+from pipeline.slots.wording import Heard, hear, phrase
 
 _YES: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
@@ -56,7 +56,7 @@ _NEITHER: Mapping[Language, re.Pattern[str]] = {
         r"|hay)|no (?:le |la |te |se )?(?:oigo|oi|oye|escucho)"
     ),
 }
-_CONTESTS: Mapping[Language, re.Pattern[str]] = {
+_OBJECTS: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"but(?! (?:yes|yeah|sure|okay|ok|fine|(?:it's|that's|that is) (?:fine|okay|ok|alright))\W*$)|except|although"
         r"|however|unless|only (?:if|not|it's)|as long as|apart from|instead"
@@ -65,24 +65,30 @@ _CONTESTS: Mapping[Language, re.Pattern[str]] = {
         r" (?:an?other|a different|something|an? (?:later|earlier)|later|earlier"
         r"|to (?:change|check|ask|think|talk|move|look|know|correct))"
         r"|i (?:really )?(?:wanted|needed|meant|said|asked|thought|prefer|preferred)|i'd (?:rather|prefer)|rather have"
-        r"|(?:it|that) (?:was|should (?:be|have been))|not anymore"
-        r"|let me (?:ask|check|look|talk|call|get)|correct (?:my|the|that|it|this)|(?:to|i'll|must|should) (?:ask"
-        r"|check with|talk to) (?:my|the)"
+        r"|(?:it|that) (?:was|should (?:be|have been))|not anymore|correct (?:my|the|that|it|this)"
+    ),
+    "es": phrase(
+        r"pero(?! (?:si|vale|bueno|esta bien)\W*$)|aunque|excepto|salvo|solo que|siempre que|a menos que|en vez de"
+        r"|en lugar de|(?:necesito|quiero|quisiera|prefiero|queria|mejor|mejor el|mejor la) (?:otr[oa]|cambiar|pensar"
+        r"|preguntar|consultar|hablar|corregir|mirar)|(?:yo )?(?:queria|quise|pedi|dije|preferia|prefiero|pensaba"
+        r"|necesitaba)|(?:era|seria|debia ser|tenia que ser) (?:el|la|las|para)|mejor (?:el|la|las)"
+    ),
+}
+"""Beside a yes: it is none, something is to be otherwise."""
+_NOT_TO_THIS: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(
+        r"let me (?:ask|check|look|talk|call|get)|(?:to|i'll|must|should) (?:ask|check with|talk to) (?:my|the)"
         r"|(?:can |could )?(?:hear|hearing) (?:you|me)|still here|i'm (?:here|listening)|you there"
         r"|what (?:was|did|is|were) (?:that|you|it|those)|say (?:that|it) again|repeat|come again|question"
         r"|thinking about it"
     ),
     "es": phrase(
-        r"pero(?! (?:si|vale|bueno|esta bien)$)|aunque|excepto|salvo|solo que|siempre que|a menos que|en vez de"
-        r"|en lugar de|(?:necesito|quiero|quisiera|prefiero|queria|mejor|mejor el|mejor la) (?:otr[oa]|cambiar|pensar"
-        r"|preguntar|consultar|hablar|corregir|mirar)|(?:yo )?(?:queria|quise|pedi|dije|preferia|prefiero|pensaba"
-        r"|necesitaba)|(?:era|seria|debia ser|tenia que ser) (?:el|la|las|para)|mejor (?:el|la|las)"
-        r"|(?:tengo que|voy a|dejeme|dejame|deje que) (?:preguntar|consultar|pensar|hablar|mirar)\w*"
+        r"(?:tengo que|voy a|dejeme|dejame|deje que) (?:preguntar|consultar|pensar|hablar|mirar)\w*"
         r"|(?:le|la|te|lo|se|me) (?:oigo|oye|escucho|escucha|oyes|escuchas)|sigo aqui|estoy aqui|pregunta"
         r"|que (?:ha dicho|dijo|has dicho|era eso|fue eso)|como (?:ha dicho|dijo|dice)|repit\w+|repetir\w*"
     ),
 }
-"""Beside a yes: it is none, or not to what was asked."""
+"""Beside a yes: it is one to something else, or none yet."""
 _READ_WITH_YES: Mapping[Language, frozenset[str]] = {
     "en": frozenset(
         """that that's this it it's its is are am was be been will would i'd i'll you'd he she we they we'd i i'm im me
@@ -175,11 +181,18 @@ def read_yes_no(heard: Heard, context: ReadingContext) -> Found[str] | None:
     if not found or len({one.value for one in found}) > 1:
         return None
     first = found[0]
-    if first.value == "yes" and _CONTESTS[language].search(heard.flat, begin):
+    if first.value == "yes" and any(each[language].search(heard.flat, begin) for each in (_OBJECTS, _NOT_TO_THIS)):
         return None
     if without_waiting(heard).flat[first.start :] != heard.flat[first.start :]:
         return None
     return Found(first.value, first.start, found[-1].end, DOUBTFUL if heard.flat.endswith("?") else SURE)
+
+
+def agrees_but_objects(text: str, language: Language) -> bool:
+    """Whether it is a yes that something speaks against ("sounds good, but I need a later one")."""
+    heard = hear(text, language)
+    agrees = any(each[language].search(heard.flat) for each in (_YES, _YES_ALONE)) or bool(_yeses_es(heard, []))
+    return agrees and bool(_OBJECTS[language].search(heard.flat)) and not _NOT_TO_THIS[language].search(heard.flat)
 
 
 def _all_read(found: Sequence[Found[str]], heard: Heard, begin: int) -> bool:

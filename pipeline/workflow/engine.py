@@ -16,6 +16,7 @@ from typing import Literal
 from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read, spoken
 from pipeline.slots.variables import Variable
+from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Place, Value
 from pipeline.tools.calls import JsonValue, ToolCall, ToolResult
 from pipeline.workflow.definition import (
@@ -281,10 +282,11 @@ class WorkflowEngine:
             asked_anew = self._asked_anew(state, node, known, utterance, turn)
             if asked_anew is not None:
                 return asked_anew
+        objects = verdict.value == "no" if verdict else agrees_but_objects(utterance, self._language)
+        if objects and node.change is not None and not state.changing:
+            return Step(dataclasses.replace(state, changing=True), (self._render(state, node.change),))
         if verdict is None or (agreed and state.changing):
             return self._miss(dataclasses.replace(state, changing=False), node)
-        if verdict.value == "no" and node.change is not None and not state.changing:
-            return Step(dataclasses.replace(state, changing=True), (self._render(state, node.change),))
         if verdict.value == "no":
             return self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
         values = {name: state.values[name] for name in node.variables if name in state.values}

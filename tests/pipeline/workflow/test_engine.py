@@ -343,3 +343,10 @@ def test_a_second_bare_no_goes_where_a_no_goes() -> None:
     desk = asking_what_to_change()
     no = desk.answer(talk("book", *READ_BACK).state, "No.", 4)
     assert desk.answer(no.state, "No.", 5).says[0].startswith("I have Tuesday")
+
+
+@pytest.mark.parametrize("line", ["Sounds good, but I need a later one", "Fine, except it's too early"])
+def test_a_yes_with_an_objection_is_asked_what_to_change(line: str) -> None:
+    step = asking_what_to_change().answer(talk("book", *READ_BACK).state, line, 4)
+    assert step.says == ("What should I change?",)
+    assert step.fitted
