@@ -59,6 +59,8 @@ class CallState:
     """Answers to the node it stands at that did not fit."""
     narrowed: tuple[str, ...] = ()
     """Values that the caller was just asked to choose between, of all that are on offer."""
+    changing: bool = False
+    """Whether the caller was just asked what to change of what was read back."""
     visits: int = 0
     """Tool calls begun so far: tells one from the next in their keys."""
     level: int = 0

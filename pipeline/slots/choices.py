@@ -13,6 +13,7 @@ from pipeline.slots.numbers import cardinal_words, number_words, tokens
 from pipeline.slots.times import Part, TimeSaid, clock, fits_part, part_of_day, parts_named, spoken_time, times_said
 from pipeline.slots.types import DOUBTFUL, LIKELY, SURE, Found, Language, Option, ReadingContext
 from pipeline.slots.variables import Variable
+from pipeline.slots.waiting import without_waiting
 from pipeline.slots.wording import Heard, apart, fold, phrase, plain_words, refused, standing
 
 _ORDINALS: Mapping[Language, tuple[tuple[str, ...], ...]] = {
@@ -59,21 +60,34 @@ _SEVERAL: Mapping[Language, re.Pattern[str]] = {
     "es": phrase(r"ambos|ambas|cualquiera|todos|todas"),
 }
 _SOMETHING_DONE = re.compile(
-    r"\b(?!(?:take|prefer|pick|choose|want|like|maybe|perhaps|option|number|say|rather|yes|okay|ok|um|uh|no|and|or|with)\b)"
+    r"\b(?!(?:take|prefer|pick|choose|want|like|maybe|perhaps|option|number|say|rather|yes|okay|ok|um|uh|no|and|or"
+    r"|with)\b)"
     r"\w+ $"
 )
 """Before a bare 'first' or 'last': it says when something is done ("I need to ask my husband first")."""
-_ASKS_ABOUT_IT = re.compile(r"\W*(?:what|which|when|que|cual|cuando)\b.*\?\W*$")
-"""'What was the first one again?'"""
+_ASKS_ABOUT_IT: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\W*(?:(?:and|so|but|okay|ok|um|uh|oh|well|sorry|first)\W+)*(?:what(?! (?:about|if))|which|when|where|who"
+        r"|whose"
+        r"|how(?! about)|why(?! not)|(?:is|are)(?!.*\b(?:okay|ok|fine|possible|available|free|open)\b)|was|were|does"
+        r"|did|(?:can|could|will|would) you (?:repeat|say|tell|go over|read))"
+        r"\b.*\?\W*$"
+    ),
+    "es": re.compile(
+        r"\W*(?:(?:y|pero|vale|bueno|eh|perdon|primero)\W+)*(?:que(?! tal)|cual|cuales|cuando|donde|quien|como|cuanto"
+        r"|cuanta|es|son|era|(?:puede|podria|me puede|me podria) (?:repetir|decir|leer)\w*)\b.*\?\W*$"
+    ),
+}
+"""'What was the first one again?', 'is the second with the same dentist?': no pick."""
 _TELLS_NOTHING: Mapping[Language, frozenset[str]] = {
     "en": frozenset(
-        """a an the and or at in on of for with to my your our please one that this it is i'd i i'll like take
-        want would morning afternoon evening noon midnight o'clock oclock am pm oh yes no option number day
-        time appointment""".split()
+        """a an the and or at in on of for with to my your our please one that this it is i'd i i'll like take want
+        would morning afternoon evening noon midnight o'clock oclock am pm oh yes no option number day time
+        appointment""".split()
     ),
     "es": frozenset(
-        """un una el la los las y o a en de del al para con por mi su lo que es quiero quisiera prefiero manana
-        tarde noche mediodia medianoche madrugada si no opcion numero dia hora cita favor""".split()
+        """un una el la los las y o a en de del al para con por mi su lo que es quiero quisiera prefiero manana tarde
+        noche mediodia medianoche madrugada si no opcion numero dia hora cita favor""".split()
     ),
 }
 _FEWEST_LETTERS_UNASKED = 3
@@ -134,7 +148,10 @@ class _Match:
 
 
 def read_choice(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
-    """The canonical value of the one that fits. Unasked, only what is named in full or by its day and time."""
+    """The canonical value of the one that fits. Unasked, only what is named in full or by its day and time;
+    asked, nothing of a question about it."""
+    if context.asked and _ASKS_ABOUT_IT[heard.language].match(heard.flat):
+        return None
     match = _matching(variable, heard, context)
     if match is None or len(match.candidates) != 1:
         return None
@@ -192,6 +209,7 @@ def _matching(variable: Variable, heard: Heard, context: ReadingContext) -> _Mat
     candidates = _candidates(variable, context)
     if not candidates:
         return None
+    heard = without_waiting(heard)
     named = _named_in_full(candidates, heard, context)
     if named is not None and len(named.candidates) == 1:
         return named
@@ -309,7 +327,7 @@ def _by_place(candidates: Sequence[_Candidate], heard: Heard) -> _Match | None:
             continue
         found.append(Found(place, match.start(), match.end()))
     left = standing(apart(found), heard)
-    if not left or _SEVERAL[language].search(heard.flat) or _ASKS_ABOUT_IT.match(heard.flat):
+    if not left or _SEVERAL[language].search(heard.flat) or _ASKS_ABOUT_IT[language].match(heard.flat):
         return None
     places = {one.value for one in left}
     # "The third" may also be the one offered as "the third of March"; "the third one" is not.
@@ -342,7 +360,7 @@ def _place_matches(count: int, heard: Heard) -> list[tuple[int, re.Match[str]]]:
             rf"^[\s,.]*(?:{numbers})[\s,.!]*$",
         ):
             found += [(place, match) for match in phrase(pattern).finditer(heard.flat)]
-    last = rf"{article}?(?:{_LAST[language]}){end}"
+    last = rf"{article}?(?:{_LAST[language]})(?! time (?:i|it|we|you|he|she|they)){end}"
     found += [(count - 1, match) for match in phrase(last).finditer(heard.flat)]
     if count % 2:
         middle = rf"{article}?(?:{_MIDDLE[language]})(?: one)?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import phonenumbers
@@ -11,10 +12,11 @@ import phonenumbers
 from pipeline.slots.numbers import Digits, cardinal_words, described, digit_runs, tokens
 from pipeline.slots.types import LIKELY, SURE, UNSURE, Found, Language, ReadingContext
 from pipeline.slots.variables import Variable
-from pipeline.slots.wording import Heard, settle
+from pipeline.slots.wording import Heard, goes_on_from_another, settle
 
 _FEWEST_UNASKED = 4
 _FEWEST_PHONE_DIGITS = 7
+_FEWEST_OF_AN_END = 2
 _NUMBERED: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:number|code|order|account|policy|zip|postcode|pin|reference|id|member|case|ticket)\b"),
     "es": re.compile(r"\b(?:numero|codigo|pedido|cuenta|poliza|postal|pin|referencia|expediente|caso|socio)\b"),
@@ -23,6 +25,12 @@ _PHONED: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:phone|telephone|mobile|cell|call|reach|ring|text|callback)\b"),
     "es": re.compile(r"\b(?:telefono|movil|celular|llamar|llamen?|llameme|llamenme|localizar|contactar|whatsapp)\b"),
 }
+_ENDS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:no|sorry|actually|wait|mean)\b.*\bend(?:s|ing)? (?:in|with|is)\W*$"),
+    "es": re.compile(r"\b(?:no|perdon|perdone|digo|espere)\b.*\b(?:termina|acaba) (?:en|con)\W*$"),
+}
+"""Before the last digits of a number that was said: they are others."""
+_EITHER: Mapping[Language, re.Pattern[str]] = {"en": re.compile(r"\bor\W*$"), "es": re.compile(r"\bo\W*$")}
 _PLUS: Mapping[Language, str] = {"en": "plus", "es": "más"}
 _MARK_REACH = 40
 """Characters before a number in which a word may say what it is."""
@@ -100,7 +108,30 @@ def read_phone(variable: Variable, heard: Heard, context: ReadingContext) -> Fou
             continue
         text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         found.append(Found(text, run.start, run.end, SURE if valid and run.value.plus else LIKELY if valid else UNSURE))
-    return settle(found, heard)
+    number = settle(found, heard)
+    return _ended_anew(number, heard) if number is not None else None
+
+
+def _ended_anew(number: Found[str], heard: Heard) -> Found[str] | None:
+    """With the last digits that are said after it ("..., no sorry, 0133"); None if it is left open what they are."""
+    for run in digit_runs(heard):
+        between = heard.flat[number.end : run.start]
+        ends = _ENDS[heard.language].search(between) is not None
+        if run.start < number.end or not (ends or goes_on_from_another(heard, run.start)):
+            continue
+        length = len(run.value.digits)
+        if _EITHER[heard.language].search(between) or not _FEWEST_OF_AN_END <= length < _FEWEST_PHONE_DIGITS:
+            return None
+        number = replace(number, value=number.value[:-length] + run.value.digits, end=run.end)
+    return number
+
+
+def with_other_end(number: str, heard: Heard) -> str | None:
+    """A number whose last digits are said anew ("no, it ends in 33"); None if no two to six digits are said."""
+    said = settle([Found(run.value.digits, run.start, run.end) for run in digit_runs(heard)], heard)
+    if said is None or not _FEWEST_OF_AN_END <= len(said.value) < min(len(number), _FEWEST_PHONE_DIGITS):
+        return None
+    return number[: -len(said.value)] + said.value
 
 
 def _not_another_number(run: Found[Digits], heard: Heard) -> bool:

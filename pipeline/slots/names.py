@@ -31,12 +31,15 @@ _LEAD_IN: Mapping[Language, re.Pattern[str]] = {
 _UNASKED_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|name's|name is|this is|i am|i'm|for|under(?: the name(?: of)?)?"
+        r"|in the name of|named me"
     ),
-    "es": phrase(r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|a nombre de|soy|para|le habla|habla"),
+    "es": phrase(
+        r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|soy|para|le habla|habla"
+    ),
 }
 _JOINT: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
-        r"that's|that is|it's|its|i spell it|spelled|spelt|spelling|spell that"
+        r"that's|that is|it's|its|i spell it|spelled|spelt|spelling|spell that|(?:new|next|second) word"
         r"|(?:and )?(?:my |the )?(?:(?P<first>first name)|last name|family name|surname)(?: is)?"
     ),
     "es": phrase(r"se deletrea|se escribe|con|(?:y )?(?:mi )?(?:(?P<first>nombre)|apellidos?)(?: es)?"),
@@ -44,7 +47,8 @@ _JOINT: Mapping[Language, re.Pattern[str]] = {
 """Between the parts of a name, or a name and its spelling."""
 _AFTER: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
-        rf"[\s,.;:!\-]*(?:(?:{CLOSING['en']}|speaking|here|so much|a lot|with an? \w(?: and an? \w)?)[\s,.;:!\-]*)*"
+        rf"[\s,.;:!\-]*(?:(?:{CLOSING['en']}|is (?:the|my) name|speaking|here|so much|a lot"
+        rf"|with an? \w(?: and an? \w)?)[\s,.;:!\-]*)*"
     ),
     "es": re.compile(rf"[\s,.;:!\-]*(?:(?:{CLOSING['es']}|al habla|para servirle)[\s,.;:!\-]*)*"),
 }
@@ -58,22 +62,22 @@ _ANOTHERS: Mapping[Language, re.Pattern[str]] = {
 }
 _NO_NAME: Mapping[Language, frozenset[str]] = {
     "en": frozenset(
-        """a an the what when where how why who is are am was do does did can could would i you it its it's
-        that this these those yes yeah no not okay ok to of in on book booking appointment cleaning please
-        thanks thank sorry hello hi hey time help name number phone for my your his her me we us they and or
-        but so if with at by about from just calling call want need like have has get make made see going
-        looking interested there here good fine great well sure right correct wrong i'd i'll i've that's
-        what's don't can't speaking spell spelled spelt spelling as um uh er tomorrow today morning
-        afternoon evening tonight noon week next last first second one available urgent ready back late
-        early actually wait mean nope yep dentist doctor everyone all him them""".split()
+        """a an the what when where how why who is are am was do does did can could would i you it its it's that this
+        these those yes yeah no not okay ok to of in on book booking appointment cleaning please thanks thank sorry
+        hello hi hey time help name number phone for my your his her me we us they and or but so if with at by about
+        from just calling call want need like have has get make made see going looking interested there here good fine
+        great well sure right correct wrong i'd i'll i've i'm that's what's don't can't speaking spell spelled spelt
+        spelling as um uh er tomorrow today morning afternoon evening tonight noon week next last first second one
+        available urgent ready back late early actually wait mean true false terrible difficult complicated nope yep
+        dentist doctor everyone all him them""".split()
     ),
     "es": frozenset(
-        """un una unos unas que cuando donde como quien es son soy estoy esta este eso esa puedo puede quiero
-        quisiera necesito tengo si no para con sin por favor gracias hola buenos buenas dias tardes noches
-        cita hora ayuda nombre numero telefono mi su tu me se le lo en al pero porque llamo llama habla
-        hablo bien claro vale perdon perdone hoy manana tarde noche semana proximo proxima primera segundo
-        segunda a o u va voy ver favor correcto listo lista apellido urgente interesado interesada deletreo
-        deletrea todo todos digo espere eh em pues bueno""".split()
+        """un una unos unas que cuando donde como quien es son soy estoy esta este eso esa puedo puede quiero queria
+        quisiera necesito tengo si no para con sin por favor gracias hola buenos buenas dias tardes noches cita hora
+        ayuda nombre numero telefono mi su tu me se le lo en al pero porque llamo llama habla hablo bien claro vale
+        perdon perdone hoy manana tarde noche semana proximo proxima primera segundo segunda a o u va voy ver favor
+        correcto listo lista apellido urgente interesado interesada deletreo deletrea verdad cierto complicado dificil
+        todo todos digo espere eh em pues bueno""".split()
     ),
 }
 _PARTICLES: Mapping[Language, frozenset[str]] = {
@@ -106,6 +110,15 @@ _TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
         r"[\s,.]+(?=\w)"
     ),
 }
+_SAID_ANEW: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"[\s,.\-]*(?:(?:no|nope|sorry|i'm sorry|i mean|actually|wait|rather|correction)\b[\s,.\-]*)+(?:it's )?"
+    ),
+    "es": re.compile(
+        r"[\s,.\-]*(?:(?:no|perdon|perdone|digo|quiero decir|mejor dicho|espere|espera|corrijo)\b[\s,.\-]*)+(?:es )?"
+    ),
+}
+"""Between a name and the one that takes its place ("Peter, no, Pedro Alvarez")."""
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['\-](?=[^\W\d_]))*")
 _AS_IN = r"(?:\s?[,\-]?\s?(?:as in|like|for|as|de|como|de como)\s(?P<example>[^\W\d_]+(?:-[^\W\d_]{2,})?))"
 _LETTER = rf"(?:(?P<double>double|doble)\s)?(?P<letter>[^\W\d_])(?!['\w]){_AS_IN}?"
@@ -134,7 +147,7 @@ def read_name(heard: Heard, context: ReadingContext) -> Found[str] | None:
         found = _asked(heard, sentence, spelled)
         if found is not None:
             return found
-    return None
+    return _unasked(heard, spelled)
 
 
 def _sentences(heard: Heard, start: int, spelled: Sequence[_Word]) -> list[tuple[int, int]]:
@@ -168,7 +181,7 @@ def _asked(heard: Heard, sentence: tuple[int, int], spelled: Sequence[_Word]) ->
     if not words:
         return None
     closed = _AFTER[heard.language].fullmatch(heard.flat, rest, end)
-    if not closed and led is None and not any(word.spelled for word in words):
+    if not closed and led is None and not any(word.spelled for word in words) and not _stands_alone(words, heard, rest):
         return None
     if heard.flat[start:end].rstrip().endswith("?") and led is None:
         return None
@@ -178,12 +191,22 @@ def _asked(heard: Heard, sentence: tuple[int, int], spelled: Sequence[_Word]) ->
     return _named(words, heard, SURE if sure and capital else LIKELY if capital or sure else UNSURE)
 
 
+def _stands_alone(words: Sequence[_Word], heard: Heard, rest: int) -> bool:
+    """Whether it is plainly a name, and what follows something else: "Jane Doe, and I'd like to move a visit"."""
+    capitals = all(word.text[0].isupper() for word in words)
+    return len(words) > 1 and capitals and re.match(r"\s*[,.;]", heard.flat[words[-1].end : rest + 1]) is not None
+
+
 def _unasked(heard: Heard, spelled: Sequence[_Word]) -> Found[str] | None:
     best: Found[str] | None = None
     for match in _UNASKED_LEAD_IN[heard.language].finditer(heard.flat):
         start = re.compile(r"[\s,:]*").match(heard.flat, match.end())
         begin = start.end() if start else match.end()
         words, rest = _name_words(heard, begin, len(heard.flat), spelled, capitals=True)
+        takes_back = _SAID_ANEW[heard.language].match(heard.flat, rest)
+        if words and takes_back is not None:
+            anew = _name_words(heard, takes_back.end(), len(heard.flat), spelled, capitals=True)
+            words, rest = anew if anew[0] else (words, rest)
         # "This is Bright Dental, right?" is no introduction.
         if words and not re.match(r"[\s,]*(?:right|correct|verdad|no)?\?", heard.flat[rest:]):
             best = _named(words, heard, LIKELY)
@@ -277,16 +300,35 @@ def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *,
         return word[0].isupper() and all(each.text[0].isupper() for each in words)
     if len(word) == 1 and word.isupper() and heard.text[place + 1 : place + 2] == ".":
         return True
+    calendar = plain in {fold(each) for each in (*WEEKDAYS[language], *MONTHS[language])}
     if plain in _NO_NAME[language] or plain in number_words(language):
+        joined = len(plain) > 1 and "'" not in plain and re.search(r"[\w.] $", heard.flat[:place]) is not None
+        return joined and word[0].isupper() and _among_names(words, language)
+    return not calendar or (word[0].isupper() and not words and _name_follows(heard, place + len(word)))
+
+
+def _among_names(words: Sequence[_Word], language: Language) -> bool:
+    """Whether what stands before a common word with a capital is a name: "Kim Do", "Nguyen Van An"."""
+    calendar = {fold(each) for each in (*WEEKDAYS[language], *MONTHS[language])}
+    return bool(words) and all(word.text[0].isupper() for word in words) and fold(words[0].text) not in calendar
+
+
+def _name_follows(heard: Heard, place: int) -> bool:
+    """Whether nothing but a surname follows: "Sunday Okafor", but not "Sunday Morning"."""
+    match = re.match(r" ([A-Z][\w'\-]+)\W*$", heard.text[place:])
+    if match is None:
         return False
-    return plain not in {fold(each) for each in (*WEEKDAYS[language], *MONTHS[language])}
+    surname = fold(match[1])
+    return surname not in _NO_NAME[heard.language] and surname not in number_words(heard.language)
 
 
 def _corrected(words: list[_Word], letters: _Word) -> list[_Word]:
     """With the spelled word in the place of the one that it spells, else after them."""
     if len(words) > 1 and fold("".join(word.text for word in words)) == fold(letters.text):
         return words
-    likeness = [SequenceMatcher(None, fold(word.text), fold(letters.text)).ratio() for word in words]
+    likeness = [
+        0.0 if word.spelled else SequenceMatcher(None, fold(word.text), fold(letters.text)).ratio() for word in words
+    ]
     if likeness and max(likeness) >= _ALIKE:
         place = max(range(len(words)), key=lambda index: (likeness[index], index))
         if fold(words[place].text) == fold(letters.text):
@@ -319,7 +361,9 @@ def spelled_words(heard: Heard) -> list[_Word]:
         if example is not None and not fold(example).startswith(fold(match["letter"])):
             stop, example = match.end("letter"), None
         between = heard.flat[end : match.start()]
-        if letters and _BETWEEN_LETTERS.match(between):
+        # Hyphens within a word, something else between words: "D-A-W-N S-M-I-T-H".
+        next_word = hyphens > 0 and "-" not in between and heard.flat[stop : stop + 1] == "-"
+        if letters and _BETWEEN_LETTERS.match(between) and not next_word:
             hyphens += "-" in between
         else:
             found += _spelled(letters, start, end, hyphens, examples)

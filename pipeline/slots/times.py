@@ -35,7 +35,7 @@ _PART_WORDS: Mapping[Language, Mapping[Part, re.Pattern[str]]] = {
         "morning": phrase(r"mornings?|before noon|before lunch"),
         "afternoon": phrase(r"afternoons?|after lunch"),
         "evening": phrase(r"evenings?|tonight"),
-        "night": phrase(r"at night"),
+        "night": phrase(r"(?:at|in the) night"),
     },
     "es": {
         "morning": phrase(r"(?:por|en|de|a) la manana|esta manana|las mananas|madrugada"),
@@ -120,10 +120,15 @@ _COUNTS_EN: Mapping[str, int] = {
     "a quarter": 15,
     "quarter": 15,
     "half": 30,
-    "five": 5,
-    "ten": 10,
-    "twenty": 20,
-    "twenty five": 25,
+    **{cardinal_words(count, "en").replace("-", " "): count for count in range(1, 30)},
+}
+_ODD_COUNTS_EN = tuple(words for words, minutes in _COUNTS_EN.items() if minutes % 5)
+"""'Two to four' is a stretch of time, 'two minutes to four' and 'two past four' are none."""
+_NAMED_STREET = re.compile(r" [A-Z][a-z]+ (?:Street|St|Avenue|Ave|Road|Rd|Drive|Lane)\b")
+"""'At 5 Main Street': figures before a name are an address."""
+_COUNTS_GUESTS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:tables? for|party of|group of|room for|reservation for|number)\s$"),
+    "es": re.compile(r"\b(?:mesa para|grupo de|numero)\s$"),
 }
 _NOT_BEFORE = r"(?<![\d$€£.,:/+#\-])"
 _NOT_AFTER = r"(?![%/]|[.,:\-]\d|(?:st|nd|rd|th)\b)"
@@ -136,12 +141,13 @@ def _pattern(language: Language) -> re.Pattern[str]:
     if language == "en":
         return phrase(
             r"(?:(?P<at>at|around|about|@) )?(?:the )?"
-            rf"(?:(?P<count>{one_of(_COUNTS_EN)}|[1-5]?[05])(?P<counted> minutes?)?"
+            rf"(?:(?!(?:{one_of(_ODD_COUNTS_EN)}|[1-5]?[1-46-9]) (?:to|till|before))"
+            rf"(?P<count>{one_of(_COUNTS_EN)}|[1-5]?\d)(?P<counted> min(?:ute)?s?)?"
             r" (?P<way>past|after|to|till|before) )?"
             rf"{_NOT_BEFORE}(?:(?P<packed>\d{{3,4}})|(?P<hour>\d{{1,2}}|{hours}))"
             rf"(?:[:.](?P<figures>[0-5]\d)(?!\d)|\s(?P<spaced>[0-5]\d)(?!\d)| (?P<words>{minutes}))?"
             r"(?P<clock> o'?\s?clock| hundred(?: hours)?| sharp| on the dot)?"
-            rf"(?:[\s,]*(?P<half>{half}|in the (?:morning|afternoon|evening)|at night))?"
+            rf"(?:[\s,]*(?P<half>{half}|in the (?:morning|afternoon|evening|night|a\.?\s?m\b\.?)|at night))?"
             rf"{_NOT_AFTER}"
         )
     joined = one_of(_joined_minutes_es())
@@ -158,9 +164,13 @@ def _pattern(language: Language) -> re.Pattern[str]:
     )
 
 
+_FROM_NAMED_EN = rf"(?:(?P<count>{one_of(_COUNTS_EN)})(?: minutes?)? (?P<way>past|after|to|till|before) )?"
 _NAMED: Mapping[Language, Mapping[int, re.Pattern[str]]] = {
-    "en": {12 * 60: phrase(r"(?:at |around |12 |twelve )?(?:noon|midday)"), 0: phrase(r"(?:at )?midnight")},
-    "es": {12 * 60: phrase(r"(?<!del\s)(?<!de\s)(?:a |al )?mediodia"), 0: phrase(r"(?:a |la )?medianoche")},
+    "en": {
+        12 * 60: phrase(rf"{_FROM_NAMED_EN}(?:at |around |12 |twelve )?(?:noon|midday)"),
+        0: phrase(rf"{_FROM_NAMED_EN}(?:at )?midnight"),
+    },
+    "es": {12 * 60: phrase(r"(?<!del\s)(?<!de\s)(?:a |al )?medio(?: )?dia"), 0: phrase(r"(?:a |la )?medianoche")},
 }
 _AFTER: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:after|from|past|later than|any time after|between|since|starting(?: at)?)\s$"),
@@ -180,7 +190,7 @@ def times_said(heard: Heard, taken: Iterable[Found[object]] = ()) -> list[Found[
     """Every time of day, in the order of the utterance, but where something else (a date) was found already."""
     taken = list(taken)
     found = [
-        Found(TimeSaid((minute,)), match.start(), match.end())
+        Found(TimeSaid(((minute + _from_named(match)) % _DAY_MIN,)), match.start(), match.end())
         for minute, pattern in _NAMED[heard.language].items()
         for match in pattern.finditer(heard.flat)
     ]
@@ -189,6 +199,15 @@ def times_said(heard: Heard, taken: Iterable[Found[object]] = ()) -> list[Found[
         if said is not None and not overlaps(said, [*taken, *found]):
             found.append(said)
     return _bounded(sorted(found, key=lambda one: one.start), heard)
+
+
+def _from_named(match: re.Match[str]) -> int:
+    """Minutes before or after noon or midnight."""
+    count = match.groupdict().get("count")
+    if count is None:
+        return 0
+    minutes = _COUNTS_EN[_gaps(count)]
+    return minutes if match["way"] in ("past", "after") else -minutes
 
 
 def _bounded(found: list[Found[TimeSaid]], heard: Heard) -> list[Found[TimeSaid]]:
@@ -247,8 +266,8 @@ def _hour(match: re.Match[str], language: Language) -> tuple[int, int]:
 
 
 def _part_en(half: str) -> Part | Literal["am", "pm"] | None:
-    if half in ("am", "pm"):
-        return "am" if half == "am" else "pm"
+    if half in ("am", "pm", "intheam"):
+        return "pm" if half == "pm" else "am"
     for part in ("morning", "afternoon", "evening"):
         if half.endswith(part):
             return part
@@ -319,9 +338,13 @@ def _is_other_number(match: re.Match[str], mark: Mark, heard: Heard) -> bool:
         return True
     if mark == "plain" and not match["at"]:
         return False
-    # "At 5 Main Street": figures before a name are an address.
-    named = re.match(r" [A-Z][a-z]+ (?:Street|St|Avenue|Ave|Road|Rd|Drive|Lane)\b", heard.text[match.end() :])
-    return bool(named) or before.search(heard.flat[: match.start()]) is not None
+    if mark != "plain" and _COUNTS_GUESTS[heard.language].search(heard.flat, 0, match.start()):
+        return True
+    if match["at"]:
+        # "A table for eight at six": the number before it counts something else.
+        return _NAMED_STREET.match(heard.text[match.end() :]) is not None
+    street = _NAMED_STREET.match(heard.text[match.end() :]) is not None
+    return street or before.search(heard.flat[: match.start()]) is not None
 
 
 def _found(
@@ -334,7 +357,8 @@ def _found(
     start: int,
     confidence: float,
 ) -> Found[TimeSaid] | None:
-    hours = _hours_meant(hour, part)
+    # "Quarter to twelve in the morning" is before noon, not before midnight.
+    hours = (12,) if hour == 12 and minute < 0 and part in ("am", "morning") else _hours_meant(hour, part)
     if not hours:
         return None
     written = (match["hour"] or "").startswith("0") or (match["packed"] or "").startswith("0")
@@ -345,7 +369,8 @@ def _found(
         elsewhere = part_of_day(heard)
         if elsewhere is not None:
             kept = tuple(each for each in minutes if fits_part(elsewhere, each))
-            minutes = kept or minutes
+            # "This afternoon at seven" is an evening's, strictly, and no morning's.
+            minutes = kept or tuple(each for each in minutes if (each < _DAY_MIN // 2) == (elsewhere == "morning"))
     if len(minutes) > 1:
         minutes = tuple(sorted(minutes, key=lambda each: each // 60 not in OFFICE_HOURS))
         confidence = min(confidence, UNSURE)

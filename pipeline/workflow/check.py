@@ -176,6 +176,10 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
         case ConfirmNode():
             for name in (*node.variables, *node.forget):
                 yield from _is_variable(where, name, agent, or_list=True)
+            types = {agent.variables[name].type for name in node.variables if name in agent.variables}
+            if node.change is not None and types <= {"text", "yes_no"}:
+                what = "nothing of this can be changed in a few words; leave it out, and ask again on `on_no`"
+                yield Finding("warning", f"{where}.change", what)
         case DecideNode():
             for edge in node.edges:
                 for name in edge.when.names():

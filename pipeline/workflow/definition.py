@@ -132,6 +132,9 @@ class ConfirmNode(Node):
     """After a no without a correction."""
     forget: tuple[str, ...] = ()
     """What that no makes unknown again."""
+    change: Text | None = None
+    """Asked after a no without a correction, with everything kept: what shall be changed? Only a second no goes to
+    `on_no`."""
     tries: int = Field(3, ge=1, le=10)
     exhausted: Target
 
@@ -204,7 +207,7 @@ def texts(node: AnyNode) -> tuple[str, ...]:
         case AskNode():
             return (*node.say, *((node.narrow,) if node.narrow else ()))
         case ConfirmNode():
-            return node.say
+            return (*node.say, *((node.change,) if node.change else ()))
         case TransferNode():
             return (node.say,) if node.say else ()
         case _:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from pipeline.slots.reading import Option, ReadingContext, fitting, read, spoken
+from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
+from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read, spoken
 from pipeline.slots.variables import Variable
+from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Place, Value
 from pipeline.tools.calls import JsonValue, ToolCall, ToolResult
 from pipeline.workflow.definition import (
@@ -81,6 +83,18 @@ class Step:
     act: Act | None = None
     fitted: bool = True
     """Whether the utterance fitted what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reconsidered:
+    """An answer by which something else changes too."""
+
+    answer: str
+    """What of it answers."""
+    values: Mapping[str, Value]
+    """What changes."""
+    go: str
+    """Where the flow goes on."""
 
 
 class WorkflowEngine:
@@ -152,6 +166,8 @@ class WorkflowEngine:
         node = self._node(state) if state.stack else None
         if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode):
             return ""
+        if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
+            return self._render(state, node.change)
         return self._render(state, node.say[0])
 
     def asks_for_value(self, state: CallState) -> bool:
@@ -201,14 +217,15 @@ class WorkflowEngine:
     def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int, certainty: float) -> Step:
         variable = self._variable(node.variable)
         context = self._context(state, variable)
-        among = tuple(option for option in context.options if option.value in state.narrowed)
-        reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
-        reading = reading or read(variable, utterance, context)
+        changed = self._reconsidered(state, node, utterance, turn)
+        reading = self._reading(state, node, changed.answer if changed else utterance)
         if reading is not None:
             value = Value(reading.value, reading.words, reading.confidence * certainty, turn)
             known = dataclasses.replace(state.with_values(**{node.variable: value}), tries=0)
             known = self._take_offered(known, utterance, turn, besides=node.variable)
-            return self._run(_go(known, node.go))
+            return self._run(_go(known.with_values(**changed.values), changed.go) if changed else _go(known, node.go))
+        if changed:
+            return self._run(_go(state.with_values(**changed.values), changed.go))
         offered = self._take_offered(state, utterance, turn, besides=node.variable)
         several = fitting(variable, utterance, context)
         if node.narrow and 1 < len(several) < len(context.options):
@@ -220,29 +237,98 @@ class WorkflowEngine:
             return Step(dataclasses.replace(offered, waiting="answer"), (self._render(offered, node.say[0]),))
         return self._miss(state, node)
 
+    def _reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
+        variable = self._variable(node.variable)
+        context = self._context(state, variable)
+        among = tuple(option for option in context.options if option.value in state.narrowed)
+        reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
+        return reading or read(variable, utterance, context)
+
+    def _reconsidered(self, state: CallState, node: AskNode, utterance: str, turn: int) -> _Reconsidered | None:
+        """What an answer changes besides of what this flow has asked for ("Ana Silva, oh wait, make that Thursday").
+
+        The flow goes on from where that was asked: what was looked up with the old value is looked up again.
+        """
+        parts = second_thought(utterance, self._language)
+        if parts is None or self._reading(state, node, parts[1]) is not None:
+            return None
+        asked = {
+            each.variable: each
+            for each in reversed(self._flow(_place(state).flow).nodes.values())
+            if isinstance(each, AskNode) and each.variable != node.variable and each.variable in state.values
+        }
+        found = corrections(parts[1], self._known(state, asked), self._language)
+        first = next((each for name, each in reversed(asked.items()) if name in found), None)
+        if first is None:
+            return None
+        values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
+        return _Reconsidered(parts[0], values, first.go)
+
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
         verdict = read(_YES_NO, utterance, ReadingContext(today=self._today(), language=self._language))
-        corrected = state
+        known = self._known(state, node.variables)
+        agreed = verdict is not None and verdict.value == "yes"
+        found = (
+            told(utterance, known, self._language)
+            if state.changing and not agreed
+            else corrections(utterance, known, self._language, agreed=agreed)
+        )
+        if not agreed:
+            found = {**self._first_told(state, node, utterance), **found}
+        if found:
+            values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
+            return self._run(dataclasses.replace(state.with_values(**values), tries=0, changing=False))
         if verdict is None or verdict.value == "no":
-            corrected = self._corrected(state, node, utterance, turn)
-        if corrected.values != state.values:
-            return self._run(dataclasses.replace(corrected, tries=0))
-        if verdict is None:
-            return self._miss(state, node)
+            asked_anew = self._asked_anew(state, node, known, utterance, turn)
+            if asked_anew is not None:
+                return asked_anew
+        objects = verdict.value == "no" if verdict else agrees_but_objects(utterance, self._language)
+        if objects and node.change is not None and not state.changing:
+            return Step(dataclasses.replace(state, changing=True), (self._render(state, node.change),))
+        if verdict is None or (agreed and state.changing):
+            return self._miss(dataclasses.replace(state, changing=False), node)
         if verdict.value == "no":
             return self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
         values = {name: state.values[name] for name in node.variables if name in state.values}
         confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in values.items()}
         return self._run(_go(dataclasses.replace(state.with_values(**confirmed), tries=0), node.on_yes))
 
-    def _corrected(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> CallState:
+    def _first_told(self, state: CallState, node: ConfirmNode, utterance: str) -> Mapping[str, Reading]:
+        """What is told of the node's variables that had no value."""
+        readings = {}
         for name in node.variables:
-            variable = self._variable(name)
-            context = dataclasses.replace(self._context(state, variable), asked=False)
-            reading = read(variable, utterance, context)
-            if reading is not None and (name not in state.values or state.values[name].value != reading.value):
-                state = state.with_values(**{name: Value(reading.value, reading.words, reading.confidence, turn)})
-        return state
+            if name not in state.values:
+                variable = self._variable(name)
+                context = dataclasses.replace(self._context(state, variable), asked=False)
+                readings[name] = read(variable, utterance, context)
+        return {name: reading for name, reading in readings.items() if reading is not None}
+
+    def _asked_anew(
+        self, state: CallState, node: ConfirmNode, known: Mapping[str, Known], utterance: str, turn: int
+    ) -> Step | None:
+        """Ask again for the one value that is to change, where the flow asks for it; None if none is named.
+
+        A wish that fits several of the things on offer is narrowed down there ("no, on Tuesday").
+        """
+        asks = {
+            each.variable: name
+            for name, each in reversed(self._flow(_place(state).flow).nodes.items())
+            if isinstance(each, AskNode)
+        }
+        for name, each in known.items():
+            if name in asks and between(each, utterance):
+                there = dataclasses.replace(_go(state.without((name,)), asks[name]), waiting="answer")
+                return self.answer(there, utterance, turn)
+        wrong = called_wrong(utterance, {name: each.variable for name, each in known.items()}, self._language)
+        if wrong is None or wrong not in asks:
+            return None
+        return self._run(_go(state.without((wrong,)), asks[wrong]))
+
+    def _known(self, state: CallState, names: Iterable[str]) -> Mapping[str, Known]:
+        known = ((name, self._variable(name)) for name in names if name in state.values)
+        return {
+            name: Known(variable, state.values[name].value, self._context(state, variable)) for name, variable in known
+        }
 
     def _miss(self, state: CallState, node: AskNode | ConfirmNode) -> Step:
         tries = state.tries + 1
@@ -443,7 +529,7 @@ def holds(guard: Guard, state: CallState) -> bool:
 
 def _go(state: CallState, target: str) -> CallState:
     place = Place(_place(state).flow, target)
-    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=())
+    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), changing=False)
 
 
 def _place(state: CallState) -> Place:

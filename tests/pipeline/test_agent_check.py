@@ -121,3 +121,17 @@ def test_versions_are_named_by_content_and_differences_are_said_by_path() -> Non
         "+ routes.question.examples: Are you open on Sunday?",
         "- tools.find_order.filler: Let me look.",
     }
+
+
+def test_what_can_only_be_said_anew_in_whole_is_not_asked_to_be_changed() -> None:
+    confirm = """right:
+        do: confirm
+        say: ["Is it {state}?"]
+        variables: [state]
+        change: What should I change?
+        on_yes: clear
+        on_no: clear
+        exhausted: clear
+      """
+    findings = found((CLEAR, f"{confirm}{CLEAR}"))
+    assert any(one.startswith("warning flows.order.nodes.right.change: nothing of this can be") for one in findings)

@@ -61,3 +61,70 @@ def test_numbers_are_the_same_in_digits_and_words(number: int) -> None:
 def test_a_fact_bears_itself_out_and_answers(fact: str) -> None:
     assert is_borne_out(fact, fact)
     assert answers(fact, fact)
+
+
+LUNCH = "The kitchen is open Tuesday to Sunday, from noon to nine."
+ROOM = "A room starts at ninety dollars."
+AGE = "We take guests from the age of twelve."
+WEIGHT = "We take dogs up to twenty kilograms."
+NIGHT = "We don't serve on Mondays, and the bar is closed."
+COCINA = "La cocina abre de martes a domingo, de doce a nueve."
+CUARTO = "Un cuarto cuesta desde noventa dólares."
+PERROS = "Aceptamos perros hasta veinte kilos."
+
+
+@pytest.mark.parametrize(
+    ("clause", "fact"),
+    [
+        ("The kitchen is open Tuesday and Sunday, from noon to nine.", LUNCH),
+        ("The kitchen is open on Tuesday or Sunday.", LUNCH),
+        ("The kitchen is open until noon.", LUNCH),
+        ("The kitchen is open at noon and nine.", LUNCH),
+        ("A room is ninety dollars.", ROOM),
+        ("A room is up to $90.", ROOM),
+        ("A room is over $90.", ROOM),
+        ("We take guests up to the age of 12.", AGE),
+        ("We take guests of twelve.", AGE),
+        ("We take dogs from twenty kilograms.", WEIGHT),
+        ("We take dogs of more than twenty kilograms.", WEIGHT),
+        ("The balance is $15.", "The balance is -$15."),
+        ("The bar is not closed.", NIGHT),
+        ("We serve on Mondays.", NIGHT),
+        ("La cocina abre martes y domingo.", COCINA),
+        ("La cocina abre de domingo a martes.", COCINA),
+        ("La cocina abre de 12 a 8.", COCINA),
+        ("Un cuarto cuesta noventa dólares.", CUARTO),
+        ("Un cuarto cuesta hasta noventa dólares.", CUARTO),
+        ("Aceptamos perros desde veinte kilos.", PERROS),
+        ("No aceptamos perros.", PERROS),
+    ],
+)
+def test_a_clause_that_turns_a_bound_a_range_a_sign_or_a_denial_is_not(clause: str, fact: str) -> None:
+    assert not is_borne_out(clause, fact)
+
+
+@pytest.mark.parametrize(
+    ("clause", "fact"),
+    [
+        ("We're open Tuesday to Sunday.", f"We're open. {LUNCH}"),
+        ("The kitchen is open noon to 9.", LUNCH),
+        ("The kitchen is open from noon.", LUNCH),
+        ("On Sunday the kitchen is open from noon to nine.", LUNCH),
+        ("Rooms start at $90.", ROOM),
+        ("A room is from $90.", ROOM),
+        ("We take dogs up to 20 kilograms.", WEIGHT),
+        ("We do not serve on Mondays.", NIGHT),
+        ("The balance is minus fifteen dollars.", "The balance is -15 dollars."),
+        ("De martes a domingo, de 12 a 9.", COCINA),
+        ("Los cuartos cuestan desde 90 dólares.", CUARTO.replace("cuesta", "cuestan")),
+        ("Sí, aceptamos perros de hasta 20 kilos.", PERROS),
+    ],
+)
+def test_a_clause_that_keeps_bounds_ranges_signs_and_denials_is(clause: str, fact: str) -> None:
+    assert is_borne_out(clause, fact)
+
+
+@given(st.sampled_from([COCINA, CUARTO, PERROS]))
+def test_a_spanish_fact_bears_itself_out_and_answers(fact: str) -> None:
+    assert is_borne_out(fact, fact)
+    assert answers(fact, fact)

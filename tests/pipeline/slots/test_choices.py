@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from pipeline.slots.reading import Option, ReadingContext, read
+from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 
 OPENINGS = Variable(type="choice", options_from="openings")
@@ -27,3 +29,49 @@ def test_first_as_a_choice_is_one(utterance: str) -> None:
     reading = read(OPENINGS, utterance, CONTEXT)
     assert reading is not None
     assert reading.value == "a"
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language"),
+    [
+        ("One second, please", "en"),
+        ("just a second", "en"),
+        ("Give me a second.", "en"),
+        ("Could you hold on for a second?", "en"),
+        ("un segundo, por favor", "es"),
+        ("Deme un segundito", "es"),
+    ],
+)
+def test_a_second_of_time_is_not_the_second_one(utterance: str, language: Language) -> None:
+    assert read(OPENINGS, utterance, replace(CONTEXT, language=language)) is None
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language", "value"),
+    [
+        ("Second, please", "en", "b"),
+        ("Hang on a second. The first one.", "en", "a"),
+        ("How about the second one?", "en", "b"),
+        ("Is the second one still free?", "en", "b"),
+        ("A ver... la segunda", "es", "b"),
+    ],
+)
+def test_a_place_in_the_list_is_a_pick_beside_a_request_to_wait(utterance: str, language: Language, value: str) -> None:
+    reading = read(OPENINGS, utterance, replace(CONTEXT, language=language))
+    assert reading is not None
+    assert reading.value == value
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language"),
+    [
+        ("First, does it hurt?", "en"),
+        ("Could you say the last one again?", "en"),
+        ("Is the first one with a woman?", "en"),
+        ("Last time I came by bus.", "en"),
+        ("¿Cuál era la segunda?", "es"),
+        ("¿Me puede repetir la última?", "es"),
+    ],
+)
+def test_a_question_about_what_is_on_offer_picks_nothing(utterance: str, language: Language) -> None:
+    assert read(OPENINGS, utterance, replace(CONTEXT, language=language)) is None

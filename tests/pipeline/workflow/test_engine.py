@@ -248,3 +248,105 @@ def test_a_circle_is_an_error_not_an_endless_loop() -> None:
 def test_an_answer_that_nobody_waits_for_is_an_error() -> None:
     with pytest.raises(FlowError, match="no flow is under way"):
         engine().answer(CallState(), "yes", 1)
+
+
+READ_BACK = ("Friday", "My name is Kim Walsh")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("no, in the morning", "Tuesday at ten in the morning, for Kim Walsh"),
+        ("It's not Kim, it's Kimberly", "Friday at three thirty in the afternoon, for Kimberly Walsh"),
+        ("it's not Kim, it's Joan Miller", "Friday at three thirty in the afternoon, for Joan Miller"),
+        ("The last name is Welch, actually", "Friday at three thirty in the afternoon, for Kim Welch"),
+        ("It's spelled W-E-L-C-H", "Friday at three thirty in the afternoon, for Kim Welch"),
+        ("make that Tuesday at ten", "Tuesday at ten in the morning, for Kim Walsh"),
+        ("Not Friday, Tuesday at two thirty", "Tuesday at two thirty in the afternoon, for Kim Walsh"),
+        ("Yes, but on Tuesday at ten", "Tuesday at ten in the morning, for Kim Walsh"),
+        ("Yes, Tuesday at ten", "Tuesday at ten in the morning, for Kim Walsh"),
+        ("No, two thirty, and for Tim Welch", "Tuesday at two thirty in the afternoon, for Tim Welch"),
+    ],
+)
+def test_a_correction_changes_what_it_names_and_keeps_the_rest(line: str, said: str) -> None:
+    assert talk("book", *READ_BACK, line).says == (f"So that's {said}. Is that right?",)
+
+
+@pytest.mark.parametrize("line", ["Yes, Friday at three thirty.", "yes, for Kim Walsh", "Yes. Have a good morning!"])
+def test_a_yes_that_says_the_same_again_confirms(line: str) -> None:
+    assert isinstance(talk("book", *READ_BACK, line).act, ToolCall)
+
+
+@pytest.mark.parametrize("line", ["Sounds good, but I need another day", "Good question.", "Hang on a second"])
+def test_a_yes_with_an_objection_writes_nothing(line: str) -> None:
+    step = talk("book", *READ_BACK, line)
+    assert step.act is None
+    assert not step.fitted
+
+
+def test_a_correction_that_fits_several_is_narrowed_down_and_the_rest_is_kept() -> None:
+    step = talk("book", *READ_BACK, "No, on Tuesday")
+    assert step.says == ("Tuesday at ten in the morning, or Tuesday at two thirty in the afternoon?",)
+    back = engine().answer(step.state, "ten", 5)
+    assert back.says == ("So that's Tuesday at ten in the morning, for Kim Walsh. Is that right?",)
+
+
+def test_what_is_called_wrong_is_asked_for_again_and_the_rest_is_kept() -> None:
+    step = talk("book", *READ_BACK, "No, the name is wrong")
+    assert step.says == ("What name should I put it under?",)
+    back = engine().answer(step.state, "Ann Lee", 5)
+    assert back.says == ("So that's Friday at three thirty in the afternoon, for Ann Lee. Is that right?",)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("It's for Ana Silva, oh wait, make that Tuesday at ten", "Tuesday at ten in the morning, for Ana Silva"),
+        ("Ana Silva. Actually, can we make it two thirty?", "Tuesday at two thirty in the afternoon, for Ana Silva"),
+    ],
+)
+def test_an_answer_may_change_what_was_said_before(line: str, said: str) -> None:
+    assert talk("book", "Friday", line).says == (f"So that's {said}. Is that right?",)
+
+
+def test_a_change_without_an_answer_is_taken_and_the_question_asked_again() -> None:
+    step = talk("book", "Friday", "No, actually Tuesday at ten")
+    assert step.says == ("What name should I put it under?",)
+    assert step.state.values["opening"].value == "2026-12-01T10:00"
+
+
+def asking_what_to_change() -> WorkflowEngine:
+    book = DESK.flows["book"]
+    right = book.nodes["right"].model_copy(update={"change": "What should I change?"})
+    flows = {**DESK.flows, "book": book.model_copy(update={"nodes": {**book.nodes, "right": right}})}
+    return WorkflowEngine(flows, DESK.variables, call_id="CA1", today=lambda: TODAY)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("Tuesday at ten", "So that's Tuesday at ten in the morning, for Kim Walsh. Is that right?"),
+        ("Joan Miller", "So that's Friday at three thirty in the afternoon, for Joan Miller. Is that right?"),
+        ("the name", "What name should I put it under?"),
+        ("Bananas", "So that's Friday at three thirty in the afternoon, for Kim Walsh. Is that right?"),
+    ],
+)
+def test_after_a_bare_no_it_asks_what_to_change_and_keeps_everything(line: str, says: str) -> None:
+    desk = asking_what_to_change()
+    no = desk.answer(talk("book", *READ_BACK).state, "No.", 4)
+    assert no.says == ("What should I change?",)
+    assert desk.prompt(no.state) == "What should I change?"
+    assert desk.answer(no.state, line, 5).says == (says,)
+
+
+def test_a_second_bare_no_goes_where_a_no_goes() -> None:
+    desk = asking_what_to_change()
+    no = desk.answer(talk("book", *READ_BACK).state, "No.", 4)
+    assert desk.answer(no.state, "No.", 5).says[0].startswith("I have Tuesday")
+
+
+@pytest.mark.parametrize("line", ["Sounds good, but I need a later one", "Fine, except it's too early"])
+def test_a_yes_with_an_objection_is_asked_what_to_change(line: str) -> None:
+    step = asking_what_to_change().answer(talk("book", *READ_BACK).state, line, 4)
+    assert step.says == ("What should I change?",)
+    assert step.fitted

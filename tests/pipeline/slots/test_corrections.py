@@ -1,0 +1,146 @@
+"""What callers change of what is known, and what they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import pytest
+
+from pipeline.slots.corrections import Known, called_wrong, corrections, second_thought, told
+from pipeline.slots.reading import Option, ReadingContext
+from pipeline.slots.types import Language
+from pipeline.slots.variables import Variable
+
+TODAY = date(2026, 11, 25)
+OFFER = (
+    Option("2026-11-30T08:15", "Monday at eight fifteen in the morning"),
+    Option("2026-12-03T08:15", "Thursday at eight fifteen in the morning"),
+    Option("2026-12-03T16:45", "Thursday at four forty-five in the afternoon"),
+)
+VARIABLES: Mapping[str, Variable] = {
+    "opening": Variable(type="choice", options_from="openings"),
+    "name": Variable(type="name", description="who the table is for"),
+    "day": Variable(type="date", description="day of the visit"),
+    "hour": Variable(type="time", description="time of the visit"),
+    "party": Variable(type="number", description="number of people"),
+    "phone": Variable(type="phone"),
+    "size": Variable(type="choice", choices={"small": ("small", "pequeño"), "large": ("large", "grande")}),
+}
+
+
+def known(language: Language = "en", **values: str) -> dict[str, Known]:
+    return {
+        name: Known(
+            VARIABLES[name], value, ReadingContext(TODAY, language, OFFER if VARIABLES[name].options_from else ())
+        )
+        for name, value in values.items()
+    }
+
+
+def changed(utterance: str, language: Language, agreed: bool = False, **values: str) -> dict[str, str]:
+    found = corrections(utterance, known(language, **values), language, agreed=agreed)
+    return {name: reading.value for name, reading in found.items()}
+
+
+TABLE = {"day": "2026-12-02", "hour": "20:00", "party": "4", "name": "Jon Baker", "phone": "+12065550134"}
+
+
+@pytest.mark.parametrize(
+    ("utterance", "wanted"),
+    [
+        ("no, seven thirty", {"hour": "19:30"}),
+        ("no, in the morning", {"hour": "08:00"}),
+        ("not Wednesday, Friday", {"day": "2026-11-27"}),
+        ("It's six people, actually", {"party": "6"}),
+        ("it's not Jon, it's Jonathan", {"name": "Jonathan Baker"}),
+        ("It's not Jon it's Jonathan", {"name": "Jonathan Baker"}),
+        ("No, it's not Jon, it's Mary Cook", {"name": "Mary Cook"}),
+        ("No, the surname is Becker", {"name": "Jon Becker"}),
+        ("No, B-A-C-K-E-R", {"name": "Jon Backer"}),
+        ("No, it ends in 43", {"phone": "+12065550143"}),
+        ("no, 206 555 0177", {"phone": "+12065550177"}),
+        ("No, on Friday and for five people", {"day": "2026-11-27", "party": "5"}),
+        ("No", {}),
+        ("No, that's terrible", {}),
+        ("No, six", {}),
+        ("no, not Wednesday", {}),
+    ],
+)
+def test_a_correction_changes_only_what_it_is_about(utterance: str, wanted: dict[str, str]) -> None:
+    assert changed(utterance, "en", **TABLE) == wanted
+
+
+@pytest.mark.parametrize(
+    ("utterance", "wanted"),
+    [
+        ("no, a las siete y media", {"hour": "19:30"}),
+        ("No el miércoles, el viernes", {"day": "2026-11-27"}),
+        ("no es Jon, es Jonatán", {"name": "Jonatán Baker"}),
+        ("No, me llamo Rosa Vega", {"name": "Rosa Vega"}),
+        ("mejor el jueves", {"day": "2026-11-26"}),
+        ("No, por la mañana", {"hour": "08:00"}),
+        ("no", {}),
+    ],
+)
+def test_a_correction_in_spanish_changes_only_what_it_is_about(utterance: str, wanted: dict[str, str]) -> None:
+    assert changed(utterance, "es", **TABLE) == wanted
+
+
+@pytest.mark.parametrize(
+    ("utterance", "value"),
+    [
+        ("No, in the afternoon", "2026-12-03T16:45"),
+        ("make it Monday", "2026-11-30T08:15"),
+        ("not Thursday, Monday", "2026-11-30T08:15"),
+    ],
+)
+def test_another_one_on_offer_is_the_one_nearest_to_what_was_chosen(utterance: str, value: str) -> None:
+    assert changed(utterance, "en", opening="2026-12-03T08:15") == {"opening": value}
+
+
+@pytest.mark.parametrize(("utterance", "language"), [("actually make it the other one", "en"), ("mejor el otro", "es")])
+def test_the_other_one_of_two_is_the_one_that_was_not_chosen(utterance: str, language: Language) -> None:
+    assert changed(utterance, language, size="small") == {"size": "large"}
+
+
+@pytest.mark.parametrize(
+    ("utterance", "wanted"),
+    [
+        ("Yes, Wednesday at eight", {}),
+        ("Yes, this is Jon", {}),
+        ("Yes, and have a nice evening", {}),
+        ("Yes. Are you open on Friday?", {}),
+        ("Yes, for six people", {"party": "6"}),
+    ],
+)
+def test_a_yes_changes_only_what_it_names_otherwise(utterance: str, wanted: dict[str, str]) -> None:
+    assert changed(utterance, "en", agreed=True, **TABLE) == wanted
+
+
+def test_an_answer_to_what_shall_be_changed_needs_no_mark() -> None:
+    found = told("Seven thirty", known(**TABLE), "en")
+    assert {name: reading.value for name, reading in found.items()} == {"hour": "19:30"}
+    assert not told("Six", known(**TABLE), "en")
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language", "name"),
+    [
+        ("The name is wrong", "en", "name"),
+        ("No, that's the wrong day", "en", "day"),
+        ("Change the time, please", "en", "hour"),
+        ("the name", "en", "name"),
+        ("What day is it?", "en", None),
+        ("no", "en", None),
+        ("cambie la hora", "es", None),
+    ],
+)
+def test_what_is_called_wrong_is_found_by_its_description(utterance: str, language: Language, name: str | None) -> None:
+    assert called_wrong(utterance, VARIABLES, language) == name
+
+
+def test_a_second_thought_is_told_from_the_answer_before_it() -> None:
+    assert second_thought("Ana Silva, oh wait, make it Friday", "en") == ("Ana Silva, ", "oh wait, make it Friday")
+    assert second_thought("Ana Silva, mejor el viernes", "es") == ("Ana Silva, ", "mejor el viernes")
+    assert second_thought("Ana Silva", "en") is None
