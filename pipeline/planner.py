@@ -32,7 +32,7 @@ class Planner:
         self._log = log
         self._clock = clock
         self._interpreter = Interpreter(
-            agent, models.router, models.understanding, models.understanding_settings, log, clock
+            agent, models.router, models.understanding, models.understanding_policy, log, clock
         )
 
     async def plan(self, turn: int, utterance: str, request_id: str) -> Plan:

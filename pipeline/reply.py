@@ -10,7 +10,7 @@ from pipeline.endpointing import ENDED_BY_MODEL
 from pipeline.plan import Clause, Plan
 from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer, UnderstandingModel
 from pipeline.tiering import Pace
-from pipeline.understanding.settings import UnderstandingSettings
+from pipeline.understanding.settings import UnderstandingPolicy
 
 if TYPE_CHECKING:
     from pipeline.cast import Role
@@ -29,7 +29,7 @@ class CallModels:
     """How fast the language models have been."""
     understanding: UnderstandingModel | None = None
     """Judges what callers mean; None: the router decides by rules."""
-    understanding_settings: UnderstandingSettings | None = None
+    understanding_policy: UnderstandingPolicy = UnderstandingPolicy()
 
 
 @dataclass(slots=True, eq=False)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.settings import SettingsError
+from models.types import Catalogue
+from pipeline.agent import Agent
+from pipeline.understanding.catalogue import catalogue
 from serve.config import Deployment, LanguageModelSettings, Stack
 from serve.line_up import LineUp
 from serve.secrets import Secrets
@@ -35,7 +38,7 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
     """
     from ray import serve
 
-    from serve.deployments import Router, RouterLesson, SpeechToText, TextToSpeech
+    from serve.deployments import Router, SpeechToText, TextToSpeech, Understanding
     from serve.gateway_app import Gateway
 
     # Started in this order; the language model takes longest.
@@ -45,20 +48,16 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
         large = stack.large_language_model
         companions.append(_deployment(_implementation(large), "LargeLanguageModel", large).bind(large))
     agents = line_up.agents()
+    catalogues = {version: catalogue(agent) for version, agent in agents.items()}
+    if (judging := stack.understanding) is not None:
+        companions.append(_deployment(Understanding, "Understanding", judging).bind(judging, catalogues))
     voices = tuple(dict.fromkeys(agent.voice for agent in agents.values()))
     speech, hearing = stack.text_to_speech, stack.speech_to_text
     companions.append(_deployment(TextToSpeech, "TextToSpeech", speech).bind(speech, voices))
     companions.append(_deployment(SpeechToText, "SpeechToText", hearing).bind(hearing, line_up.languages()))
     # The application's root would listen on a port of its own, next to the gateway's, were it not told otherwise.
     router = _deployment(Router, "Router", stack.router, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
-    lessons = {
-        version: RouterLesson(
-            {route.name: route.examples for route in agent.routes},
-            tuple((fact.id, fact.text, fact.questions) for fact in agent.facts),
-            agent.language,
-        )
-        for version, agent in agents.items()
-    }
+    lessons = {version: lesson(agent, catalogues[version]) for version, agent in agents.items()}
     gateway = serve.deployment(
         Gateway,
         name="Gateway",
@@ -71,6 +70,16 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
     return Applications(
         models=router.bind(stack.router, lessons, tuple(companions)),
         gateway=gateway.bind(stack, line_up, secrets, runs_dir, cache_dir),
+    )
+
+
+def lesson(agent: Agent, meant: Catalogue) -> RouterLesson:
+    """What a router learns of an agent; `meant`: its catalogue."""
+    return RouterLesson(
+        {route.name: route.examples for route in agent.routes},
+        tuple((fact.id, fact.text, fact.questions) for fact in agent.facts),
+        agent.language,
+        {meaning.label: meaning.examples for meaning in meant.meanings},
     )
 
 

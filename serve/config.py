@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from models.llm import LlmSettings
 from models.settings import StrictModel, load_settings
+from pipeline.understanding.settings import UnderstandingPolicy
 
 STACKS = Path(__file__).resolve().parent.parent / "configs" / "stacks"
 EMBEDDED_STACK = STACKS / "embedded.yaml"
@@ -75,6 +76,23 @@ class RouterSettings(Deployment):
 
     threads: int = Field(1, ge=1, le=64)
     """Compute threads of one utterance."""
+
+
+class UnderstandingSettings(Deployment):
+    """A language model that judges what callers mean, wherever the router is not sure; one vLLM engine a replica."""
+
+    profile: Literal["one_step"] = "one_step"
+    """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models."""
+    examples: int = Field(3, ge=0, le=20)
+    """Of each meaning, shown to the model at most; each costs some twenty tokens of its cached prompt."""
+    fast_path: float = Field(0.98, ge=0, le=1.01)
+    """From this share of the nearest examples' votes on, the model is not asked; above 1: it is always asked."""
+    engine: LlmSettings = LlmSettings()
+    """The engine's own settings."""
+
+    def policy(self) -> UnderstandingPolicy:
+        """What a call must know of it."""
+        return UnderstandingPolicy(fast_path=self.fast_path, timeout_s=self.timeout_s)
 
 
 class TextToSpeechSettings(Deployment):
@@ -181,6 +199,8 @@ class Stack(StrictModel):
     turn_scorer: TurnScorerSettings
     speech_to_text: SpeechToTextSettings
     router: RouterSettings
+    understanding: UnderstandingSettings | None = None
+    """None: the router decides what callers mean, by rules."""
     small_language_model: LanguageModelSettings
     large_language_model: LanguageModelSettings | AliasSettings
     text_to_speech: TextToSpeechSettings
@@ -203,6 +223,8 @@ class Stack(StrictModel):
         }
         if isinstance(self.large_language_model, LanguageModelSettings):
             found["LargeLanguageModel"] = self.large_language_model
+        if self.understanding is not None:
+            found["Understanding"] = self.understanding
         return found
 
     def weights(self) -> list[str]:

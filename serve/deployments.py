@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +20,26 @@ import numpy as np
 from models.llm import VllmLanguageModel
 from models.types import (
     HEARING_RATE_HZ,
+    Catalogue,
     FloatAudio,
     GenerateRequest,
+    Judgement,
     Languages,
     ModelFailure,
     RouteDecision,
+    Situation,
     SpeechChunk,
     Transcript,
 )
+from models.understanding import OneStepUnderstanding
 from pipeline.clauses import clauses_of
-from serve.config import LanguageModelSettings, RouterSettings, SpeechToTextSettings, TextToSpeechSettings
+from serve.config import (
+    LanguageModelSettings,
+    RouterSettings,
+    SpeechToTextSettings,
+    TextToSpeechSettings,
+    UnderstandingSettings,
+)
 from serve.scheduling import BatchQueue, PrioritySlot
 
 if TYPE_CHECKING:
@@ -131,6 +141,40 @@ class LanguageModel:
         return True
 
 
+class Understanding:
+    """A language model that has read what may be meant to each version of an agent, and chooses."""
+
+    async def __init__(self, settings: UnderstandingSettings, catalogues: dict[str, Catalogue]) -> None:  # type: ignore[misc]  # Serve awaits it
+        """`catalogues`: by version."""
+        step_back()
+        self._model = VllmLanguageModel(settings.engine)
+        await self._model.start(prepared_folder(settings.weights))
+        self._agents = {
+            version: OneStepUnderstanding(self._model, catalogue, examples=settings.examples)
+            for version, catalogue in catalogues.items()
+        }
+        for version, agent in self._agents.items():
+            await agent.read_prefix(f"prefix-{version}")
+
+    async def judge(self, situation: Situation, version: str, request_id: str) -> Judgement:
+        """What an utterance means to that version of an agent. Raises ModelFailure."""
+        agent = self._agents.get(version)
+        if agent is None:
+            known = ", ".join(self._agents)
+            raise ModelFailure(f"understanding: no catalogue of agent version {version!r}; there are: {known}")
+        if len(situation.utterance) > LONGEST_TEXT:
+            situation = replace(situation, utterance=situation.utterance[-LONGEST_TEXT:])
+        return await agent.judge(situation, request_id)
+
+    async def check_health(self) -> None:
+        """A timed one-token generation; Serve restarts the replica after three failures. Raises ModelFailure."""
+        await self._model.check()
+
+    async def ready(self) -> bool:
+        """Answers when the engine is up and has read its prompts."""
+        return True
+
+
 class TextToSpeech:
     """Kokoro; one computation at a time, and whoever still waits for a first sample goes first."""
 
@@ -175,6 +219,8 @@ class RouterLesson:
     passages: tuple[tuple[str, str, tuple[str, ...]], ...]
     """Id, text, questions of each."""
     language: str
+    meanings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Examples by label of the agent's catalogue."""
 
 
 class Router:
@@ -200,6 +246,7 @@ class Router:
                 examples=lesson.examples,
                 passages=[KnowledgePassage(*passage) for passage in lesson.passages],
                 language=lesson.language,
+                meanings=lesson.meanings,
             )
             for version, lesson in lessons.items()
         }

@@ -7,10 +7,13 @@ from contextlib import aclosing, asynccontextmanager
 
 from models.llm import VllmLanguageModel
 from models.router import IntentRouter, KnowledgePassage
-from models.types import GenerateRequest, RouteDecision
+from models.types import GenerateRequest, Judgement, RouteDecision, Situation
+from models.understanding import OneStepUnderstanding
 from pipeline.agent import Agent
 from pipeline.clauses import clauses_of
-from serve.config import Stack
+from pipeline.understanding.catalogue import catalogue
+from serve.build import lesson
+from serve.config import Stack, UnderstandingSettings
 from serve.deployments import prepared_folder
 
 
@@ -22,6 +25,16 @@ class DirectRouter:
 
     async def route(self, text: str) -> RouteDecision:
         return self._router.route(text)
+
+
+class DirectUnderstanding:
+    """pipeline.ports.UnderstandingModel over a vLLM engine."""
+
+    def __init__(self, model: OneStepUnderstanding) -> None:
+        self._model = model
+
+    async def judge(self, situation: Situation, request_id: str) -> Judgement:
+        return await self._model.judge(situation, request_id)
 
 
 class DirectLanguageModel:
@@ -41,12 +54,14 @@ class DirectLanguageModel:
 
 def direct_router(agent: Agent, weights: str) -> DirectRouter:
     """Trained from the agent file. Raises ModelFailure if its weights are not prepared."""
+    learnt = lesson(agent, catalogue(agent))
     return DirectRouter(
         IntentRouter(
             prepared_folder(weights),
-            examples={route.name: route.examples for route in agent.routes},
-            passages=tuple(KnowledgePassage(fact.id, fact.text, fact.questions) for fact in agent.facts),
-            language=agent.language,
+            examples=learnt.examples,
+            passages=[KnowledgePassage(*passage) for passage in learnt.passages],
+            language=learnt.language,
+            meanings=learnt.meanings,
         )
     )
 
@@ -59,5 +74,30 @@ async def direct_language_model(stack: Stack) -> AsyncGenerator[DirectLanguageMo
     await model.start(prepared_folder(settings.weights))
     try:
         yield DirectLanguageModel(model)
+    finally:
+        await model.stop()
+
+
+class UnderstandingEngine:
+    """A running engine that understands for any agent."""
+
+    def __init__(self, model: VllmLanguageModel, settings: UnderstandingSettings) -> None:
+        self._model = model
+        self._settings = settings
+
+    async def of(self, agent: Agent) -> DirectUnderstanding:
+        """For one agent, its prompt read. Raises ModelFailure."""
+        understanding = OneStepUnderstanding(self._model, catalogue(agent), examples=self._settings.examples)
+        await understanding.read_prefix(f"prefix-{agent.name}")
+        return DirectUnderstanding(understanding)
+
+
+@asynccontextmanager
+async def understanding_engine(settings: UnderstandingSettings) -> AsyncGenerator[UnderstandingEngine, None]:
+    """The stack's model that understands. Raises ModelFailure."""
+    model = VllmLanguageModel(settings.engine)
+    await model.start(prepared_folder(settings.weights))
+    try:
+        yield UnderstandingEngine(model, settings)
     finally:
         await model.stop()

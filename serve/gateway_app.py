@@ -22,13 +22,23 @@ from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.reply import CallModels
 from pipeline.tiering import Pace, Tiers
 from pipeline.tools.runner import ToolRunner
+from pipeline.understanding.settings import UnderstandingPolicy
 from serve.agent_file import agent_tools
 from serve.call_store import CallStore
 from serve.config import Stack
 from serve.deployments import prepared_folder
 from serve.desk import GatewayServices
 from serve.gateway import create_app
-from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
+from serve.handles import (
+    RayLanguageModel,
+    RayRouter,
+    RaySpeaker,
+    RayTranscriber,
+    RayUnderstanding,
+    Remote,
+    connect,
+    ready,
+)
 from serve.line_up import LineUp
 from serve.roster import Kit, Roster
 from serve.secrets import Secrets
@@ -147,10 +157,13 @@ class Gateway:
             runners.append(tools)
             await asyncio.to_thread(keep_version, version, agent, runs_dir)
             router = RayRouter(remotes["Router"], version)
+            judging = stack.understanding
+            judge = RayUnderstanding(remotes["Understanding"], version) if judging else None
+            policy = judging.policy() if judging else UnderstandingPolicy()
             kits[version] = Kit(
                 agent,
                 version,
-                CallModels(transcriber, router, language_model, speaker, turn_scorer, pace),
+                CallModels(transcriber, router, language_model, speaker, turn_scorer, pace, judge, policy),
                 await synthesise_fixed_lines(remembering, agent),
                 AgentContext(agent, counter, limit_tokens=stack.max_prompt_tokens()),
                 tools,

@@ -7,7 +7,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from models.types import FloatAudio, GenerateRequest, Languages, ModelFailure, RouteDecision, SpeechChunk, Transcript
+from models.types import (
+    FloatAudio,
+    GenerateRequest,
+    Judgement,
+    Languages,
+    ModelFailure,
+    RouteDecision,
+    Situation,
+    SpeechChunk,
+    Transcript,
+)
 from serve.config import Deployment
 
 if TYPE_CHECKING:
@@ -95,6 +105,17 @@ class RayRouter:
 
     async def route(self, text: str) -> RouteDecision:
         return await self._remote.answer(self._remote.handle.route.remote(text, self._version))
+
+
+class RayUnderstanding:
+    """pipeline.ports.UnderstandingModel by the Understanding deployment, for one agent's version."""
+
+    def __init__(self, remote: Remote, version: str) -> None:
+        self._remote = remote
+        self._version = version
+
+    async def judge(self, situation: Situation, request_id: str) -> Judgement:
+        return await self._remote.answer(self._remote.handle.judge.remote(situation, self._version, request_id))
 
 
 class RayLanguageModel:

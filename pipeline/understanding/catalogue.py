@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from models.types import Catalogue, Exchange, Meaning
 from pipeline.agent import Agent, Route
 from pipeline.agent_examples import FACT
 from pipeline.understanding.acts import Answers, AsksFact, Changes, DialogueAct, Unknown, Waits, Wishes
-from pipeline.understanding.phrases import PHRASES, Phrases
-from pipeline.workflow.definition import AskNode, ConfirmNode
+from pipeline.understanding.phrases import phrases
 
 ANSWER, CHANGE, WAIT, UNKNOWN = "answer", "change", "wait", "other"
 """Labels of what every agent understands."""
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_EXCHANGES_A_KIND = 2
-"""Examples of answers to each kind of question, and of corrections."""
 _BY_KIND = {
     "repeat": "did not hear or understand the last words",
     "cancel": "calls off what was begun: never mind",
@@ -29,8 +24,6 @@ _BY_KIND = {
 
 def catalogue(agent: Agent) -> Catalogue:
     """The agent's facts, its routes, and what callers of every business do."""
-    phrases = PHRASES[agent.language]
-    strange = next((route.examples for route in agent.routes if route.kind == "fallback"), ())
     meanings = (
         *(
             Meaning(f"{FACT}{fact.id}", f'asks something that this answers: "{fact.text}"', fact.questions)
@@ -41,16 +34,16 @@ def catalogue(agent: Agent) -> Catalogue:
             for route in agent.routes
             if route.kind not in ("knowledge", "fallback")
         ),
-        Meaning(WAIT, "asks for a moment, thinks aloud, or talks to somebody else", phrases.waits),
+        Meaning(WAIT, "asks for a moment, thinks aloud, or talks to somebody else", phrases(agent.language).waits),
         Meaning(
             UNKNOWN,
             "wants or asks anything else: small talk, or a question that nothing above answers",
-            tuple(example for pair in zip(phrases.unknown, reversed(strange), strict=False) for example in pair),
+            next((route.examples for route in agent.routes if route.kind == "fallback"), ()),
         ),
         Meaning(ANSWER, "answers what you asked", in_flow_only=True),
         Meaning(CHANGE, "corrects something that was said before", in_flow_only=True),
     )
-    return Catalogue(agent.name, meanings, tuple(_exchanges(agent, phrases)))
+    return Catalogue(agent.name, meanings, tuple(_exchanges(agent)))
 
 
 def act_of(agent: Agent, label: str) -> DialogueAct:
@@ -73,35 +66,15 @@ def act_of(agent: Agent, label: str) -> DialogueAct:
 
 
 def _described(route: Route) -> str:
-    if route.kind in _BY_KIND:
-        return _BY_KIND[route.kind]
-    return f"means {route.name.replace('_', ' ')}"
+    return _BY_KIND.get(route.kind, f"means {route.name.replace('_', ' ')}")
 
 
-def _exchanges(agent: Agent, phrases: Phrases) -> Iterator[Exchange]:
-    """Questions that the agent's flows ask, and answers to them: a few of each kind."""
-    shown: dict[str, int] = {}
-    for flow in agent.flows.values():
-        for node in flow.nodes.values():
-            match node:
-                case AskNode():
-                    kind, stands = str(agent.variables[node.variable].type), phrases.on_offer
-                    said = phrases.picks if kind == "choice" else phrases.answers[kind]
-                case ConfirmNode():
-                    kind, said, stands = "confirm", phrases.yes, phrases.known
-                case _:
-                    continue
-            number = shown.get(kind, 0)
-            if number >= _EXCHANGES_A_KIND:
-                continue
-            shown[kind] = number + 1
-            asked = _PLACEHOLDER.sub(stands, node.say[0])
-            yield Exchange(asked, said[number % len(said)], ANSWER)
-            if kind == "confirm":
-                yield Exchange(asked, phrases.corrects[number % len(phrases.corrects)], CHANGE)
-            elif number == 0:
-                fact = agent.facts[3 * len(shown) % len(agent.facts)]
-                if fact.questions:
-                    yield Exchange(asked, fact.questions[-1], f"{FACT}{fact.id}")
-            elif len(shown) % 2:
-                yield Exchange(asked, phrases.waits[len(shown) % len(phrases.waits)], WAIT)
+def _exchanges(agent: Agent) -> Iterator[Exchange]:
+    """Those of every business, as far as this agent has what they mean."""
+    for one in phrases(agent.language).exchanges:
+        if one.means in (ANSWER, CHANGE, WAIT, UNKNOWN):
+            yield Exchange(one.agent, one.caller, one.means)
+            continue
+        names = [route.name for route in agent.routes if one.means in (route.kind, route.name)]
+        if names:
+            yield Exchange(one.agent, one.caller, names[0])

@@ -19,7 +19,7 @@ from pipeline.ports import Router, UnderstandingModel
 from pipeline.understanding.acts import Understood, Way, Wishes
 from pipeline.understanding.catalogue import ANSWER, CHANGE, act_of
 from pipeline.understanding.rules import by_rules, lead
-from pipeline.understanding.settings import UnderstandingSettings
+from pipeline.understanding.settings import UnderstandingPolicy
 
 NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "person": 0.4, "cancel": 0.4})
 """So probable must be what ends the call, hands it over or calls off what is under way, by kind of route."""
@@ -39,7 +39,7 @@ class Interpreter:
         agent: Agent,
         router: Router,
         model: UnderstandingModel | None,
-        settings: UnderstandingSettings | None,
+        policy: UnderstandingPolicy,
         log: ev.EventLog,
         clock: Clock,
     ) -> None:
@@ -47,7 +47,7 @@ class Interpreter:
         self._agent = agent
         self._router = router
         self._model = model
-        self._settings = settings or UnderstandingSettings()
+        self._policy = policy
         self._log = log
         self._clock = clock
         self._knowledge = next((route.name for route in agent.routes if route.kind == "knowledge"), "")
@@ -103,13 +103,13 @@ class Interpreter:
         if self._model is None:
             return rules, ()
         shares = decision.meant.shares
-        if not in_flow and shares and shares[0][1] >= self._settings.fast_path and decision.meant.nearest >= _NEAR:
+        if not in_flow and shares and shares[0][1] >= self._policy.fast_path and decision.meant.nearest >= _NEAR:
             return self._decided(shares, decision, "fast"), ()
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self._policy.timeout_s):
                 judgement = await self._model.judge(situation, f"{request_id}-means")
         except (ModelFailure, TimeoutError) as error:
-            why = str(error) or f"no answer within {self._settings.timeout_s:g} s"
+            why = str(error) or f"no answer within {self._policy.timeout_s:g} s"
             self._log.append(ev.StageFailed(turn=turn, stage="understand", error=why))
             return rules, ()
         weighed = together(judgement, decision.meant)
