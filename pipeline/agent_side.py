@@ -63,6 +63,24 @@ class AgentSide:
         )
         self._known = self.responder.state.values
 
+    def open(self, turn: int) -> tuple[str, bool]:
+        """The words that the call begins with, and whether news follow them.
+
+        Begins what is looked up while the greeting is said, or goes on where a call that was cut off stood.
+        """
+        lines, memory = self._agent.lines, self._matter.memory
+        if memory is None:
+            self.look_up(turn)
+            return lines.greeting, False
+        pending = self.engine.pending_call(memory.state)
+        if pending is not None:
+            # Under the key it had: what was done before the cut is not done again.
+            self.errands.begin(memory.state, pending, turn)
+        has_news = self.responder.has_news
+        # News end with what is asked next.
+        prompt = "" if has_news else self.engine.prompt(memory.state)
+        return f"{lines.resumed} {prompt}".strip(), has_news
+
     def look_up(self, turn: int) -> None:
         """Begin what the agent looks up while the greeting is said, if it does."""
         if self._agent.on_call is None:

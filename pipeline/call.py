@@ -10,8 +10,8 @@ or a cough or an "mm-hm", and it goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from typing import Literal
 
 from models.types import FloatAudio, ModelFailure, SpeechChunk
 from pipeline import events as ev
@@ -32,9 +32,9 @@ from pipeline.responder import Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
 from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
+from pipeline.work import Work
 from pipeline.workflow.engine import HangUp, Transfer
 
-T = TypeVar("T")
 EndReason = Literal[
     "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
 ]
@@ -47,7 +47,7 @@ _SURELY_SPEECH_S = 1.0
 
 
 class Call:
-    """One call's conversation. `feed` and `press` come from the line, `run` holds the call to its end."""
+    """One call's conversation. `feed`, `hear_words` and `press` come from the line, `run` holds the call to its end."""
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class Call:
         self._clock = clock
         self._settings = agent.turn_taking
         self._speculation = speculation
+        self._work = Work()
+        self._spawn = self._work.spawn
         self._endpointer = Endpointer(
             models.turn_scorer, agent.turn_taking, log, clock, timeout_s=agent.stage_timeout_s
         )
@@ -95,16 +97,19 @@ class Call:
         self._calm = Calm(settle_ms=agent.turn_taking.settle_ms)
         self._carried = ""
         """Words of a turn that was answered too soon; they belong to the turn under way."""
-        self._tasks: asyncio.TaskGroup | None = None
-        self._work: set[asyncio.Task[object]] = set()
         self._watch = SilenceWatch(agent, clock, busy=self._busy, say=self._reprompt, close=self._close)
         self._over = asyncio.Event()
         self._end_reason: EndReason = "failure"
 
     @property
+    def side(self) -> AgentSide:
+        """Of the agent that has the word."""
+        return self._cast.role.side
+
+    @property
     def responder(self) -> Responder:
-        """The side of the conversation so far of the agent that has the word."""
-        return self._cast.role.side.responder
+        """Its side of the conversation so far."""
+        return self.side.responder
 
     def _play(self, part: Part) -> Role:
         agent, models = part.agent, part.models
@@ -131,7 +136,7 @@ class Call:
 
     def feed(self, frame: FloatAudio) -> None:
         """Caller's audio, float32 16 kHz mono, any length; shorter gaps are the line's to fill. Returns at once."""
-        if self._tasks is None or self._over.is_set():
+        if not self._work.goes_on or self._over.is_set():
             return
         for signal in self._tracker.feed(frame):
             match signal:
@@ -151,19 +156,36 @@ class Call:
                 self._endpointer.decided(self._candidate, "too_long", 0, self._tracker.speech_end_s)
                 self._open(self._candidate)
 
+    def hear_words(self, text: str, *, unclear: bool = False) -> None:
+        """The caller's words as they are, for lines without audio: a turn that is over. Returns at once.
+
+        Empty: something was said, and nobody knows what. `unclear`: the words may be wrong.
+        """
+        if not self._work.goes_on or self._over.is_set():
+            return
+        self._withdraw_candidate()
+        self._speech_began(self._tracker.received_s)
+        if self._mere_backchannel(text):
+            self._log.append(ev.TurnDropped(turn=self._turn, why="backchannel"))
+            return
+        self._interrupt()
+        if text:
+            self._log.append(ev.FinalTranscript(turn=self._turn, text=text, average_log_probability=0.0, took_ms=0.0))
+            text = f"{self._carried} {text}".strip()
+        self._answer_words(text, poor=unclear)
+
     def press(self, digit: str) -> None:
         """A key was pressed: the agent stops, and answers what the key stands for if it stands for anything."""
         self._log.append(ev.Keypress(digit=digit))
         self._watch.heard_from()
-        self._interrupt()
-        meaning = self._cast.role.agent.keys.get(digit)
-        if meaning is not None and self._tasks is not None and not self.responder.in_flow:
+        meaning = None if self.responder.in_flow else self._cast.role.agent.keys.get(digit)
+        if meaning is not None and self._work.goes_on:
+            self._interrupt()
             self._withdraw_candidate()
-            self._tracker.end_turn()
-            self._turn += 1
-            reply = self._new_reply(self._turn)
-            reply.gate.set()
-            reply.task = self._spawn(self._reply_to_words(reply, meaning))
+            self._begin_turn()
+            self._answer_words(meaning)
+        elif not self._must_be_heard():
+            self._interrupt()
 
     def caller_gone(self, reason: Literal["caller_hung_up", "line_lost"]) -> None:
         """The caller hung up, or the stream broke."""
@@ -184,22 +206,23 @@ class Call:
         if self._speaking is not None:
             self._log.append(ev.ClausePlayed(turn=self._speaking.turn, clause_id=clause_id))
 
+    async def replied(self) -> None:
+        """Wait until the agent has said what it has to say to what came so far."""
+        await self._work.replied()
+
     async def run(self) -> None:
         """Greet, talk, and return once the call is over. Cancellation ends the call as `line_lost`."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
+            async with self._work.lasting():
                 self._spawn(self._watch.run())
                 self._spawn(self._cast.role.planner.warm_up(f"{id(self):x}-warm-up"))
-                self._open_the_talk()
+                text, then_news = self.side.open(self._turn)
+                self._say(text, "greeting", then_news=then_news)
                 await self._over.wait()
-                for work in self._work:
-                    work.cancel()
         except asyncio.CancelledError:
             self._end("line_lost")
             raise
         finally:
-            self._tasks = None
             if self._candidate is not None:
                 self._settle(self._candidate, wasted=True)
             if self._speaking is not None and self._speaking.audible:
@@ -208,13 +231,16 @@ class Call:
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
-    def _speech_began(self, audio_s: float) -> None:
+    def _begin_turn(self) -> None:
         if self._acting is not None and not self._acting.audible and self._acting.task is not None:
             # What was begun goes on; what came of it is told with the answer to what is being said.
             self._acting.task.cancel()
             self._acting = None
         self._turn += 1
         self._hearing.turn_began()
+
+    def _speech_began(self, audio_s: float) -> None:
+        self._begin_turn()
         self._log.append(ev.SpeechStarted(turn=self._turn, audio_s=audio_s))
 
     def _paused(self, silence_ms: int, speech_end_s: float) -> None:
@@ -254,7 +280,7 @@ class Call:
         """Begin a candidate reply to the turn so far."""
         if self._candidate is None:
             self._candidate = self._new_reply(self._turn)
-            self._candidate.task = self._spawn(
+            self._candidate.task = self._work.spawn_reply(
                 self._reply_to_turn(self._candidate, self._tracker.turn_audio(), self._tracker.speech_end_s)
             )
 
@@ -334,6 +360,12 @@ class Call:
             # Speech that begins as the reply does was on its way before it: we cut the caller off.
             self._carried = reply.role.side.responder.take_back(reply.plan).rstrip(" .,?!…")
 
+    def _must_be_heard(self) -> bool:
+        """Whether what is being said tells what is done for the caller, or how the call ends."""
+        reply = self._speaking
+        acts = reply is not None and reply.plan is not None and reply.plan.acts
+        return acts or self.responder.closing is not None
+
     def _mere_backchannel(self, text: str) -> bool:
         """Whether these words, said over the agent, leave the floor to it."""
         reply = self._speaking
@@ -367,12 +399,8 @@ class Call:
             stage = "route"
             reply.role = await self._cast.for_language(transcript.language)
             utterance = f"{self._carried} {transcript.text}".strip()
-            plan = await self._plan(reply, utterance)
             poor = transcript.average_log_probability < self._settings.poor_log_probability
-            responder = reply.role.side.responder
-            if poor and not responder.answers(plan):
-                plan = responder.not_understood(utterance, reply.turn)
-            reply.plan = plan
+            plan = reply.plan = await self._plan(reply, utterance, poor=poor)
             reply.planned.set()
             if not reply.gate.is_set():
                 reply.speculates = self._speculation.take()
@@ -384,17 +412,34 @@ class Call:
             return
         await self._speak_plan(reply, plan)
 
-    async def _reply_to_words(self, reply: Reply, utterance: str) -> None:
-        """The same for words that were not spoken: the meaning of a key."""
+    def _answer_words(self, utterance: str, *, poor: bool = False) -> None:
+        """The turn under way is over, and this is what was said in it."""
+        self._tracker.end_turn()
+        reply = self._new_reply(self._turn)
+        reply.gate.set()
+        reply.task = self._work.spawn_reply(self._reply_to_words(reply, utterance, poor=poor))
+
+    async def _reply_to_words(self, reply: Reply, utterance: str, *, poor: bool) -> None:
+        """The same for words that were not heard: text, or the meaning of a key."""
+        responder = reply.role.side.responder
         try:
-            reply.plan = await self._plan(reply, utterance)
+            if utterance:
+                reply.plan = await self._plan(reply, utterance, poor=poor)
+            else:
+                reply.plan = responder.news() if responder.has_news else responder.not_understood(turn=reply.turn)
         except (ModelFailure, TimeoutError) as error:
             await self._apologise(reply, "route", error)
             return
         await self._speak_plan(reply, reply.plan)
+        if not reply.said:
+            # Nothing was to be said.
+            self._now_counts(reply)
 
-    async def _plan(self, reply: Reply, utterance: str) -> Plan:
-        return await reply.role.planner.plan(reply.turn, utterance, self._request_id(reply))
+    async def _plan(self, reply: Reply, utterance: str, *, poor: bool) -> Plan:
+        """How the words are answered; poor ones that lead to no answer were probably misheard."""
+        plan = await reply.role.planner.plan(reply.turn, utterance, self._request_id(reply))
+        responder = reply.role.side.responder
+        return responder.not_understood(utterance, reply.turn) if poor and not responder.answers(plan) else plan
 
     async def _no_turn(self, reply: Reply, text: str) -> None:
         """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
@@ -493,7 +538,7 @@ class Call:
         self._speaking = None
         text = _joined(self._line.heard() if heard is None else heard)
         trimmed = self.responder.heard(text)
-        if self._tasks is not None:
+        if self._work.goes_on:
             self._spawn(self._cast.role.planner.after_exchange(f"{id(self):x}-warm-up", read_anew=trimmed))
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
         self._watch.heard_from()
@@ -506,34 +551,23 @@ class Call:
         reply.gate.set()
         clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
         plan = Plan(utterance="", fixed=clauses, waits=then_news)
-        reply.task = self._spawn(self._speak_plan(reply, plan))
+        reply.task = self._work.spawn_reply(self._speak_plan(reply, plan))
         return reply
 
     def _reprompt(self) -> None:
-        self._say(self._cast.role.agent.lines.reprompt, "reprompt")
-
-    def _open_the_talk(self) -> None:
-        """Greet; or go on where a call that was cut off stood."""
-        side, lines = self._cast.role.side, self._cast.role.agent.lines
-        memory = self._cast.role.part.matter.memory
-        if memory is None:
-            self._say(lines.greeting, "greeting")
-            side.look_up(self._turn)
-            return
-        pending = side.engine.pending_call(memory.state)
-        if pending is not None:
-            # Under the key it had: what was done before the cut is not done again.
-            side.errands.begin(memory.state, pending, self._turn)
-        # News end with what is asked next.
-        prompt = "" if side.responder.has_news else side.engine.prompt(memory.state)
-        text = f"{lines.resumed} {prompt}".strip()
-        self._say(text, "greeting", then_news=side.responder.has_news)
+        if self.responder.has_news:
+            # Who may be waiting for it is not asked whether he is there.
+            self._say("", "form", then_news=True)
+        else:
+            self._say(self._cast.role.agent.lines.reprompt, "reprompt")
 
     def _busy(self) -> bool:
-        idle = self._speaking is None and self._candidate is None and not self._cast.role.side.errands.under_way
-        return self._tracker.in_turn or not idle
+        return self._tracker.in_turn or self._work.replying or self.side.errands.under_way
 
     async def _close(self, reason: Literal["too_long", "silence"]) -> None:
+        await asyncio.wait({self._work.spawn_reply(self._say_goodbye(reason))})
+
+    async def _say_goodbye(self, reason: Literal["too_long", "silence"]) -> None:
         self._withdraw_candidate()
         self._interrupt()
         lines = self._cast.role.agent.lines
@@ -561,13 +595,6 @@ class Call:
     def _new_reply(self, turn: int) -> Reply:
         self._replies += 1
         return Reply(turn=turn, number=self._replies, role=self._cast.role)
-
-    def _spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
-        assert self._tasks is not None
-        task = self._tasks.create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-        return task
 
 
 def _joined(heard: tuple[HeardClause, ...]) -> str:

@@ -57,7 +57,7 @@ class CallStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStarted(Event):
-    """The VAD confirmed that the caller speaks."""
+    """The VAD confirmed that the caller speaks; or words came on a line without audio."""
 
     kind: ClassVar[str] = "speech_started"
     turn: int

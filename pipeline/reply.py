@@ -29,7 +29,7 @@ class CallModels:
     """How fast the language models have been."""
     understanding: UnderstandingModel | None = None
     """Judges what callers mean; None: the router decides by rules."""
-    understanding_policy: UnderstandingPolicy = UnderstandingPolicy()
+    understanding_policy: UnderstandingPolicy = field(default_factory=UnderstandingPolicy)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,30 +1,34 @@
-"""A call in text: what pipeline/call.py does, without ears and mouth. For trials and conversations' tests."""
+"""A call in text: the very call that callers get, on a line of text. For trials and conversations' tests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import dataclasses
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
-from models.types import GenerateRequest, ModelFailure
+from models.types import GenerateRequest
 from pipeline import events as ev
 from pipeline.agent import Agent
-from pipeline.agent_side import AgentSide
+from pipeline.call import Call, EndReason
+from pipeline.cast import Part
 from pipeline.clauses import split_clauses
-from pipeline.clock import Clock
+from pipeline.clock import Clock, StoppableClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
 from pipeline.matter import Matter
-from pipeline.plan import Plan
-from pipeline.ports import LanguageModel, Router
+from pipeline.ports import LanguageModel, Router, UnderstandingModel
+from pipeline.reply import CallModels
+from pipeline.speculation import SpeculationBudget
 from pipeline.state import CallState
-from pipeline.understanding.rules import by_rules
-from pipeline.workflow.engine import HangUp, Transfer
+from pipeline.text_line import NoEars, TextLine, Writer, written_lines
+from pipeline.understanding.settings import UnderstandingPolicy
 
-End = Literal["farewell", "escalated", "transferred", "silence", "caller_hung_up"]
+_WORD_S = 0.3
+"""How long a voice takes for a word, about."""
+_POLICY = UnderstandingPolicy()
 
 
 class FactsAsWritten:
@@ -49,7 +53,11 @@ class Said:
 
 
 class TextCall:
-    """One call; `open` it inside a running event loop, `close` it at the end."""
+    """One call; `open` it inside a running event loop, `close` it at the end.
+
+    What the caller does returns once the agent has nothing more to say. In between the call's time stands still: who
+    writes may take as long as he likes. While one deed is being answered, a key may be pressed.
+    """
 
     def __init__(
         self,
@@ -58,117 +66,107 @@ class TextCall:
         language_model: LanguageModel,
         matter: Matter,
         clock: Clock,
+        *,
+        understanding: UnderstandingModel | None = None,
+        policy: UnderstandingPolicy = _POLICY,
     ) -> None:
-        self._agent = agent
-        self._router = router
-        self._clock = clock
+        """Without a model for `understanding` the router decides by rules."""
+        self._clock = StoppableClock(clock)
+        self.log = ev.EventLog(self._clock)
+        self.log.subscribe(self._note)
         self._matter = matter
-        self.log = ev.EventLog(clock)
-        context = AgentContext(agent, RoughCounter())
-        self._side = AgentSide(agent, language_model, context, matter, spawn=asyncio.create_task, log=self.log)
-        self._responder = self._side.responder
-        self._turn = 0
-        self._reprompts = 0
-        self.end: End | None = None
+        self._line = TextLine()
+        ears = NoEars()
+        self._call = Call(
+            Part(
+                agent,
+                CallModels(
+                    ears,
+                    router,
+                    language_model,
+                    Writer(),
+                    ears,
+                    understanding=understanding,
+                    understanding_policy=policy,
+                ),
+                written_lines(agent),
+                AgentContext(agent, RoughCounter()),
+                dataclasses.replace(matter, hand_over=self._give),
+            ),
+            vad=ears,
+            line=self._line,
+            log=self.log,
+            clock=self._clock,
+            speculation=SpeculationBudget(at_once=0, waste_share=0.0),
+        )
+        self._line.attach(self._call)
+        self._running: asyncio.Task[None] | None = None
+        self._spoke = asyncio.Event()
+        self._route = ""
+        self.end: EndReason | None = None
         self.hand_over: HandOver | None = None
 
     @property
     def state(self) -> CallState:
-        return self._responder.state
+        return self._call.responder.state
 
-    def open(self) -> Said:
-        """Greet, and look up what is to be known before the caller speaks."""
-        greeting = self._agent.lines.greeting
-        self._responder.heard(greeting)
-        self._side.look_up(self._turn)
-        return Said(greeting)
+    async def open(self) -> Said:
+        """The agent answers the call."""
+        self._running = asyncio.create_task(self._call.run())
+        greeting = await self._listen(None)
+        # A caller hears the greeting out before he speaks, and what is looked up meanwhile is mostly there by then.
+        with self._clock.going(), suppress(TimeoutError):
+            async with asyncio.timeout(_WORD_S * len(greeting.text.split())):
+                await self._call.side.errands.finished()
+        return greeting
 
     async def close(self) -> None:
-        """The line is gone: what was begun is finished."""
-        self.end = self.end or "caller_hung_up"
-        await self._side.errands.finished()
+        """The caller hangs up, if the call is not over yet. Raises what the call failed of, if it did."""
+        self._call.caller_gone("caller_hung_up")
+        if self._running is not None:
+            await self._running
 
     async def say(self, utterance: str, *, unclear: bool = False) -> Said:
-        """The caller says something; the whole reply."""
-        self._turn += 1
-        self._reprompts = 0
-        if not utterance:
-            return await self._reply(self._responder.not_understood(turn=self._turn), "")
-        self.log.append(ev.FinalTranscript(turn=self._turn, text=utterance, average_log_probability=0.0, took_ms=0.0))
-        decision = await self._router.route(utterance)
-        in_flow = self._responder.state.waiting == "answer"
-        plan = self._responder.plan(utterance, by_rules(self._agent, utterance, decision, in_flow=in_flow), self._turn)
-        plan = await self._responder.fill(plan, self._turn, f"{self._matter.call_id}-t{self._turn}-fill")
-        if unclear and not self._responder.answers(plan):
-            plan = self._responder.not_understood(utterance, self._turn)
-        best = decision.passages[0] if decision.passages else None
-        near = f", {best.id} {best.score:.2f}" if best else ""
-        return await self._reply(plan, f"{decision.label} {decision.confidence:.2f}{near}")
+        """The caller says something, perhaps in vain (''); the whole reply."""
+        return await self._listen(lambda: self._call.hear_words(utterance, unclear=unclear))
 
     async def press(self, key: str) -> Said:
-        meaning = self._agent.keys.get(key)
-        self.log.append(ev.Keypress(digit=key))
-        if meaning is None or self._responder.in_flow:
-            return Said("")
-        return await self.say(meaning)
+        """The caller presses a key; the reply, if it has a meaning."""
+        return await self._listen(lambda: self._call.press(key))
 
     async def silence(self) -> Said:
         """The caller stays silent until the agent speaks up."""
-        lines = self._agent.lines
-        await self._clock.sleep(self._agent.turn_taking.reprompt_after_s)
-        if self._responder.has_news:
-            return await self._reply(self._responder.news(), "")
-        if self._reprompts >= self._agent.turn_taking.reprompts:
-            self.end = "silence"
-            return Said(lines.silence_farewell)
-        self._reprompts += 1
-        self._responder.heard(lines.reprompt)
-        return Said(lines.reprompt)
+        return await self._listen(None)
 
-    async def _reply(self, plan: Plan, route: str) -> Said:
-        heard: list[str] = []
+    async def _listen(self, deed: Callable[[], None] | None) -> Said:
+        """What the agent says to the deed; without one, what it says of its own accord."""
+        since = len(self._line.said)
+        self._route = ""
+        with self._clock.going():
+            if deed is not None:
+                deed()
+            else:
+                self._spoke.clear()
+                await self._spoke.wait()
+            await self._call.replied()
+            if self._line.hung_up and self._running is not None:
+                await asyncio.wait({self._running})
+        return Said(" ".join(self._line.said[since:]), self._route)
 
-        async def begin() -> None:
-            self._responder.commit(plan, self._turn)
+    async def _give(self, package: HandOver) -> None:
+        self.hand_over = package
+        await self._matter.hand_over(package)
 
-        filler = asyncio.create_task(self._fill(plan, heard))
-        try:
-            replies = self._responder.clauses(plan, self._turn, f"{self._matter.call_id}-t{self._turn}", begin)
-            async with aclosing(replies) as clauses:
-                async for clause in clauses:
-                    if not plan.acts:
-                        self._responder.commit(plan, self._turn)
-                    heard.append(clause.text)
-        except ModelFailure as error:
-            self.log.append(ev.StageFailed(turn=self._turn, stage="reply", error=str(error)))
-            heard.append(self._agent.lines.apology)
-        finally:
-            filler.cancel()
-        if not plan.acts:
-            self._responder.commit(plan, self._turn)
-        text = " ".join(heard)
-        self._responder.heard(text)
-        self._close_if_over()
-        return Said(text, route)
-
-    async def _fill(self, plan: Plan, heard: list[str]) -> None:
-        text = plan.filler or self._agent.lines.filler
-        await self._clock.sleep(self._agent.turn_taking.filler_after_ms / 1000)
-        if text and not heard:
-            heard.append(text)
-
-    def _close_if_over(self) -> None:
-        match self._responder.closing:
-            case Transfer() as transfer:
-                self.end = "transferred"
-                self.hand_over = self._side.package()
-                self.log.append(
-                    ev.TransferRequested(
-                        turn=self._turn,
-                        reason=transfer.reason,
-                        target=transfer.target,
-                        next_step=transfer.next_step,
-                    )
-                )
-            case HangUp(reason=reason):
+    def _note(self, event: ev.Event) -> None:
+        match event:
+            case ev.Routed(label=label, confidence=confidence, passage_ids=ids, passage_scores=scores):
+                near = f", {ids[0]} {scores[0]:.2f}" if ids else ""
+                self._route = f"{label} {confidence:.2f}{near}"
+            case ev.Understood(way="fast" | "model" as way, evidence=evidence):
+                means = ", ".join(f"{label} {share:.2f}" for label, share in evidence.items())
+                self._route = f"{self._route}; {way}: {means}"
+            case ev.ReplyEnded():
+                self._spoke.set()
+            case ev.CallEnded(reason=reason):
                 self.end = reason
+                self._spoke.set()

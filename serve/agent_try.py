@@ -63,7 +63,7 @@ async def try_agent(
         matter = Matter(call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today)
         call = TextCall(agent, router, model, matter, clock)
         call.log.subscribe(lambda event: _show_event(event, console))
-        _show(call.open(), console)
+        _show(await call.open(), console)
         async for line in lines:
             _show(await (call.say(line) if line else call.silence()), console)
             if call.end is not None:

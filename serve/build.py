@@ -12,6 +12,7 @@ from models.types import Catalogue
 from pipeline.agent import Agent
 from pipeline.understanding.catalogue import catalogue
 from serve.config import Deployment, LanguageModelSettings, Stack
+from serve.deployments import Router, RouterLesson, SpeechToText, TextToSpeech, Understanding
 from serve.line_up import LineUp
 from serve.secrets import Secrets
 
@@ -38,7 +39,6 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
     """
     from ray import serve
 
-    from serve.deployments import Router, SpeechToText, TextToSpeech, Understanding
     from serve.gateway_app import Gateway
 
     # Started in this order; the language model takes longest.

@@ -108,7 +108,7 @@ async def play(
 
 
 async def _have(conversation: Conversation, call: TextCall, desk: httpx.AsyncClient, talk: Talk) -> None:
-    said = call.open()
+    said = await call.open()
     talk.exchanges.append(Exchange("(calls)", said, _unmet(conversation.greeting, said.text)))
     for line in conversation.lines:
         if call.end is not None:

@@ -59,14 +59,14 @@ class Interpreter:
             return self._last[1]
         decision = await self._routed(situation.utterance, turn)
         began_s = self._clock.now_s()
-        understood, judgement = await self._weighed(situation, decision, turn, request_id)
+        understood, evidence = await self._weighed(situation, decision, turn, request_id)
         self._log.append(
             ev.Understood(
                 turn=turn,
                 way=understood.way,
                 label=understood.label,
                 confidence=round(understood.confidence, 3),
-                evidence={label: round(share, 3) for label, share in judgement[:_EVIDENCE]},
+                evidence={label: round(share, 3) for label, share in evidence[:_EVIDENCE]},
                 took_ms=since_ms(self._clock, began_s),
             )
         )
@@ -104,7 +104,7 @@ class Interpreter:
             return rules, ()
         shares = decision.meant.shares
         if not in_flow and shares and shares[0][1] >= self._policy.fast_path and decision.meant.nearest >= _NEAR:
-            return self._decided(shares, decision, "fast"), ()
+            return self._decided(shares, decision, "fast"), shares
         try:
             async with asyncio.timeout(self._policy.timeout_s):
                 judgement = await self._model.judge(situation, f"{request_id}-means")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
 from itertools import pairwise
 
 import pytest
 
+from models.types import SpeechChunk
 from pipeline import events as ev
 from pipeline.call import Call
 from pipeline.escalation import HandOver
@@ -253,6 +255,54 @@ def test_a_key_silences_the_agent() -> None:
     assert [type(e) for e in played.log if isinstance(e, ev.Keypress | ev.BargeIn)] == [ev.Keypress, ev.BargeIn]
 
 
+@pytest.mark.parametrize("at_s", [4.3, 4.9])
+def test_a_key_without_a_meaning_leaves_the_goodbye_alone(at_s: float) -> None:
+    lines = AGENT.lines.model_copy(update={"farewell": "Thank you for calling, and have a good day."})
+    said_so = AGENT.model_copy(update={"lines": lines})
+    played = play([(3.0, "bye"), (at_s, lambda call: call.press("9"))], for_s=30, agent=said_so)
+    assert played.heard()[-1] == "Thank you for calling, and have a good day."
+    assert isinstance(played.log[-1], ev.CallEnded)
+    assert played.log[-1].reason == "farewell"
+
+
+def written(text: str, *, unclear: bool = False) -> Callable[[Call], None]:
+    """The caller's words come without sound."""
+    return lambda call: call.hear_words(text, unclear=unclear)
+
+
+def test_words_without_sound_silence_the_agent_and_are_answered() -> None:
+    played = play([(3.0, "what are your hours"), (6.0, written("the price please"))], for_s=12)
+    (barge_in,) = played.of(ev.BargeIn)
+    assert isinstance(barge_in, ev.BargeIn)
+    assert barge_in.at_s == pytest.approx(6.0)
+    assert played.heard()[1:] == [barge_in.heard, "A cleaning costs ninety dollars."]
+    assert [event.text for event in played.log if isinstance(event, ev.FinalTranscript)][-1] == "the price please"
+
+
+def test_an_mm_hm_without_sound_leaves_the_floor_to_the_agent() -> None:
+    played = play([(3.0, "what are your hours"), (5.5, written("okay"))], for_s=12)
+    assert [event.why for event in played.log if isinstance(event, ev.TurnDropped)] == ["backchannel"]
+    assert played.heard()[1:] == ["Sure, we are open Monday to Friday from eight to five."]
+
+
+def test_words_without_sound_that_come_as_the_answer_begins_belong_to_what_was_answered() -> None:
+    played = play([(3.0, written("the price please")), (3.5, written("and the hours"))], for_s=12)
+    questions = [request.messages[-1].content for request in played.models.requests]
+    assert "Caller: the price please and the hours" in questions[-1]
+
+
+def test_words_without_sound_put_an_end_to_what_was_being_heard() -> None:
+    played = play([(3.0, "hello"), (3.24, written("what are your hours"))], for_s=12)
+    assert played.heard()[1:] == ["Sure, we are open Monday to Friday from eight to five."]
+
+
+def test_words_without_sound_come_to_nothing_once_the_call_is_over() -> None:
+    played = play([(3.0, "bye"), (6.0, written("the price please"))], for_s=8)
+    played.call.hear_words("the price please")
+    assert isinstance(played.log[-1], ev.CallEnded)
+    assert len(played.of(ev.FinalTranscript)) == 1
+
+
 def test_a_key_with_a_meaning_is_answered() -> None:
     played = play([(1.0, lambda call: call.press("1"))], for_s=6, agent=KEYPAD_AGENT)
     assert played.heard()[-1] == "Sure, we are open Monday to Friday from eight to five."
@@ -361,6 +411,37 @@ def test_a_cough_while_a_tool_works_loses_nothing() -> None:
 
     played = play([*BOOKING, (26.0, "hrm hrm")], for_s=40, prepare=mumble, tools=FakeTools(takes_s=SLOW))
     assert " ".join(played.heard()).count("Booked, John Miller.") == 1
+
+
+@pytest.mark.parametrize("at_s", [25.5, 26.6, 27.5, 29.2], ids=["before_filler", "filler", "waiting", "result"])
+def test_a_key_without_a_meaning_while_a_tool_works_loses_nothing(at_s: float) -> None:
+    played = play([*BOOKING, (at_s, lambda call: call.press("9"))], for_s=36, tools=FakeTools(takes_s=SLOW))
+    assert played.heard()[-1] == "One moment while I book it. Booked, John Miller."
+    assert len(booked(played)) == 1
+
+
+def test_a_result_that_was_not_told_is_told_before_anybody_is_asked_whether_he_is_there() -> None:
+    """The speaker fails over the result; the caller is silent."""
+
+    def fail_over_the_result(models: FakeModels) -> None:
+        whole = models.speak
+
+        def speak(text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
+            first = text.startswith("Booked") and text not in models.spoken
+            models.broken = {"speak"} if first else set()
+            if first:
+                models.spoken.append(text)
+            return whole(text, voice=voice)
+
+        models.__setattr__("speak", speak)
+
+    played = play(BOOKING, for_s=48, tools=FakeTools(takes_s=SLOW), prepare=fail_over_the_result)
+    after = played.heard()[-3:]
+    assert after == [
+        "One moment while I book it. Sorry, something went wrong.",
+        "Booked, John Miller.",
+        "Are you there?",
+    ]
 
 
 def test_a_result_that_was_broken_into_is_told_again() -> None:

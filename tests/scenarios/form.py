@@ -26,7 +26,8 @@ _AGENT = SCENARIOS.parent.parent / "configs" / "agents" / "dental.yaml"
 EventPattern = dict[str, str | int | float | bool]
 """An event by its `kind` and any of its fields; text fields need only contain what is written."""
 
-Stage = Literal["transcribe", "route", "reply", "speak", "turn_score"]
+Stage = Literal["transcribe", "route", "reply", "speak", "turn_score", "tool"]
+"""'tool': the business system changes something."""
 
 
 class Step(StrictModel):
@@ -79,7 +80,7 @@ class Fault(StrictModel):
     slow_ms: int | None = Field(None, ge=0)
     """It takes this much longer."""
     broken: bool = False
-    """It raises ModelFailure."""
+    """It raises ModelFailure; a tool fails."""
     stuck: bool = False
     """It never answers."""
     from_s: float = Field(0.0, ge=0)

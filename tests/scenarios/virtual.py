@@ -139,7 +139,7 @@ class _Stage:
                 Matter(
                     call_id=info.call_sid,
                     caller=info.caller,
-                    tools=FakeBackOffice(self._agent),
+                    tools=FakeBackOffice(self._agent, self._scenario.faults),
                     today=lambda: TODAY,
                 ),
             ),

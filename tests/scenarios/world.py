@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -73,6 +73,16 @@ class SpokenLine:
     pause_score: float
 
 
+async def work(faults: Sequence[Fault], stage: str, takes_s: float) -> None:
+    """What a stage goes through. Raises ModelFailure if a fault breaks it."""
+    active = [fault for fault in faults if fault.stage == stage and fault.from_s <= now_s() < fault.to_s]
+    if any(fault.stuck for fault in active):
+        await asyncio.Event().wait()
+    await asyncio.sleep(takes_s + sum((fault.slow_ms or 0) / 1000 for fault in active))
+    if any(fault.broken for fault in active):
+        raise ModelFailure(f"{stage} is broken")
+
+
 class ScenarioModels(FakeModels):
     """All five models, hearing and speaking in a codebook's words; faults befall them by the clock."""
 
@@ -88,13 +98,7 @@ class ScenarioModels(FakeModels):
         self._lines.append(line)
 
     async def _stage(self, name: str, delay_s: float) -> None:
-        active = [fault for fault in self._faults if fault.stage == name and fault.from_s <= now_s() < fault.to_s]
-        delay_s += sum((fault.slow_ms or 0) / 1000 for fault in active)
-        if any(fault.stuck for fault in active):
-            await asyncio.Event().wait()
-        await asyncio.sleep(delay_s)
-        if any(fault.broken for fault in active):
-            raise ModelFailure(f"{name} is broken")
+        await work(self._faults, name, delay_s)
 
     async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
         await self._stage("transcribe", self.transcribe_s)
@@ -147,10 +151,11 @@ class ScenarioModels(FakeModels):
 
 
 class FakeBackOffice:
-    """The dental practice's business system, as its tools see it; does everything at once."""
+    """The dental practice's business system, as its tools see it; does everything at once, unless faults befall it."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, faults: Sequence[Fault] = ()) -> None:
         self._agent = agent
+        self._faults = faults
         self._openings = dict(OPENINGS)
 
     async def run(self, call: ToolCall, *, level: int) -> ToolResult:
@@ -164,6 +169,10 @@ class FakeBackOffice:
             offered = [{"value": start, "spoken": said} for start, said in self._openings.items()]
             return ToolResult("ok", {"openings": [*offered]})
         if call.tool == "book_appointment":
+            try:
+                await work(self._faults, "tool", 0.0)
+            except ModelFailure:
+                return ToolResult("failed", {})
             booked = self._openings.pop(str(call.arguments["opening"]), None)
             return ToolResult("ok", {}) if booked else ToolResult("rejected", {}, "conflict")
         return ToolResult("failed", {}, detail=f"the fake back office knows no {call.tool}")

@@ -1,0 +1,79 @@
+"""`trunkline agent try`: a conversation typed in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncGenerator
+
+import pytest
+from rich.console import Console
+
+from models.settings import parse_settings
+from pipeline.agent import Agent
+from serve import agent_try
+from serve.config import EMBEDDED_STACK, load_stack
+from tests.pipeline.fakes import FakeModels, decision
+
+KIOSK = parse_settings(
+    """
+name: Kiosk
+persona: You are a kiosk.
+voice: af_heart
+lines:
+  greeting: Hello, this is the kiosk on the corner, which sells newspapers, tea and umbrellas. How can I help you?
+  fallback: [I don't know that.]
+  not_understood: ["Sorry, could you say that again?"]
+  apology: Sorry, something went wrong.
+  reprompt: Are you there?
+  farewell: Goodbye.
+  silence_farewell: I'll hang up now.
+  too_long: This call has reached its limit.
+routes:
+  - {name: question, kind: knowledge, examples: [how much is tea, do you sell tea, is there tea]}
+  - {name: goodbye, kind: farewell, examples: [bye, goodbye, see you]}
+facts:
+  - {id: tea, text: "A cup of tea costs two dollars, and with milk it costs two dollars and ten cents."}
+turn_taking: {reprompt_after_s: 0.3}
+""",
+    Agent,
+    "test_agent_try.py",
+)
+
+
+def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    routes = {"tea": decision("question", "tea"), "bye": decision("goodbye")}
+    router = FakeModels(utterances=[], routes=routes, route_s=0.0)
+    monkeypatch.setattr(agent_try, "direct_router", lambda agent, weights: router)
+    out = io.StringIO()
+
+    async def typed() -> AsyncGenerator[str, None]:
+        for line in lines:
+            await asyncio.sleep(0.5)
+            yield line
+
+    console = Console(file=out, soft_wrap=True)
+    asyncio.run(agent_try.try_agent(KIOSK, load_stack(EMBEDDED_STACK), typed(), console))
+    return out.getvalue()
+
+
+def test_nobody_waits_for_speech_and_the_agent_waits_for_who_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The half second before each line is more than the agent's patience with silence."""
+    began_s = time.perf_counter()
+    told = tried(["how much is tea", "is it raining", "bye"], monkeypatch)
+    assert time.perf_counter() - began_s < 4
+    said = [line.removeprefix("agent: ") for line in told.splitlines() if line.startswith("agent: ")]
+    assert said == [KIOSK.lines.greeting, KIOSK.facts[0].text, "I don't know that.", "Goodbye."]
+    assert "route question 0.90, tea 0.90" in told
+    assert "The call is over: farewell." in told
+
+
+def test_an_empty_line_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tried([""] * 4, monkeypatch)
+    assert [told.count(line) for line in ("Are you there?", "I'll hang up now.")] == [2, 1]
+    assert "The call is over: silence." in told
+
+
+def test_the_end_of_the_input_is_a_hang_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "The call is over: caller hung up." in tried(["how much is tea"], monkeypatch)
