@@ -29,6 +29,10 @@ Kind = Literal[
     "week_from_weekday",
     "relative",
     "distance",
+    "month_in_figures",
+    "nth_weekday",
+    "week_after_next",
+    "other_day",
 ]
 
 WEEKDAYS: Mapping[Language, tuple[str, ...]] = {
@@ -78,6 +82,11 @@ UNITS: Mapping[Language, Mapping[str, tuple[int, int]]] = {
     | {"ano": (0, 12), "anos": (0, 12)},
 }
 """Each in (days, months)."""
+PLACES: Mapping[Language, Mapping[str, int]] = {
+    "en": {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1},
+    "es": {"primer": 0, "primero": 0, "segundo": 1, "tercer": 2, "tercero": 2, "cuarto": 3, "ultimo": -1},
+}
+"""Which of a month's Mondays."""
 BOUNDS: Mapping[Language, Mapping[Literal["after", "before"], Pattern[str]]] = {
     "en": {
         "after": re.compile(r"\b(?:after|later than|from|since|starting(?: on)?|(?:the )?week of)\s(?:the\s)?$"),
@@ -89,6 +98,11 @@ BOUNDS: Mapping[Language, Mapping[Literal["after", "before"], Pattern[str]]] = {
     },
 }
 """What, right before a date, makes it the limit of a stretch of time."""
+OFFSETS: Mapping[Language, Mapping[Literal["after", "before"], str]] = {
+    "en": {"after": "after", "before": "before"},
+    "es": {"after": "despues (?:de|del)", "before": "antes (?:de|del)"},
+}
+"""What, between a count of days or weeks and a date, moves the date by them ("two days after Friday")."""
 _YEARS = range(1900, 2100)
 _SHORT_YEARS = range(30, 100)
 """Years said by their last two digits that can hardly be anything else."""
@@ -116,7 +130,7 @@ def weekday_words(language: Language) -> Mapping[str, int]:
 @lru_cache(maxsize=2)
 def month_words(language: Language) -> Mapping[str, int]:
     names = {_flat(name): place for place, name in enumerate(MONTHS[language], start=1)}
-    short = {name[:3]: place for name, place in names.items()} if language == "en" else {}
+    short = {name[:3]: place for name, place in names.items() if language == "en" or name[:3] != "mar"}
     return {**short, **names, **({"sept": 9} if language == "en" else {"setiembre": 9})}
 
 
@@ -133,10 +147,25 @@ def day_words(language: Language) -> Mapping[str, int]:
     return {_flat(cardinal_words(day, language)): day for day in range(1, 32)} | dict(ordinal_words(language))
 
 
+_MONTHS_COUNTED: Mapping[str, int] = {_flat(ordinal_en(month)): month for month in range(1, 13)}
+_MONTHS_COUNTED_ES: Mapping[str, int] = {_flat(cardinal_words(month, "es")): month for month in range(1, 13)}
+
+
+def month_number(words: str) -> int:
+    """A month said by its number: 'seventh', '7', '7th', 'siete'."""
+    figures = re.match(r"\d+", words)
+    return int(figures[0]) if figures else {**_MONTHS_COUNTED, **_MONTHS_COUNTED_ES}[words]
+
+
 @lru_cache(maxsize=2)
 def year_words(language: Language) -> Mapping[str, int]:
     words = {_flat(year_in_words(year, language)): year for year in _YEARS}
     if language == "en":
+        words |= {
+            f"nineteen {between}{_flat(cardinal_words(year - 1900, 'en'))}": year
+            for year in range(1901, 2000)
+            for between in ("hundred ", "hundred and ", *(("zero ",) if year < 1910 else ()))
+        }
         words |= {said.replace(" and ", " "): year for said, year in words.items()}
         words |= {_flat(cardinal_words(year, "en")): year for year in range(2000, 2100)}
         words |= {_flat(cardinal_words(year, "en")).replace(" and ", " "): year for year in range(2000, 2100)}
@@ -157,11 +186,19 @@ def counts(language: Language) -> Mapping[str, int]:
 
 
 @lru_cache(maxsize=2)
+def offsets(language: Language) -> Mapping[Literal["after", "before"], Pattern[str]]:
+    """What moves the date right after it."""
+    count = rf"(?P<count>the|el|la|\d{{1,2}}|{one_of(counts(language))})\s(?P<unit>{one_of(UNITS[language])})"
+    return {way: re.compile(rf"\b{count}\s{words}\s(?:the\s|el\s)?$") for way, words in OFFSETS[language].items()}
+
+
+@lru_cache(maxsize=2)
 def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
     """The patterns of each kind of date, for folded text."""
-    iso = phrase(r"(?<![\d\-])(?P<year>(?:19|20)\d{2})-(?P<month>\d{2})-(?P<day>\d{2})(?![\-\d])")
+    iso = phrase(r"(?<![\d\-])(?P<year>(?:19|20)\d{2})[\-/](?P<month>\d{2})[\-/](?P<day>\d{2})(?![\-/\d])")
+    lead = r"(?:(?:on|for) )?" if language == "en" else r"(?:para )?(?:el )?(?:dia )?"
     numeric = phrase(
-        r"(?<![\d/.\-$])(?P<first>\d{1,2})(?P<separator>[/.\-])(?P<second>\d{1,2})"
+        rf"{lead}(?<![\d/.\-$])(?P<first>\d{{1,2}})(?P<separator>[/.\-])(?P<second>\d{{1,2}})"
         r"(?:(?P=separator)(?P<year>(?:19|20)\d{2}|\d{2}))?(?![\d/\-])"
     )
     weekday = f"(?P<weekday>{one_of(weekday_words(language))})"
@@ -171,21 +208,47 @@ def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
     either_year = f"(?:{year}|{short_year})"
     relative = f"(?P<relative>{one_of(RELATIVE_DAYS[language])})"
     start = f"(?P<start>{one_of(RELATIVE_DAYS[language])})"
+    place = rf"(?:(?:the|el|on) )*(?P<place>{one_of(PLACES[language])})"
     distance = rf"(?P<count>\d{{1,2}}|{one_of(counts(language))}) (?P<unit>{one_of(UNITS[language])})"
     words = one_of(day_words(language))
     if language == "en":
         ordinal = rf"(?P<day>\d{{1,2}}(?:st|nd|rd|th)|{one_of(ordinal_words('en'))})"
         day = rf"(?P<day>\d{{1,2}}(?:st|nd|rd|th)?|{words})"
+        no_clock = r"(?!\s?[:.]\d)(?! (?:am|pm|a\.m|p\.m|o'clock|people|of us|minutes))"
         no_choice = r"(?! (?:one|option|time|opening|slot|available|choice|appointment|visit|thing))"
         return {
             "iso": (iso,),
             "numeric": (numeric,),
             "day_and_month": (
-                phrase(rf"(?:{weekday} )?(?:the )?{day} (?:of )?{month}\.?(?: (?:of )?{either_year})?"),
+                phrase(rf"(?:{weekday} )?(?:the )?{day} (?:day )?(?:of )?{month}\.?(?: (?:of )?{either_year})?"),
                 phrase(rf"(?:{weekday} )?{month}\.? (?:the )?{day}(?!\s?[:.]\d)(?: (?:of )?{either_year})?"),
             ),
-            "weekday_and_day": (phrase(rf"{weekday} (?:the )?{ordinal}{no_choice}"),),
+            "weekday_and_day": (
+                phrase(rf"{weekday} (?:the )?{ordinal}{no_choice}"),
+                phrase(
+                    rf"{weekday} (?:the (?P<day>{words})|(?:the )?(?P<figures>1[3-9]|2\d|3[01])){no_choice}{no_clock}"
+                ),
+            ),
+            "month_in_figures": (
+                phrase(
+                    rf"(?:the )?{ordinal} of (?:the )?"
+                    rf"(?P<month>(?:1[0-2]|[1-9])(?:st|nd|rd|th)?|{one_of(_MONTHS_COUNTED)})"
+                    rf"(?: (?:of )?{either_year})?(?! (?:day|week|month|floor|of))"
+                ),
+            ),
+            "nth_weekday": (
+                phrase(rf"{place} {weekday} (?:of|in) (?:{month}|(?P<next>next month)|(?:the|this) month)"),
+            ),
+            "week_after_next": (
+                phrase(rf"(?:on )?{weekday} (?:of |in )?(?:the )?week after next"),
+                phrase(rf"(?:the )?week after next(?: on)? {weekday}"),
+            ),
+            "other_day": (
+                phrase(rf"(?:the )?{weekday} (?:after next|before (?:last|christmas|easter|new year)|after(?! \w))"),
+                phrase(rf"every (?:other )?{weekday}"),
+            ),
             "day_only": (
+                phrase(rf"(?P<on>on|for) the (?P<day>1[3-9]|2\d|3[01]){no_choice}{no_clock}"),
                 phrase(rf"(?:(?P<on>on|for) )?the {ordinal}{no_choice}"),
                 phrase(r"(?P<day>\d{1,2}(?:st|nd|rd|th))" + no_choice),
             ),
@@ -202,7 +265,7 @@ def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
                 phrase(rf"next week(?: on)? {weekday}"),
             ),
             "week_from_weekday": (phrase(rf"a week (?:from|on)(?: this)? {weekday}"), phrase(rf"{weekday} week")),
-            "relative": (phrase(rf"(?:(?P<on>for|on|by|until) )?{relative}"),),
+            "relative": (phrase(rf"(?:(?P<on>for|on|by|until) )?{relative}(?P<week> week)?"),),
             "distance": (
                 phrase(rf"(?:in|within) {distance}(?: time)?"),
                 phrase(rf"{distance} from {start}"),
@@ -224,7 +287,21 @@ def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
                 rf"(?:(?:el )?{weekday} (?:(?:el )?(?:dia )?)?)?(?:el )?(?:dia )?{day} (?:de )?{month}"
                 rf"(?: (?:de |del )?(?:ano )?{either_year})?"
             ),
+            phrase(rf"{month} {day}{no_time}"),
         ),
+        "month_in_figures": (
+            phrase(
+                rf"(?:para )?(?:el )?(?:dia )?{day} del? (?P<month>1[0-2]|[1-9]|{one_of(_MONTHS_COUNTED_ES)})"
+                rf"(?: (?:de |del )?(?:ano )?"
+                rf"(?:{year}|(?P<short_year>'?\d{{2}}|{one_of(short_year_words(language))})))?"
+                rf"{no_time}"
+            ),
+        ),
+        "nth_weekday": (
+            phrase(rf"{place} {weekday} (?:de|del) (?:{month}|(?P<next>(?:proximo mes|mes que viene))|(?:este )?mes)"),
+        ),
+        "week_after_next": (),
+        "other_day": (phrase(rf"(?:todos los|cada) {weekday}"),),
         "weekday_and_day": (phrase(rf"(?:el )?{weekday} (?:el )?(?:dia )?{day}{no_time}"),),
         "day_only": (phrase(rf"(?:(?P<on>para) )?(?:el dia|dia|el) {day}{no_time}"),),
         "day_of_next_month": (

@@ -13,12 +13,16 @@ from pipeline.slots.date_words import day_words, month_words, patterns, short_ye
 from pipeline.slots.numbers import cardinal_words
 from pipeline.slots.types import DOUBTFUL, LIKELY, SURE, UNSURE, Found, Language, ReadingContext
 from pipeline.slots.variables import Variable
-from pipeline.slots.wording import Heard, apart, settle
+from pipeline.slots.wording import Heard, apart, goes_on_from_another, settle
 
 _WEEK_DAYS = 7
 _YEARS_SEARCHED = 8
 """29 February comes at least this often."""
 _MONTHS_SEARCHED = 13
+_YEAR = re.compile(r"(?<![\d/.\-])(?:19|20)\d{2}(?![\d/\-]|[.:]\d)")
+_SHORT_YEAR_AFTER = re.compile(r"[\s,]+(?:of |del? )?'?(?P<year>\d{2})(?=\W*$)")
+_MORE_BEFORE = re.compile(r"\b(?:weeks?|months?|years?|semanas?|mes|meses|anos?) (?:and|y)\s$")
+"""'A month and three days ago' is not three days ago."""
 _SLOT_GAP = re.compile(r"[\s,\-]+")
 
 
@@ -77,6 +81,15 @@ def dates_said(heard: Heard, today: date, *, ahead: bool = True) -> list[Found[D
 
 
 def _bounded(said: DateSaid, heard: Heard, start: int) -> DateSaid:
+    for way, pattern in date_words.offsets(heard.language).items():
+        match = pattern.search(heard.flat, 0, start)
+        if match is not None:
+            sign = 1 if way == "after" else -1
+            number = date_words.counts(heard.language).get(match["count"])
+            count = int(match["count"]) if match["count"].isdigit() else number or 1
+            days, months = date_words.UNITS[heard.language][match["unit"]]
+            moved = _moved(said.day, sign * count * days, sign * count * months)
+            return DateSaid(moved) if moved is not None else said
     for bound, pattern in date_words.BOUNDS[heard.language].items():
         if pattern.search(heard.flat, 0, start):
             return replace(said, bound=bound)
@@ -107,16 +120,25 @@ def _group(match: re.Match[str], name: str) -> str:
 
 def _day_and_month(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
     named = _group(match, "month")
-    month = month_words(frame.language)[named]
     if named == "may" and frame.language == "en" and _group(match, "day") in ("one", "two"):
         return None
+    return _day_of(match, frame, month_words(frame.language)[named])
+
+
+def _month_in_figures(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
+    """'The 15th of the ninth', 'el quince del nueve'."""
+    return _day_of(match, frame, date_words.month_number(_group(match, "month")))
+
+
+def _day_of(match: re.Match[str], frame: _Frame, month: int) -> Found[DateSaid] | None:
     day = _day_number(_group(match, "day"), frame.language)
     year_text, short = _group(match, "year"), _group(match, "short_year")
     if year_text:
         year = int(year_text) if year_text.isdigit() else year_words(frame.language)[year_text]
         return _full(match, frame, year, month, day)
     if short and (short.startswith("'") or not frame.ahead):
-        two = int(short[1:]) if short.startswith("'") else short_year_words(frame.language)[short]
+        figures = short.removeprefix("'")
+        two = int(figures) if figures.isdigit() else short_year_words(frame.language)[short]
         return _full(match, frame, _century(two, frame), month, day)
     found = nearest(frame.today, month, day, ahead=frame.ahead)
     if found is None or not _weekday_agrees(match, frame, found):
@@ -192,7 +214,8 @@ def _iso(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
 
 def _weekday_and_day(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
     """'Tuesday the third': the first third that is a Tuesday."""
-    day, weekday = _day_number(_group(match, "day"), frame.language), weekday_words(frame.language)[match["weekday"]]
+    said = _group(match, "day") or _group(match, "figures")
+    day, weekday = _day_number(said, frame.language), weekday_words(frame.language)[match["weekday"]]
     days = list(_days_of_month(frame, day))
     fitting = [each for each in days if each.weekday() == weekday]
     if not fitting:
@@ -277,6 +300,34 @@ def _week_from_weekday(match: re.Match[str], frame: _Frame) -> Found[DateSaid] |
     return _said(match, DateSaid(frame.today + timedelta(days=distance + _WEEK_DAYS)), LIKELY)
 
 
+def _nth_weekday(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
+    """'The second Tuesday of December'."""
+    weekday = weekday_words(frame.language)[_group(match, "weekday")]
+    named = _group(match, "month")
+    first = frame.today.replace(day=1)
+    if named:
+        beginning = nearest(first, month_words(frame.language)[named], 1, ahead=True)
+        first = beginning or first
+    elif _group(match, "next"):
+        first = _moved(first, 0, 1) or first
+    days = [
+        day
+        for day in (first + timedelta(days=each) for each in range((weekday - first.weekday()) % _WEEK_DAYS, 31, 7))
+        if day.month == first.month
+    ]
+    place = date_words.PLACES[frame.language][_group(match, "place")]
+    return _said(match, DateSaid(days[place]), LIKELY) if place < len(days) else None
+
+
+def _week_after_next(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
+    weekday = weekday_words(frame.language)[_group(match, "weekday")]
+    return _said(match, DateSaid(_monday(frame.today) + timedelta(days=2 * _WEEK_DAYS + weekday)), LIKELY)
+
+
+def _other_day(match: re.Match[str], frame: _Frame) -> None:
+    """A day that is told by something else ("the Monday before Christmas"), or no one day ("every Friday")."""
+
+
 def _monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
@@ -286,7 +337,7 @@ def _monday(day: date) -> date:
 
 def _relative(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
     words = _group(match, "relative")
-    days = date_words.RELATIVE_DAYS[frame.language][words]
+    days = date_words.RELATIVE_DAYS[frame.language][words] + (_WEEK_DAYS if _group(match, "week") else 0)
     explicit = words not in date_words.SAID_IN_PASSING or bool(_group(match, "on"))
     return _said(match, DateSaid(frame.today + timedelta(days=days), explicit=explicit), SURE)
 
@@ -294,6 +345,8 @@ def _relative(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
 def _distance(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
     """'In three days', 'two weeks from tomorrow', 'hace tres meses'."""
     count, unit = _group(match, "count"), _group(match, "unit")
+    if _MORE_BEFORE.search(frame.heard.flat, 0, match.start()):
+        return None
     number = int(count) if count.isdigit() else date_words.counts(frame.language)[count]
     days, months = date_words.UNITS[frame.language][unit]
     sign = -1 if _group(match, "ago") else 1
@@ -327,6 +380,10 @@ _MAKERS: Mapping[date_words.Kind, _Maker] = {
     "week_from_weekday": _week_from_weekday,
     "relative": _relative,
     "distance": _distance,
+    "month_in_figures": _month_in_figures,
+    "nth_weekday": _nth_weekday,
+    "week_after_next": _week_after_next,
+    "other_day": _other_day,
 }
 
 
@@ -338,12 +395,34 @@ def read_date(variable: Variable, heard: Heard, context: ReadingContext) -> Foun
     ahead only with its year."""
     found = []
     for one in dates_said(heard, context.today, ahead=variable.ahead):
+        one = one if variable.ahead else _with_its_year(one, heard, context.today)
         if not context.asked and not (one.value.explicit if variable.ahead else one.value.whole):
             continue
         if variable.ahead and (one.value.day < context.today or one.value.bound != "on"):
             continue
         found.append(Found(one.value.day.isoformat(), one.start, one.end, one.confidence))
     return settle(found, heard)
+
+
+def _with_its_year(one: Found[DateSaid], heard: Heard, today: date) -> Found[DateSaid]:
+    """A date gone by with the year that is said apart from it ("In 1990, on the 3rd of May", "July 4th, 82"), or
+    instead of its own ("May 3rd, 1990, no, 1991")."""
+    said = one.value
+    if said.weekday is not None or said.day_of_month is not None:
+        return one
+    short = _SHORT_YEAR_AFTER.match(heard.flat, one.end)
+    apart_from_it = [match for match in _YEAR.finditer(heard.flat) if not one.start <= match.start() < one.end]
+    if said.whole and not (apart_from_it and goes_on_from_another(heard, apart_from_it[-1].start())):
+        return one
+    if said.whole or len(apart_from_it) == 1:
+        year = int(apart_from_it[-1][0])
+    elif short is not None and not apart_from_it:
+        year = today.year // 100 * 100 + int(short["year"])
+        year = year if year <= today.year else year - 100
+    else:
+        return one
+    whole = _date(year, said.day.month, said.day.day)
+    return replace(one, value=DateSaid(whole, whole=True), confidence=LIKELY) if whole else one
 
 
 def spoken_date(variable: Variable, value: str, language: Language, today: date) -> str:

@@ -108,8 +108,8 @@ def read_phone(variable: Variable, heard: Heard, context: ReadingContext) -> Fou
             continue
         text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         found.append(Found(text, run.start, run.end, SURE if valid and run.value.plus else LIKELY if valid else UNSURE))
-    number = settle(found, heard)
-    return _ended_anew(number, heard) if number is not None else None
+    settled = settle(found, heard)
+    return _ended_anew(settled, heard) if settled is not None else None
 
 
 def _ended_anew(number: Found[str], heard: Heard) -> Found[str] | None:

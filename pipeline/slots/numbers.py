@@ -38,6 +38,19 @@ _HUNDREDS_ES: Mapping[str, int] = {"cien": 100, "ciento": 100} | {
 _TENS_ES = ("treinta", "cuarenta", "cincuenta", "sesenta", "setenta", "ochenta", "noventa")
 _POINT: Mapping[Language, frozenset[str]] = {"en": frozenset({"point"}), "es": frozenset({"coma", "punto"})}
 _MINUS: Mapping[Language, str] = {"en": "minus", "es": "menos"}
+_NEGATIVE: Mapping[Language, frozenset[str]] = {
+    "en": frozenset({"minus", "negative"}),
+    "es": frozenset({"menos"}),
+}
+_MULTIPLES: Mapping[Language, Mapping[str, int]] = {
+    "en": {**_SCALES["en"], "k": 10**3, "grand": 10**3, "dozen": 12},
+    "es": {**_SCALES["es"], "docena": 12, "docenas": 12},
+}
+"""What multiplies the number before it: 'two and a half thousand', '10k', 'two dozen'."""
+_HALF_OF: Mapping[Language, frozenset[tuple[str, ...]]] = {
+    "en": frozenset({("half", "a")}),
+    "es": frozenset({("media",), ("medio",)}),
+}
 _HALF: Mapping[Language, frozenset[tuple[str, ...]]] = {
     "en": frozenset({("and", "a", "half")}),
     "es": frozenset({("y", "medio"), ("y", "media")}),
@@ -197,41 +210,66 @@ def numbers(heard: Heard) -> list[Found[Decimal]]:
 
 
 def _number(items: Sequence[Token], start: int, language: Language) -> tuple[Decimal, int] | None:
-    if items[start].text == _MINUS[language] or (
+    if items[start].text in _NEGATIVE[language] or (
         items[start].text == "-" and (start == 0 or items[start - 1].end < items[start].start)
     ):
         positive = _number(items, start + 1, language) if start + 1 < len(items) else None
         return (-positive[0], positive[1]) if positive else None
+    for words in _HALF_OF[language]:
+        after = start + len(words)
+        multiple = _MULTIPLES[language].get(items[after].text) if after < len(items) else None
+        if multiple is not None and _texts(items, start, len(words)) == words:
+            return Decimal(multiple) / 2, after + 1
+    if _texts(items, start, 2) == ("a", "dozen"):
+        return Decimal(12), start + 2
+    if start == 0 and items[start].text in _POINT[language]:
+        decimals, end = _decimals(items, start + 1, language)
+        return (Decimal(f"0.{decimals}"), end) if decimals else None
     if items[start].text[0].isdigit():
         value = figures(items[start].text, language)
         if value is None:
             return None
-        scale = _SCALES[language].get("".join(_texts(items, start + 1, 1)))
-        if scale is None:
-            return _with_half(items, value, start + 1, language)
-        return value * scale, start + 2
+        return _multiplied(items, *_with_decimals(items, value, start + 1, language), language)
     whole = cardinal(items, start, language)
     if whole is None:
         return None
-    amount, after = whole
-    if after < len(items) and items[after].text in _POINT[language]:
+    return _multiplied(items, *_with_decimals(items, Decimal(whole[0]), whole[1], language), language)
+
+
+def _with_decimals(items: Sequence[Token], value: Decimal, after: int, language: Language) -> tuple[Decimal, int]:
+    if after < len(items) and items[after].text in _POINT[language] and value == value.to_integral_value():
         decimals, end = _decimals(items, after + 1, language)
         if decimals:
-            return Decimal(f"{amount}.{decimals}"), end
-    return _with_half(items, Decimal(amount), after, language)
+            return Decimal(f"{value:f}.{decimals}"), end
+    return _with_half(items, value, after, language)
+
+
+def _multiplied(items: Sequence[Token], value: Decimal, after: int, language: Language) -> tuple[Decimal, int]:
+    multiple = _MULTIPLES[language].get(items[after].text) if after < len(items) else None
+    # A 'k' stands right after its figure.
+    if multiple is None or (items[after].text == "k" and items[after].start != items[after - 1].end):
+        return value, after
+    return _with_half(items, value * multiple, after + 1, language)
 
 
 def _decimals(items: Sequence[Token], start: int, language: Language) -> tuple[str, int]:
     text, place = "", start
-    while place < len(items) and (part := below_hundred(items, place, language)) is not None:
-        text, place = text + str(part[0]), part[1]
+    while place < len(items):
+        if items[place].text.isascii() and items[place].text.isdigit():
+            text, place = text + items[place].text, place + 1
+        elif (part := below_hundred(items, place, language)) is not None:
+            text, place = text + str(part[0]), part[1]
+        else:
+            break
     return text, place
 
 
 def _with_half(items: Sequence[Token], value: Decimal, after: int, language: Language) -> tuple[Decimal, int]:
     for words in _HALF[language]:
         if value == value.to_integral_value() and _texts(items, after, len(words)) == words:
-            return value + Decimal("0.5"), after + len(words)
+            # "A million and a half" is half a million more.
+            half = Decimal(_SCALES[language].get(items[after - 1].text, 1)) / 2
+            return value + half, after + len(words)
     return value, after
 
 

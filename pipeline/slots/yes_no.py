@@ -16,10 +16,11 @@ _YES: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"yes|yeah|yep|yup|yah|aye|ya|uh huh|mm hm+|indeed|affirmative|of course|go ahead|you bet|agreed|you got it"
         r"|that'll work|i (?:guess|think) so|no problem|why not|let's do it|please do|sounds good|not wrong"
+        r"|by all means|totally|i suppose(?: so)?"
     ),
     "es": phrase(
         r"claro|(?:eso|asi) es(?=\W*$|[,.;!])|de acuerdo|por supuesto|como no|afirmativo|desde luego|adelante"
-        r"|me parece bien|por que no|no hay problema|sin problema|efectivamente"
+        r"|me parece bien|por que no|no hay problema|sin problema|efectivamente|dale|asi mero"
     ),
 }
 """Yes, whatever is added to it."""
@@ -30,7 +31,7 @@ _YES_ALONE: Mapping[Language, re.Pattern[str]] = {
         r"|that works|works(?: for me)?|do it"
     ),
     "es": phrase(
-        r"correcto|exacto|exactamente|vale|perfecto|esta bien|ok|okey|okay|bueno|muy bien|bien|cierto|justo|aja"
+        r"correcto|exacto|exactamente|vale|perfecto|esta bien|ok|okey|okay|bueno|muy bien|bien|cierto|justo|aja|listo"
     ),
 }
 """Yes only where nothing else is said with it: 'fine' and 'my daughter is fine', 'okay' and 'okay, what was that?'."""
@@ -52,8 +53,8 @@ _NEITHER: Mapping[Language, re.Pattern[str]] = {
         r"|(?:i'm (?:good|fine|okay|all set)|^(?:hi |hello )?good (?:morning|afternoon|evening))(?=\W*$)"
     ),
     "es": phrase(
-        r"no (?:lo )?se|no estoy segur[oa]|no entiendo|quiza|quizas|tal vez|depende|ni idea|bueno pues|si no (?:es|le"
-        r"|hay)|no (?:le |la |te |se )?(?:oigo|oi|oye|escucho)"
+        r"no (?:lo )?se(?! preocupe)|no estoy segur[oa]|no entiendo|quiza|quizas|tal vez|depende|ni idea|bueno pues"
+        r"|si no (?:es|le|hay)|no (?:le |la |te |se )?(?:oigo|oi|oye|escucho)"
     ),
 }
 _OBJECTS: Mapping[Language, re.Pattern[str]] = {
@@ -110,11 +111,12 @@ _READ_WITH_YES: Mapping[Language, frozenset[str]] = {
 """Words that may stand beside such a yes."""
 _TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
-        r".*\b(?:yes|yeah|no|nope)\b.*?\b(?:sorry|wait|actually|i mean)\b[\s,.]+(?=(?:yes|yeah|no|nope)\b)"
+        r"\W*(?:yeah[\s,]+(?=no\b\W*$)|(?:no[\s,]+)+(?=(?:yeah|yes)\b))"
+        r"|.*\b(?:yes|yeah|no|nope)\b.*?\b(?:sorry|wait|actually|i mean)\b[\s,.]+(?=(?:yes|yeah|no|nope)\b)"
     ),
     "es": re.compile(r".*\b(?:si|no)\b.*?\b(?:perdon|perdone|espere|espera|digo)\b[\s,.]+(?=(?:si|no)\b)"),
 }
-"""A yes or no before, and one at once after it: the last counts."""
+"""A yes or no before, and one at once after it: the last counts, also in "yeah, no" and "no, yeah"."""
 _SI = re.compile(r"\bsi\b(?=(?P<after>[\s,.;:!]*)(?P<next>\w+)?)")
 """'Sí' often comes without its accent; then it is an 'if' unless something that goes with a yes follows."""
 _GOES_WITH_YES = frozenset(
@@ -132,8 +134,8 @@ _QUESTION: Mapping[Language, re.Pattern[str]] = {
     ),
 }
 _NO_WITH_YES: Mapping[Language, re.Pattern[str]] = {
-    "en": phrase(r"no problem|why not|not wrong"),
-    "es": phrase(r"no hay problema|como no|por que no"),
+    "en": phrase(r"(?:no|not a) problem|why not|not wrong|(?:don't|do not) worry|no worries|can't complain"),
+    "es": phrase(r"no hay problema|como no|por que no|no (?:se preocupe|te preocupes)|no cambia nada"),
 }
 _NOT_RIGHT: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
@@ -168,14 +170,14 @@ def read_yes_no(heard: Heard, context: ReadingContext) -> Found[str] | None:
         return Found("yes", 0, len(heard.flat), LIKELY)
     language = heard.language
     idioms = [match.span() for match in _NO_WITH_YES[language].finditer(heard.flat)]
-    denials = [match.span() for match in _NOT_RIGHT[language].finditer(heard.flat)]
+    denials = [match.span() for match in _NOT_RIGHT[language].finditer(heard.flat) if not _begins_in(match, idioms)]
     noes = [_answer("no", match) for match in _NO[language].finditer(heard.flat) if not _inside(match, idioms)]
     yeses = [
         *(_answer("yes", match) for match in _YES[language].finditer(heard.flat) if not _inside(match, denials)),
         *_yeses_es(heard, denials),
     ]
     more = [_answer("yes", each) for each in _YES_ALONE[language].finditer(heard.flat) if not _inside(each, denials)]
-    if yeses or _all_read([*more, *noes], heard, begin):
+    if yeses or _all_read([*more, *noes], idioms, heard, begin):
         yeses += more
     found = sorted((one for one in (*yeses, *noes) if one.start >= begin), key=lambda one: one.start)
     if not found or len({one.value for one in found}) > 1:
@@ -195,17 +197,22 @@ def agrees_but_objects(text: str, language: Language) -> bool:
     return agrees and bool(_OBJECTS[language].search(heard.flat)) and not _NOT_TO_THIS[language].search(heard.flat)
 
 
-def _all_read(found: Sequence[Found[str]], heard: Heard, begin: int) -> bool:
+def _all_read(found: Sequence[Found[str]], idioms: Sequence[tuple[int, int]], heard: Heard, begin: int) -> bool:
     """Whether nothing is said besides that would have to be understood."""
     known = _READ_WITH_YES[heard.language] | number_words(heard.language) | frozenset(weekday_words(heard.language))
     words = (word for word in tokens(heard.flat) if word.start >= begin and word.text[0].isalpha())
+    spans = [*idioms, *((one.start, one.end) for one in found)]
     return all(
-        word.text in known or any(one.start <= word.start and word.end <= one.end for one in found) for word in words
+        word.text in known or any(start <= word.start and word.end <= end for start, end in spans) for word in words
     )
 
 
 def _answer(value: Literal["yes", "no"], match: re.Match[str]) -> Found[str]:
     return Found(value, match.start(), match.end())
+
+
+def _begins_in(match: re.Match[str], spans: list[tuple[int, int]]) -> bool:
+    return any(start <= match.start() < end for start, end in spans)
 
 
 def _inside(match: re.Match[str], spans: list[tuple[int, int]]) -> bool:
