@@ -69,7 +69,7 @@ _ASKS_ABOUT_IT: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
         r"\W*(?:(?:and|so|but|okay|ok|um|uh|oh|well|sorry|first)\W+)*(?:what(?! (?:about|if))|which|when|where|who"
         r"|whose"
-        r"|how(?! about)|why(?! not)|(?:is|are)(?!.*\b(?:okay|ok|fine|possible|available|free|open)\b)|was|were|does"
+        r"|how(?! about|'s)|why(?! not)|(?:is|are)(?!.*\b(?:okay|ok|fine|possible|available|free|open)\b)|was|were|does"
         r"|did|(?:can|could|will|would) you (?:repeat|say|tell|go over|read))"
         r"\b.*\?\W*$"
     ),
