@@ -15,6 +15,7 @@ from pipeline.slots.types import DOUBTFUL, LIKELY, SURE, Found, Language, Option
 from pipeline.slots.variables import Variable
 from pipeline.slots.waiting import without_waiting
 from pipeline.slots.wording import Heard, apart, fold, phrase, plain_words, refused, standing
+from pipeline.slots.yes_no import read_yes_no
 
 _ORDINALS: Mapping[Language, tuple[tuple[str, ...], ...]] = {
     "en": (
@@ -55,6 +56,16 @@ _EARLIEST: Mapping[Language, re.Pattern[str]] = {
     "es": phrase(r"lo antes posible|cuanto antes|mas temprano|mas temprana|mas pronto"),
 }
 _LATEST: Mapping[Language, re.Pattern[str]] = {"en": phrase(r"latest"), "es": phrase(r"mas tarde|mas tardia")}
+_OF_TWO: Mapping[Language, tuple[re.Pattern[str], re.Pattern[str]]] = {
+    "en": (phrase(r"the (?:earlier|sooner)(?: (?:one|time))?"), phrase(r"the later(?: (?:one|time))?")),
+    "es": (phrase(r"(?:la|el) de antes"), phrase(r"(?:la|el) de despues")),
+}
+"""The earlier and the later, where two are on offer."""
+_THAT_ONE: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"(?:that|this) one|(?:i'll )?take (?:it|that)"),
+    "es": phrase(r"es[ae](?: misma?)?|la tomo|lo tomo"),
+}
+"""The only thing on offer."""
 _SEVERAL: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"both|either|any|all|whichever"),
     "es": phrase(r"ambos|ambas|cualquiera|todos|todas"),
@@ -69,7 +80,7 @@ _ASKS_ABOUT_IT: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
         r"\W*(?:(?:and|so|but|okay|ok|um|uh|oh|well|sorry|first)\W+)*(?:what(?! (?:about|if))|which|when|where|who"
         r"|whose"
-        r"|how(?! about)|why(?! not)|(?:is|are)(?!.*\b(?:okay|ok|fine|possible|available|free|open)\b)|was|were|does"
+        r"|how(?! about|'s)|why(?! not)|(?:is|are)(?!.*\b(?:okay|ok|fine|possible|available|free|open)\b)|was|were|does"
         r"|did|(?:can|could|will|would) you (?:repeat|say|tell|go over|read))"
         r"\b.*\?\W*$"
     ),
@@ -153,9 +164,17 @@ def read_choice(variable: Variable, heard: Heard, context: ReadingContext) -> Fo
     if context.asked and _ASKS_ABOUT_IT[heard.language].match(heard.flat):
         return None
     match = _matching(variable, heard, context)
+    if match is None and context.asked and len(context.options) == 1 and _takes_it(heard, context):
+        return Found(context.options[0].value, 0, len(heard.flat), LIKELY)
     if match is None or len(match.candidates) != 1:
         return None
     return Found(match.candidates[0].option.value, match.start, match.end, match.confidence)
+
+
+def _takes_it(heard: Heard, context: ReadingContext) -> bool:
+    """Whether the only thing on offer is said yes to."""
+    verdict = read_yes_no(heard, context)
+    return verdict.value == "yes" if verdict else _THAT_ONE[heard.language].search(heard.flat) is not None
 
 
 def fitting_options(variable: Variable, heard: Heard, context: ReadingContext) -> tuple[Option, ...]:
@@ -317,7 +336,8 @@ def _by_place(candidates: Sequence[_Candidate], heard: Heard) -> _Match | None:
     moments = [(candidate.day, candidate.minute) for candidate in candidates]
     if any(day or minute is not None for day, minute in moments):
         in_time = sorted(candidates, key=lambda each: (each.day or date.min, each.minute or 0))
-        for pattern, place in ((_EARLIEST[language], 0), (_LATEST[language], -1)):
+        of_two = zip(_OF_TWO[language], (0, -1), strict=True) if len(candidates) == 2 else ()
+        for pattern, place in ((_EARLIEST[language], 0), (_LATEST[language], -1), *of_two):
             match = pattern.search(heard.flat)
             if match is not None:
                 return _Match((in_time[place],), match.start(), match.end(), LIKELY)

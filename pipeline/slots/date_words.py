@@ -214,7 +214,10 @@ def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
     if language == "en":
         ordinal = rf"(?P<day>\d{{1,2}}(?:st|nd|rd|th)|{one_of(ordinal_words('en'))})"
         day = rf"(?P<day>\d{{1,2}}(?:st|nd|rd|th)?|{words})"
-        no_clock = r"(?!\s?[:.]\d)(?! (?:am|pm|a\.m|p\.m|o'clock|people|of us|minutes))"
+        no_clock = (
+            r"(?!\s?[:.]\d)(?! (?:am|pm|a\.m|p\.m|o'clock|people|of us|minutes))"
+            + rf"(?! (?:of )?(?:{one_of(month_words(language))})\b)"
+        )
         no_choice = r"(?! (?:one|option|time|opening|slot|available|choice|appointment|visit|thing))"
         return {
             "iso": (iso,),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
-from pipeline.slots.date_words import MONTHS, WEEKDAYS
+from pipeline.slots.date_words import MONTHS, WEEKDAYS, month_words
 from pipeline.slots.numbers import number_words
 from pipeline.slots.types import LIKELY, SURE, UNSURE, Found, Language, ReadingContext
 from pipeline.slots.wording import CLOSING, COURTESY, Heard, fold, phrase
@@ -37,6 +37,11 @@ _UNASKED_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
         r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|soy|para|le habla|habla"
     ),
 }
+_PLAIN_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|under(?: the name(?: of)?)?|in the name of|named me"),
+    "es": phrase(r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de"),
+}
+"""Before nothing but a name, wherever it stands in an answer."""
 _JOINT: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"that's|that is|it's|its|i spell it|spelled|spelt|spelling|spell that|(?:new|next|second) word"
@@ -68,7 +73,8 @@ _NO_NAME: Mapping[Language, frozenset[str]] = {
         from just calling call want need like have has get make made see going looking interested there here good fine
         great well sure right correct wrong i'd i'll i've i'm that's what's don't can't speaking spell spelled spelt
         spelling as um uh er tomorrow today morning afternoon evening tonight noon week next last first second one
-        available urgent ready back late early actually wait mean true false terrible difficult complicated nope yep
+        available urgent ready back late early actually wait mean definitely true false terrible difficult
+        complicated nope yep
         dentist doctor everyone all him them""".split()
     ),
     "es": frozenset(
@@ -141,13 +147,13 @@ def read_name(heard: Heard, context: ReadingContext) -> Found[str] | None:
     """
     spelled = spelled_words(heard)
     if not context.asked:
-        return _unasked(heard, spelled)
+        return _unasked(heard, spelled, _UNASKED_LEAD_IN[heard.language])
     start = _after_correction(heard)
     for sentence in _sentences(heard, start, spelled):
         found = _asked(heard, sentence, spelled)
         if found is not None:
             return found
-    return _unasked(heard, spelled)
+    return _unasked(heard, spelled, _PLAIN_LEAD_IN[heard.language])
 
 
 def _sentences(heard: Heard, start: int, spelled: Sequence[_Word]) -> list[tuple[int, int]]:
@@ -197,9 +203,9 @@ def _stands_alone(words: Sequence[_Word], heard: Heard, rest: int) -> bool:
     return len(words) > 1 and capitals and re.match(r"\s*[,.;]", heard.flat[words[-1].end : rest + 1]) is not None
 
 
-def _unasked(heard: Heard, spelled: Sequence[_Word]) -> Found[str] | None:
+def _unasked(heard: Heard, spelled: Sequence[_Word], lead_in: re.Pattern[str]) -> Found[str] | None:
     best: Found[str] | None = None
-    for match in _UNASKED_LEAD_IN[heard.language].finditer(heard.flat):
+    for match in lead_in.finditer(heard.flat):
         start = re.compile(r"[\s,:]*").match(heard.flat, match.end())
         begin = start.end() if start else match.end()
         words, rest = _name_words(heard, begin, len(heard.flat), spelled, capitals=True)
@@ -301,6 +307,9 @@ def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *,
     if len(word) == 1 and word.isupper() and heard.text[place + 1 : place + 2] == ".":
         return True
     calendar = plain in {fold(each) for each in (*WEEKDAYS[language], *MONTHS[language])}
+    if capitals and plain in month_words(language) and not calendar and not words:
+        # "For Aug the 18th" names nobody, "for Jan Novak" does.
+        return re.match(r" [A-Z][a-z]", heard.text[place + len(word) :]) is not None
     if plain in _NO_NAME[language] or plain in number_words(language):
         joined = len(plain) > 1 and "'" not in plain and re.search(r"[\w.] $", heard.flat[:place]) is not None
         return joined and word[0].isupper() and _among_names(words, language)

@@ -64,7 +64,9 @@ _BETWEEN_DIGITS: Mapping[Language, frozenset[str]] = {
     "es": frozenset("y eh em luego guion , . - ( )".split()),
 }
 _NO_COUNT: Mapping[Language, re.Pattern[str]] = {
-    "en": re.compile(r"\b(?:this|that|the|which|what|first|last|next|other|another|any|no|every|each|some)[ ]?$"),
+    "en": re.compile(
+        r"\b(?:this|that|the|which|what|first|last|next|other|later|earlier|another|any|no|every|each|some)[ ]?$"
+    ),
     "es": re.compile(r"\b(?:este|esta|ese|esa|cada|otro|otra|algun|alguna|ningun|ninguna)[ ]?$"),
 }
 _PRONOUN: Mapping[Language, frozenset[str]] = {"en": frozenset({"one"}), "es": frozenset({"un", "una", "uno"})}

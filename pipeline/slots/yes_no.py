@@ -16,7 +16,8 @@ _YES: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"yes|yeah|yep|yup|yah|aye|ya|uh huh|mm hm+|indeed|affirmative|of course|go ahead|you bet|agreed|you got it"
         r"|that'll work|i (?:guess|think) so|no problem|why not|let's do it|please do|sounds good|not wrong"
-        r"|by all means|totally|i suppose(?: so)?"
+        r"|(?:that's|that is|thats) (?:right|correct)(?=[,.;!]|$)|^(?:correct|exactly|absolutely|definitely)(?=[,.;!])"
+        r"|by all means|i suppose(?: so)?"
     ),
     "es": phrase(
         r"claro|(?:eso|asi) es(?=\W*$|[,.;!])|de acuerdo|por supuesto|como no|afirmativo|desde luego|adelante"
@@ -26,7 +27,7 @@ _YES: Mapping[Language, re.Pattern[str]] = {
 """Yes, whatever is added to it."""
 _YES_ALONE: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
-        r"correct|right|sure|exactly|perfect|fine|great|absolutely|definitely|certainly|okay|ok|alright"
+        r"correct|right|sure|totally|exactly|perfect|fine|great|absolutely|definitely|certainly|okay|ok|alright"
         r"|(?:that is|it is|i do|i am|i would|i have)(?=\W*$|[,.;!])|that's it|(?:all|looks|that's|very) good|good"
         r"|that works|works(?: for me)?|do it"
     ),
@@ -66,7 +67,7 @@ _OBJECTS: Mapping[Language, re.Pattern[str]] = {
         r" (?:an?other|a different|something|an? (?:later|earlier)|later|earlier"
         r"|to (?:change|check|ask|think|talk|move|look|know|correct))"
         r"|i (?:really )?(?:wanted|needed|meant|said|asked|thought|prefer|preferred)|i'd (?:rather|prefer)|rather have"
-        r"|(?:it|that) (?:was|should (?:be|have been))|not anymore|correct (?:my|the|that|it|this)"
+        r"|(?:it|that) should (?:be|have been)|not anymore|correct\s(?:my|the|that|it|this)"
     ),
     "es": phrase(
         r"pero(?! (?:si|vale|bueno|esta bien)\W*$)|aunque|excepto|salvo|solo que|siempre que|a menos que|en vez de"
@@ -98,7 +99,7 @@ _READ_WITH_YES: Mapping[Language, frozenset[str]] = {
         much please sir ma'am madam oh ah um uh well then now again there day time date name number address appointment
         o'clock oclock am pm a.m p.m morning afternoon evening noon today tomorrow next book books booked booking it'll
         reserve confirm schedule send put down that'll works work lovely wonderful great see soon help case news like
-        love okay ok have got correct right sure both either way already been""".split()
+        love okay ok have got correct right sure both either way already been lot appreciated""".split()
     ),
     "es": frozenset(
         """es esta estan ese esa eso esto este asi todo toda muy me nos te le lo la las los el un una parece va viene

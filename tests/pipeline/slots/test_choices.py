@@ -75,3 +75,28 @@ def test_a_place_in_the_list_is_a_pick_beside_a_request_to_wait(utterance: str, 
 )
 def test_a_question_about_what_is_on_offer_picks_nothing(utterance: str, language: Language) -> None:
     assert read(OPENINGS, utterance, replace(CONTEXT, language=language)) is None
+
+
+TWO_TIMES = ReadingContext(
+    today=date(2026, 11, 25),
+    options=(Option("2026-11-27T18:30", "Friday at six thirty"), Option("2026-11-27T21:00", "Friday at nine")),
+)
+
+
+@pytest.mark.parametrize(
+    ("utterance", "value"),
+    [("The later one.", "2026-11-27T21:00"), ("the earlier one please", "2026-11-27T18:30"), ("a later one", None)],
+)
+def test_of_two_times_the_later_one_is_the_second(utterance: str, value: str | None) -> None:
+    reading = read(OPENINGS, utterance, TWO_TIMES)
+    assert (reading and reading.value) == value
+
+
+@pytest.mark.parametrize(
+    ("utterance", "taken"),
+    [("Yes, please.", True), ("That one.", True), ("No.", False), ("Yes, but later", False), ("One moment", False)],
+)
+def test_the_only_one_on_offer_is_taken_with_a_yes(utterance: str, taken: bool) -> None:
+    one = replace(TWO_TIMES, options=TWO_TIMES.options[:1])
+    assert (read(OPENINGS, utterance, one) is not None) == taken
+    assert read(OPENINGS, utterance, TWO_TIMES) is None
