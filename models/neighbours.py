@@ -1,9 +1,8 @@
 """What an utterance means by its nearest examples' votes.
 
 Soft nearest neighbours (a Nadaraya-Watson estimate on cosine similarity): each example votes for its meaning with a
-weight that falls off quickly with its distance. On 120 utterances that no author of examples had seen, 86% right,
-where a linear head on the same vectors and examples had 75%; where all votes that count agree and the nearest example
-is near, 36 of 36.
+weight that falls off quickly with its distance. On 120 utterances that no author of examples had seen, 92% right with
+26 examples a meaning (13 examples: 85%); where nine tenths of the votes agree and the nearest example is near, 41 of 41.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from models.ngrams import Embeddings
 from models.types import Meant
 
-_WIDTH = 0.03
+_WIDTH = 0.05
 """By how much further away (cosine) an example has 1/e of the nearest one's weight; 0.03 to 0.15 were tried."""
 
 

@@ -85,7 +85,7 @@ class UnderstandingSettings(Deployment):
     """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models."""
     examples: int = Field(3, ge=0, le=20)
     """Of each meaning, shown to the model at most; each costs some twenty tokens of its cached prompt."""
-    fast_path: float = Field(0.98, ge=0, le=1.01)
+    fast_path: float = Field(0.9, ge=0, le=1.01)
     """From this share of the nearest examples' votes on, the model is not asked; above 1: it is always asked."""
     engine: LlmSettings = LlmSettings()
     """The engine's own settings."""

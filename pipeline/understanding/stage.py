@@ -25,6 +25,9 @@ NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "person": 0.4, 
 """So probable must be what ends the call, hands it over or calls off what is under way, by kind of route."""
 _LEAST = 0.01
 """A probability below this counts as this: neither model nor neighbours can rule a meaning out by themselves."""
+_MODEL_WEIGHT = 0.25
+"""Exponent of the model's probabilities beside the neighbours' shares: a small model is surer than it is right. Of 0.25,
+0.5 and 1, best on utterances that neither had seen."""
 _NEAR = 0.7
 """Cosine from which on the nearest example is near enough for the fast path."""
 _EVIDENCE = 3
@@ -133,7 +136,7 @@ class Interpreter:
 
 
 def together(judgement: Judgement, meant: Meant) -> tuple[tuple[str, float], ...]:
-    """The model's probabilities and the neighbours' shares, multiplied; likeliest first.
+    """The model's probabilities, damped, times the neighbours' shares; likeliest first.
 
     What only makes sense in a flow (an answer, a correction) has no neighbours: there the model alone has the word, and
     the rest of its probability is shared out anew.
@@ -143,7 +146,7 @@ def together(judgement: Judgement, meant: Meant) -> tuple[tuple[str, float], ...
         return judgement.probabilities
     shares = {label: share for label, share in judgement.probabilities if label not in near}
     both = {
-        label: max(share, _LEAST) * max(near[label], _LEAST)
+        label: max(share, _LEAST) ** _MODEL_WEIGHT * max(near[label], _LEAST)
         for label, share in judgement.probabilities
         if label in near
     }

@@ -19,7 +19,7 @@ from tests.virtual_time import run_virtual
 
 FACT = AGENT.fact("cleaning")
 SURE = RouteDecision("booking", 0.9, meant=Meant((("booking", 0.99), ("other", 0.01)), 0.9))
-CLEANING_LIKELY = Judgement((("q:cleaning", 0.7), ("booking", 0.3)))
+CLEANING_LIKELY = Judgement((("q:cleaning", 0.95), ("booking", 0.05)))
 UNSURE = RouteDecision("booking", 0.5, meant=Meant((("booking", 0.6), ("q:cleaning", 0.4)), 0.6))
 
 
@@ -86,7 +86,7 @@ def test_in_a_flow_the_model_is_asked_however_sure_the_examples_are() -> None:
 def test_the_model_and_the_examples_decide_together_and_say_on_what() -> None:
     (understood,), log = understand(UNSURE, FakeUnderstanding(), Situation("what would cleaning run me"))
     assert understood.act == AsksFact(FACT)
-    assert understood.confidence == pytest.approx(0.7 * 0.4 / (0.7 * 0.4 + 0.3 * 0.6))
+    assert 0.4 < understood.confidence < 0.7
     (event,) = [event for event in log if isinstance(event, ev.Understood)]
     assert list(event.evidence) == ["q:cleaning", "booking"]
     assert event.took_ms == pytest.approx(300)
@@ -139,7 +139,12 @@ def test_the_labels_that_every_agent_has() -> None:
 
 def test_neither_model_nor_examples_can_rule_a_meaning_out_alone() -> None:
     shares = dict(together(Judgement((("a", 1.0), ("b", 0.0))), Meant((("b", 1.0), ("a", 0.0)), 0.9)))
-    assert shares["a"] == pytest.approx(shares["b"])
+    assert min(shares.values()) > 0.01
+
+
+def test_the_model_decides_between_what_the_examples_leave_open() -> None:
+    open_ = Meant((("a", 0.5), ("b", 0.5)), 0.9)
+    assert together(Judgement((("b", 0.9), ("a", 0.1))), open_)[0][0] == "b"
 
 
 def test_an_answer_keeps_what_the_model_gave_it_since_it_has_no_examples() -> None:
@@ -147,4 +152,4 @@ def test_an_answer_keeps_what_the_model_gave_it_since_it_has_no_examples() -> No
     shares = dict(together(judged, Meant((("b", 0.9), ("a", 0.1)), 0.9)))
     assert shares["answer"] == pytest.approx(0.6)
     assert sum(shares.values()) == pytest.approx(1)
-    assert shares["b"] == pytest.approx(0.4 * 0.75)
+    assert shares["b"] > shares["a"]
