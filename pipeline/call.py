@@ -2,6 +2,7 @@
 
 A turn's life: speech -> pause -> a *candidate* (transcript, route, reply, first speech) is prepared behind a gate ->
 Smart Turn or silence decides that the turn is over -> the gate opens -> the reply becomes audible -> it has been heard.
+`Call._turn` is that life from top to bottom; `reply.py` says what may become of a reply, `floor.py` who speaks.
 If the caller goes on before the reply is audible, the candidate is thrown away and the turn goes on.
 Speech over a reply silences it at once. It is held until words say what the speech was: a turn, and the reply is over;
 or a cough or an "mm-hm", and it goes on where it stopped.
@@ -13,20 +14,21 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Literal, TypeVar
 
-from models.types import FloatAudio, ModelFailure, SpeechChunk
+from models.types import FloatAudio, ModelFailure, Transcript
 from pipeline import events as ev
 from pipeline.agent_side import AgentSide
-from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
-from pipeline.calm import Calm
+from pipeline.backchannel import is_backchannel
 from pipeline.cast import Cast, Part, Role
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, since_ms
-from pipeline.delivery import Delivery, Stage
 from pipeline.endpointer import Endpointer
+from pipeline.floor import Floor
 from pipeline.hearing import Hearing
+from pipeline.onset_guard import OnsetGuard
 from pipeline.planner import Planner
-from pipeline.ports import HeardClause, Line, VoiceActivity
-from pipeline.reply import Reply
+from pipeline.ports import Line, VoiceActivity
+from pipeline.reply import Made, Reply, State
+from pipeline.reply_player import ReplyPlayer, Stage
 from pipeline.responder import Clause, Plan, Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
@@ -37,9 +39,6 @@ T = TypeVar("T")
 EndReason = Literal[
     "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
 ]
-
-_CUT_OFF_WORDS = 2
-"""A reply of which no more than this was heard when the caller spoke had come too soon: the turn goes on."""
 
 _SURELY_SPEECH_S = 1.0
 """What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
@@ -63,6 +62,7 @@ class Call:
         further language. `speculation` is shared by all calls of a gateway.
         """
         agent, models = part.agent, part.models
+        self._id = part.matter.call_id
         self._line = line
         self._log = log
         self._clock = clock
@@ -84,16 +84,16 @@ class Call:
             partial=self._partial,
         )
         self._cast = Cast(part, others, play=self._play, log=log.append)
+        self._guard = OnsetGuard(settle_ms=agent.turn_taking.settle_ms)
+        self._floor = Floor(line, self._cast, self._guard, log, left=self._reply_over)
+        self._player = ReplyPlayer(line, self._floor, log, clock, begin=self._begin, speech_came=self._speech_came)
         self._anticipation: asyncio.Task[None] | None = None
         self._acting: Reply | None = None
-        """The reply whose act has begun and of which nothing was heard yet."""
-        self._turn = 0
+        """The reply whose act was begun last."""
+        self._number = 0
+        """Of the turn under way, or else the last one."""
         self._replies = 0
         self._candidate: Reply | None = None
-        self._speaking: Reply | None = None
-        self._calm = Calm(settle_ms=agent.turn_taking.settle_ms)
-        self._carried = ""
-        """Words of a turn that was answered too soon; they belong to the turn under way."""
         self._tasks: asyncio.TaskGroup | None = None
         self._work: set[asyncio.Task[object]] = set()
         self._watch = SilenceWatch(agent, clock, busy=self._busy, say=self._reprompt, close=self._close)
@@ -108,23 +108,7 @@ class Call:
     def _play(self, part: Part) -> Role:
         agent, models = part.agent, part.models
         side = AgentSide(agent, models.language_model, part.context, part.matter, spawn=self._spawn, log=self._log)
-        return Role(
-            part,
-            side,
-            Planner(agent, models.router, models.pace, side.responder, self._log, self._clock),
-            Delivery(
-                agent,
-                side.responder,
-                models.speaker,
-                part.fixed_lines,
-                self._line,
-                self._log,
-                self._clock,
-                audible=self._make_audible,
-                begin=self._begin,
-                take_floor=self._take_floor,
-            ),
-        )
+        return Role(part, side, Planner(agent, models.router, models.pace, side.responder, self._log, self._clock))
 
     # -- the line's side -------------------------------------------------------------------------------------------
 
@@ -139,29 +123,28 @@ class Call:
                 case SpeechResumed():
                     self._withdraw_candidate()
                 case SpeechHeld():
-                    self._hold()
+                    self._floor.hold(self._number)
                 case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
                     self._paused(silence_ms, speech_end_s)
-        self._calm.update(self._tracker)
-        self._hearing.maybe_partial(self._turn)
+        self._guard.update(self._tracker)
+        self._hearing.maybe_partial(self._number)
         if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
-            self._prepare()
-            if self._candidate is not None:
-                self._endpointer.decided(self._candidate, "too_long", 0, self._tracker.speech_end_s)
-                self._open(self._candidate)
+            candidate = self._prepare()
+            self._endpointer.decided(candidate, "too_long", 0, self._tracker.speech_end_s)
+            self._open(candidate)
 
     def press(self, digit: str) -> None:
         """A key was pressed: the agent stops, and answers what the key stands for if it stands for anything."""
         self._log.append(ev.Keypress(digit=digit))
         self._watch.heard_from()
-        self._interrupt()
+        self._floor.interrupt(self._number)
         meaning = self._cast.role.agent.keys.get(digit)
         if meaning is not None and self._tasks is not None and not self.responder.in_flow:
             self._withdraw_candidate()
             self._tracker.end_turn()
-            self._turn += 1
-            reply = self._new_reply(self._turn)
-            reply.gate.set()
+            self._number += 1
+            reply = self._new_reply(self._number)
+            reply.decide()
             reply.task = self._spawn(self._reply_to_words(reply, meaning))
 
     def caller_gone(self, reason: Literal["caller_hung_up", "line_lost"]) -> None:
@@ -170,18 +153,18 @@ class Call:
 
     def first_audio_sent(self, clause_id: str) -> None:
         """LineListener: a clause became audible."""
-        reply = self._speaking
-        if reply is None or not clause_id.startswith(f"t{reply.turn}.{reply.number}."):
+        reply = self._floor.reply
+        if reply is None or not reply.owns(clause_id):
             return
         self._log.append(ev.FirstAudio(turn=reply.turn, clause_id=clause_id))
-        if not reply.audible:
-            reply.audible = True
+        if reply.state is State.DECIDED:
+            reply.sound()
             self._now_counts(reply)
 
     def clause_played(self, clause_id: str) -> None:
         """LineListener: a clause was heard to its end."""
-        if self._speaking is not None:
-            self._log.append(ev.ClausePlayed(turn=self._speaking.turn, clause_id=clause_id))
+        if self._floor.reply is not None:
+            self._log.append(ev.ClausePlayed(turn=self._floor.reply.turn, clause_id=clause_id))
 
     async def run(self) -> None:
         """Greet, talk, and return once the call is over. Cancellation ends the call as `line_lost`."""
@@ -189,7 +172,7 @@ class Call:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._spawn(self._watch.run())
-                self._spawn(self._cast.role.planner.warm_up(f"{id(self):x}-warm-up"))
+                self._spawn(self._cast.role.planner.warm_up(self._warm_up_id))
                 self._open_the_talk()
                 await self._over.wait()
                 for work in self._work:
@@ -199,36 +182,110 @@ class Call:
             raise
         finally:
             self._tasks = None
-            if self._candidate is not None:
-                self._settle(self._candidate, wasted=True)
-            if self._speaking is not None and self._speaking.audible:
-                self._reply_over(self._speaking, complete=False)
+            if self._candidate is not None and not self._candidate.over:
+                self._candidate.withdraw()
+            self._floor.break_off()
             self._log.append(ev.CallEnded(reason=self._end_reason))
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def _speech_began(self, audio_s: float) -> None:
-        if self._acting is not None and not self._acting.audible and self._acting.task is not None:
+        if self._acting is not None and self._acting.state is State.DECIDED:
             # What was begun goes on; what came of it is told with the answer to what is being said.
-            self._acting.task.cancel()
-            self._acting = None
-        self._turn += 1
+            self._floor.withdraw(self._acting)
+        self._number += 1
         self._hearing.turn_began()
-        self._log.append(ev.SpeechStarted(turn=self._turn, audio_s=audio_s))
+        self._log.append(ev.SpeechStarted(turn=self._number, audio_s=audio_s))
 
     def _paused(self, silence_ms: int, speech_end_s: float) -> None:
         if self._decided():
             return
         if self._candidate is None:
-            self._log.append(ev.SpeechStopped(turn=self._turn, audio_s=speech_end_s))
-            self._prepare()
-        candidate = self._candidate
-        assert candidate is not None
+            self._log.append(ev.SpeechStopped(turn=self._number, audio_s=speech_end_s))
+        candidate = self._prepare()
         settings = self._settings
         if any(point.silence_ms == silence_ms for point in settings.pause_points):
             self._spawn(self._consider(candidate, silence_ms, self._tracker.turn_audio()))
         elif silence_ms in settings.timeouts_ms():
             self._spawn(self._consider(candidate, silence_ms, None))
+
+    def _prepare(self) -> Reply:
+        """The candidate reply to the turn so far; it is begun if there is none."""
+        if self._candidate is None:
+            self._candidate = self._new_reply(self._number)
+            self._candidate.task = self._spawn(
+                self._turn(self._candidate, self._tracker.turn_audio(), self._tracker.speech_end_s)
+            )
+        return self._candidate
+
+    async def _turn(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
+        """One turn: hear what was said, decide what to answer, say it, and see it heard.
+
+        All of it may happen while the turn can still go on. Then the task is cancelled, and nothing has happened: that
+        the turn is over is decided beside it (`_consider`), and waited for before anything is heard or done.
+        """
+        stage: Stage = "transcribe"
+        began_s = self._clock.now_s()
+        try:
+            transcript = await self._heard(reply, audio, speech_end_s)
+            if not transcript.text or self._floor.stays(transcript.text):
+                plan = await self._instead_of_a_turn(reply, transcript.text)
+                if plan is None:
+                    return
+            else:
+                self._words_are(reply, transcript, since_ms(self._clock, began_s))
+                stage = "route"
+                reply.role = await self._cast.for_language(transcript.language)
+                plan = await self._answer(reply, transcript)
+            reply.answer_with(plan)
+            if not reply.speculate(self._speculation):
+                await reply.until_decided()
+            stage = "reply"
+            await self._player.play(reply, plan, self._request_id(reply))
+        except (ModelFailure, TimeoutError) as error:
+            reply.reach(Made.PLANNED)
+            await self._player.apologise(reply, stage, error)
+        await self._hear_out(reply)
+
+    async def _heard(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> Transcript:
+        async with asyncio.timeout(reply.role.agent.stage_timeout_s):
+            return await self._hearing.hear(audio, speech_end_s)
+
+    def _words_are(self, reply: Reply, transcript: Transcript, took_ms: float) -> None:
+        self._log.append(
+            ev.FinalTranscript(
+                turn=reply.turn,
+                text=transcript.text,
+                average_log_probability=transcript.average_log_probability,
+                took_ms=took_ms,
+            )
+        )
+
+    async def _answer(self, reply: Reply, transcript: Transcript) -> Plan:
+        """What to answer; words that lead to none, and were probably misheard, are asked about."""
+        utterance = f"{self._floor.carried} {transcript.text}".strip()
+        plan = await self._plan(reply, utterance)
+        responder = reply.role.side.responder
+        poor = transcript.average_log_probability < self._settings.poor_log_probability
+        return responder.not_understood(utterance, reply.turn) if poor and not responder.answers(plan) else plan
+
+    async def _instead_of_a_turn(self, reply: Reply, text: str) -> Plan | None:
+        """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
+        reply.decide_at_once = self._floor.reply is not None
+        reply.reach(Made.PLANNED)
+        await reply.until_decided()
+        self._log.append(ev.TurnDropped(turn=reply.turn, why="backchannel" if text else "no_words"))
+        self._candidate = None
+        speech_s = self._tracker.speech_s
+        self._tracker.end_turn()
+        if self._floor.reply is not None:
+            self._floor.go_on()
+        elif self.responder.has_news:
+            return self.responder.news()
+        elif not text and speech_s >= _SURELY_SPEECH_S:
+            return self.responder.not_understood(turn=reply.turn)
+        reply.withdraw()
+        return None
 
     async def _consider(self, candidate: Reply, silence_ms: int, audio: FloatAudio | None) -> None:
         """Weigh whether the turn is over; with audio, Smart Turn is asked, if its word can bring the reply forward.
@@ -236,232 +293,102 @@ class Call:
         Waiting for the words costs nothing: no reply can come sooner. And while the language model still writes, Smart
         Turn would only take its core.
         """
-        await candidate.planned.wait()
-        if audio is not None and self._is_pending(candidate) and candidate.can_be_soon:
+        await candidate.until_planned()
+        if audio is not None and candidate.pending and candidate.can_be_soon:
             await self._endpointer.score(candidate, silence_ms, audio)
-        if not self._is_pending(candidate):
+        if not candidate.pending:
             return
         silence_ms = max(silence_ms, self._tracker.silence_ms)
         if self._endpointer.conclude(candidate, silence_ms, self._tracker.speech_end_s):
             self._open(candidate)
 
+    def _speech_came(self, reply: Reply) -> None:
+        """The reply could be heard now: if nothing else is waited for, Smart Turn's word is worth asking for."""
+        if reply.pending and self._tracker.silence_ms >= self._settings.pause_points[0].silence_ms:
+            self._spawn(self._consider(reply, self._tracker.silence_ms, self._tracker.turn_audio()))
+
     def _decided(self) -> bool:
         """Whether the turn under way is decided and its reply not yet audible."""
-        return self._candidate is not None and self._candidate.gate.is_set()
-
-    def _prepare(self) -> None:
-        """Begin a candidate reply to the turn so far."""
-        if self._candidate is None:
-            self._candidate = self._new_reply(self._turn)
-            self._candidate.task = self._spawn(
-                self._reply_to_turn(self._candidate, self._tracker.turn_audio(), self._tracker.speech_end_s)
-            )
-
-    def _is_pending(self, candidate: Reply) -> bool:
-        return self._candidate is candidate and not candidate.gate.is_set()
+        return self._candidate is not None and not self._candidate.pending
 
     def _open(self, candidate: Reply) -> None:
         """The turn is decided: the candidate may be heard, unless the caller goes on at that very moment."""
-        self._calm.decided(self._tracker)
-        candidate.gate.set()
-        self._settle(candidate, wasted=False)
-
-    def _settle(self, candidate: Reply, *, wasted: bool) -> None:
-        if candidate.speculates:
-            candidate.speculates = False
-            self._speculation.give_back(wasted=wasted)
+        self._guard.decided(self._tracker)
+        candidate.decide()
 
     def _withdraw_candidate(self) -> None:
         """The caller went on: what was prepared no longer answers what was said."""
         candidate, self._candidate = self._candidate, None
-        if candidate is None:
-            return
-        candidate.planned.set()
-        self._settle(candidate, wasted=True)
-        if candidate.task is not None:
-            candidate.task.cancel()
-        if self._speaking is candidate:
-            # Decided, queued, but not yet audible.
-            self._speaking = None
-            self._line.clear()
-        self._log.append(ev.TurnResumed(turn=candidate.turn))
-
-    def _hold(self) -> None:
-        """The caller makes himself heard over the agent: silence first, then see what it is."""
-        reply = self._speaking
-        if reply is None or not reply.audible or reply.held:
-            return
-        reply.held = True
-        self._log.append(ev.BargeIn(turn=self._turn, heard=_joined(self._line.hold())))
+        if candidate is not None:
+            self._floor.withdraw(candidate)
+            self._log.append(ev.TurnResumed(turn=candidate.turn))
 
     def _partial(self, turn: int, text: str, *, stable: bool) -> None:
         """Words are being made out while the caller speaks."""
         if not is_backchannel(text):
-            self._give_way()
+            self._floor.give_way(self._number)
         idle = self._anticipation is None or self._anticipation.done()
         if self._speculation.on_partials and stable and idle:
             self._anticipation = self._spawn(
-                self._cast.role.planner.read_ahead(turn, text, f"{id(self):x}-t{turn}-ahead")
+                self._cast.role.planner.read_ahead(turn, text, f"{self._id}-t{turn}-ahead")
             )
-
-    def _give_way(self) -> None:
-        """It was speech for us: the reply that it silenced is over."""
-        if self._speaking is not None and self._speaking.held:
-            self._interrupt()
-
-    def _go_on(self) -> None:
-        """It was none: the reply goes on where it stopped."""
-        reply = self._speaking
-        if reply is not None and reply.held:
-            reply.held = False
-            self._log.append(ev.ReplyResumed(turn=reply.turn, heard=_joined(self._line.heard())))
-            self._line.resume()
-
-    def _interrupt(self) -> None:
-        """The reply under way is over: remember what was heard of it."""
-        reply = self._speaking
-        if reply is None or not reply.audible:
-            return
-        if reply.task is not None:
-            reply.task.cancel()
-        heard = self._line.clear()
-        words = _joined(heard)
-        if not reply.held:
-            self._log.append(ev.BargeIn(turn=self._turn, heard=words))
-        self._reply_over(reply, complete=False, heard=heard)
-        if reply.plan is not None and reply.turn < self._turn and len(words.split()) <= _CUT_OFF_WORDS:
-            # Speech that begins as the reply does was on its way before it: we cut the caller off.
-            self._carried = reply.role.side.responder.take_back(reply.plan).rstrip(" .,?!…")
-
-    def _mere_backchannel(self, text: str) -> bool:
-        """Whether these words, said over the agent, leave the floor to it."""
-        reply = self._speaking
-        if reply is None or not reply.audible or not is_backchannel(text):
-            return False
-        said = sum(len(clause.text.split()) for clause in reply.clauses)
-        return said - len(_joined(self._line.heard()).split()) > LEAST_WORDS_LEFT
 
     # -- replies ---------------------------------------------------------------------------------------------------
 
-    async def _reply_to_turn(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
-        """Hear, route, decide, speak: one turn's way to a reply."""
-        stage: Stage = "transcribe"
-        try:
-            began_s = self._clock.now_s()
-            async with asyncio.timeout(reply.role.agent.stage_timeout_s):
-                transcript = await self._hearing.hear(audio, speech_end_s)
-            if not transcript.text or self._mere_backchannel(transcript.text):
-                reply.not_a_turn = self._speaking is not None
-                reply.planned.set()
-                await self._no_turn(reply, transcript.text)
-                return
-            self._log.append(
-                ev.FinalTranscript(
-                    turn=reply.turn,
-                    text=transcript.text,
-                    average_log_probability=transcript.average_log_probability,
-                    took_ms=since_ms(self._clock, began_s),
-                )
-            )
-            stage = "route"
-            reply.role = await self._cast.for_language(transcript.language)
-            utterance = f"{self._carried} {transcript.text}".strip()
-            plan = await self._plan(reply, utterance)
-            poor = transcript.average_log_probability < self._settings.poor_log_probability
-            responder = reply.role.side.responder
-            if poor and not responder.answers(plan):
-                plan = responder.not_understood(utterance, reply.turn)
-            reply.plan = plan
-            reply.planned.set()
-            if not reply.gate.is_set():
-                reply.speculates = self._speculation.take()
-                if not reply.speculates:
-                    await reply.gate.wait()
-        except (ModelFailure, TimeoutError) as error:
-            reply.planned.set()
-            await self._apologise(reply, stage, error)
-            return
-        await self._speak_plan(reply, plan)
-
     async def _reply_to_words(self, reply: Reply, utterance: str) -> None:
-        """The same for words that were not spoken: the meaning of a key."""
+        """A turn whose words were not spoken: the meaning of a key."""
         try:
-            reply.plan = await self._plan(reply, utterance)
+            plan = await self._plan(reply, utterance)
         except (ModelFailure, TimeoutError) as error:
-            await self._apologise(reply, "route", error)
-            return
-        await self._speak_plan(reply, reply.plan)
+            await self._player.apologise(reply, "route", error)
+            await self._hear_out(reply)
+        else:
+            reply.answer_with(plan)
+            await self._speak(reply, plan)
 
     async def _plan(self, reply: Reply, utterance: str) -> Plan:
         return await reply.role.planner.plan(reply.turn, utterance, self._request_id(reply))
 
-    async def _no_turn(self, reply: Reply, text: str) -> None:
-        """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
-        await reply.gate.wait()
-        self._log.append(ev.TurnDropped(turn=reply.turn, why="backchannel" if text else "no_words"))
-        self._candidate = None
-        speech_s = self._tracker.speech_s
-        self._tracker.end_turn()
-        if self._speaking is not None:
-            self._go_on()
-        elif self.responder.has_news:
-            reply.plan = self.responder.news()
-            await self._speak_plan(reply, reply.plan)
-        elif not text and speech_s >= _SURELY_SPEECH_S:
-            reply.plan = self.responder.not_understood(turn=reply.turn)
-            await self._speak_plan(reply, reply.plan)
-
-    async def _speak_plan(self, reply: Reply, plan: Plan) -> None:
-        failure = await reply.role.delivery.deliver(reply, plan, self._request_id(reply))
-        if failure is not None:
-            await self._apologise(reply, "reply", failure)
-        else:
-            await self._hear_out(reply)
+    async def _speak(self, reply: Reply, plan: Plan) -> None:
+        """Say what is planned, and see it heard."""
+        try:
+            await self._player.play(reply, plan, self._request_id(reply))
+        except (ModelFailure, TimeoutError) as error:
+            await self._player.apologise(reply, "reply", error)
+        await self._hear_out(reply)
 
     async def _begin(self, reply: Reply) -> None:
         """Something is about to be done that cannot be undone: the turn must be decided, and is closed by it."""
-        await reply.gate.wait()
-        await self._calm.wait()
+        await reply.until_decided()
+        await self._guard.wait()
         self._acting = reply
         self._now_counts(reply)
 
-    async def _make_audible(self, reply: Reply, clause_id: str, chunk: SpeechChunk) -> None:
-        """Queue audio of the reply, once it may be heard."""
-        if not reply.ready:
-            reply.ready = True
-            if self._is_pending(reply) and self._tracker.silence_ms >= self._settings.pause_points[0].silence_ms:
-                self._spawn(self._consider(reply, self._tracker.silence_ms, self._tracker.turn_audio()))
-        await reply.gate.wait()
-        await self._take_floor(reply)
-        reply.said = True
-        self._line.say(clause_id, chunk)
-
-    async def _take_floor(self, reply: Reply) -> None:
-        """Make the reply the one that speaks."""
-        if self._speaking is reply:
-            return
-        await self._calm.wait()
-        if self._speaking is not reply:
-            self._interrupt()
-            self._line.start_reply()
-            self._speaking = reply
+    def _now_counts(self, reply: Reply) -> None:
+        """The reply is audible: the turn is closed and the plan takes effect."""
+        if self._candidate is reply:
+            self._candidate = None
+            self._tracker.end_turn()
+        if reply.plan is not None:
+            self._watch.answered()
+            self._floor.carried = ""
+            if self._cast.counts(reply.role, reply.plan, reply.turn):
+                self._spawn(reply.role.planner.warm_up(self._warm_up_id))
 
     async def _hear_out(self, reply: Reply) -> None:
-        """Everything is queued: wait until it has been heard."""
-        await reply.gate.wait()
-        if self._speaking is not reply:
+        """Everything is queued: wait until it has been heard, and do what was to follow."""
+        await reply.until_decided()
+        if self._floor.reply is not reply:
             # Nothing of it could be spoken.
             if self._candidate is reply:
                 self._now_counts(reply)
+            reply.end()
             return
         # It is given away while the caller is told so.
         side = reply.role.side
         package = side.package()
         giving = self._spawn(reply.role.part.matter.hand_over(package)) if package is not None else None
-        await self._line.played_out()
-        # A line that broke off is played out too.
-        heard = self._line.heard()
-        self._reply_over(reply, complete=all(clause.complete for clause in heard), heard=heard)
+        await self._floor.hear_out(reply)
         match side.responder.closing:
             case Transfer(reason=reason, target=target, next_step=next_step):
                 self._log.append(
@@ -473,39 +400,20 @@ class Call:
             case HangUp(reason=reason):
                 await self._hang_up(reason)
 
-    async def _apologise(self, reply: Reply, stage: Stage, error: Exception) -> None:
-        await reply.role.delivery.apologise(reply, stage, error)
-        await self._hear_out(reply)
-
-    def _now_counts(self, reply: Reply) -> None:
-        """The reply is audible: the turn is closed and the plan takes effect."""
-        if self._candidate is reply:
-            self._candidate = None
-            self._tracker.end_turn()
-        if reply.plan is not None:
-            self._watch.answered()
-            self._carried = ""
-            if self._cast.counts(reply.role, reply.plan, reply.turn):
-                self._spawn(reply.role.planner.warm_up(f"{id(self):x}-warm-up"))
-
-    def _reply_over(self, reply: Reply, *, complete: bool, heard: tuple[HeardClause, ...] | None = None) -> None:
-        self._speaking = None
-        text = _joined(self._line.heard() if heard is None else heard)
-        trimmed = self.responder.heard(text)
+    def _reply_over(self, trimmed: bool) -> None:
         if self._tasks is not None:
-            self._spawn(self._cast.role.planner.after_exchange(f"{id(self):x}-warm-up", read_anew=trimmed))
-        self._log.append(ev.ReplyEnded(turn=reply.turn, heard=text, complete=complete))
+            self._spawn(self._cast.role.planner.after_exchange(self._warm_up_id, read_anew=trimmed))
         self._watch.heard_from()
 
     # -- the call --------------------------------------------------------------------------------------------------
 
     def _say(self, text: str, source: ev.ReplySource, *, then_news: bool = False) -> Reply:
         """Speak a line of our own accord; and then what comes of what is being done."""
-        reply = self._new_reply(self._turn)
-        reply.gate.set()
+        reply = self._new_reply(self._number)
+        reply.decide()
         clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
         plan = Plan(utterance="", fixed=clauses, waits=then_news)
-        reply.task = self._spawn(self._speak_plan(reply, plan))
+        reply.task = self._spawn(self._speak(reply, plan))
         return reply
 
     def _reprompt(self) -> None:
@@ -517,24 +425,24 @@ class Call:
         memory = self._cast.role.part.matter.memory
         if memory is None:
             self._say(lines.greeting, "greeting")
-            side.look_up(self._turn)
+            side.look_up(self._number)
             return
         pending = side.engine.pending_call(memory.state)
         if pending is not None:
             # Under the key it had: what was done before the cut is not done again.
-            side.errands.begin(memory.state, pending, self._turn)
+            side.errands.begin(memory.state, pending, self._number)
         # News end with what is asked next.
         prompt = "" if side.responder.has_news else side.engine.prompt(memory.state)
         text = f"{lines.resumed} {prompt}".strip()
         self._say(text, "greeting", then_news=side.responder.has_news)
 
     def _busy(self) -> bool:
-        idle = self._speaking is None and self._candidate is None and not self._cast.role.side.errands.under_way
+        idle = self._floor.reply is None and self._candidate is None and not self._cast.role.side.errands.under_way
         return self._tracker.in_turn or not idle
 
     async def _close(self, reason: Literal["too_long", "silence"]) -> None:
         self._withdraw_candidate()
-        self._interrupt()
+        self._floor.interrupt(self._number)
         lines = self._cast.role.agent.lines
         reply = self._say(lines.too_long if reason == "too_long" else lines.silence_farewell, "farewell")
         if reply.task is not None:
@@ -555,7 +463,11 @@ class Call:
             self._over.set()
 
     def _request_id(self, reply: Reply) -> str:
-        return f"{id(self):x}-t{reply.turn}.{reply.number}"
+        return f"{self._id}-t{reply.turn}.{reply.number}"
+
+    @property
+    def _warm_up_id(self) -> str:
+        return f"{self._id}-warm-up"
 
     def _new_reply(self, turn: int) -> Reply:
         self._replies += 1
@@ -567,7 +479,3 @@ class Call:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
-
-
-def _joined(heard: tuple[HeardClause, ...]) -> str:
-    return " ".join(clause.text for clause in heard if clause.text)

@@ -12,16 +12,29 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.agent_side import AgentSide
 from pipeline.context.of_agent import AgentContext
-from pipeline.delivery import Delivery
 from pipeline.fixed_lines import FixedLines
 from pipeline.matter import Matter
 from pipeline.planner import Planner
-from pipeline.reply import CallModels
+from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer
 from pipeline.responder import Plan
 from pipeline.state import CallState, Memory
+from pipeline.tiering import Pace
 
 LOOK_UP_S = 1.0
 """What was looked up while the greeting was said may take this much longer before another agent takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallModels:
+    """The models a call uses."""
+
+    transcriber: Transcriber
+    router: Router
+    language_model: LanguageModel
+    speaker: Speaker
+    turn_scorer: TurnScorer
+    pace: Pace = field(default_factory=Pace)
+    """How fast the language models have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,6 @@ class Role:
     part: Part
     side: AgentSide
     planner: Planner
-    delivery: Delivery
 
     @property
     def agent(self) -> Agent:
