@@ -11,6 +11,7 @@ or a cough or an "mm-hm", and it goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Sequence
 from typing import Literal, TypeVar
 
@@ -24,6 +25,7 @@ from pipeline.clock import Clock, since_ms
 from pipeline.endpointer import Endpointer
 from pipeline.floor import Floor
 from pipeline.hearing import Hearing
+from pipeline.keypad import Keypad
 from pipeline.onset_guard import OnsetGuard
 from pipeline.planner import Planner
 from pipeline.ports import Line, VoiceActivity
@@ -39,6 +41,9 @@ T = TypeVar("T")
 EndReason = Literal[
     "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
 ]
+
+_CUT_WITHIN_S = 0.7
+"""A turn that is too long is cut where it is quietest in this last part of it: between two words, if it can be."""
 
 _SURELY_SPEECH_S = 1.0
 """What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
@@ -87,6 +92,7 @@ class Call:
         self._guard = OnsetGuard(settle_ms=agent.turn_taking.settle_ms)
         self._floor = Floor(line, self._cast, self._guard, log, left=self._reply_over)
         self._player = ReplyPlayer(line, self._floor, log, clock, begin=self._begin, speech_came=self._speech_came)
+        self._keypad = Keypad(clock, spawn=self._spawn, entered=self._answer_words)
         self._anticipation: asyncio.Task[None] | None = None
         self._acting: Reply | None = None
         """The reply whose act was begun last."""
@@ -121,7 +127,7 @@ class Call:
                 case SpeechBegan(audio_s=audio_s):
                     self._speech_began(audio_s)
                 case SpeechResumed():
-                    self._withdraw_candidate()
+                    self._speech_resumed()
                 case SpeechHeld():
                     self._floor.hold(self._number)
                 case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
@@ -129,23 +135,26 @@ class Call:
         self._guard.update(self._tracker)
         self._hearing.maybe_partial(self._number)
         if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
-            candidate = self._prepare()
-            self._endpointer.decided(candidate, "too_long", 0, self._tracker.speech_end_s)
-            self._open(candidate)
+            self._cut()
 
     def press(self, digit: str) -> None:
-        """A key was pressed: the agent stops, and answers what the key stands for if it stands for anything."""
+        """A key was pressed: the agent stops, and answers what the keys stand for if they stand for anything.
+
+        A key without a meaning does not stop what must be heard.
+        """
         self._log.append(ev.Keypress(digit=digit))
         self._watch.heard_from()
-        self._floor.interrupt(self._number)
-        meaning = self._cast.role.agent.keys.get(digit)
-        if meaning is not None and self._tasks is not None and not self.responder.in_flow:
-            self._withdraw_candidate()
-            self._tracker.end_turn()
-            self._number += 1
-            reply = self._new_reply(self._number)
-            reply.decide()
-            reply.task = self._spawn(self._reply_to_words(reply, meaning))
+        self._watch.answered()
+        if self._tasks is None:
+            return
+        meaning = None if self.responder.in_flow else self._cast.role.agent.keys.get(digit)
+        answers = self.responder.in_flow and self.responder.state.waiting == "answer"
+        if meaning is not None or answers or not self._must_be_heard():
+            self._floor.interrupt(self._number)
+        if meaning is not None:
+            self._answer_words(meaning)
+        elif answers:
+            self._keypad.press(digit)
 
     def caller_gone(self, reason: Literal["caller_hung_up", "line_lost"]) -> None:
         """The caller hung up, or the stream broke."""
@@ -197,6 +206,25 @@ class Call:
         self._hearing.turn_began()
         self._log.append(ev.SpeechStarted(turn=self._number, audio_s=audio_s))
 
+    def _speech_resumed(self) -> None:
+        candidate = self._candidate
+        if candidate is None or candidate.cut_s is None:
+            self._withdraw_candidate()
+        elif candidate.plan is not None:
+            self._floor.withdraw(candidate)
+            self._carry(candidate, candidate.plan.utterance)
+
+    def _cut(self) -> None:
+        """The turn is longer than can be heard at once: answer it as far as it got; what follows is another."""
+        candidate = self._candidate
+        if candidate is not None:
+            candidate.cut_s = self._tracker.received_s
+        else:
+            cut_s = self._tracker.quietest_s(_CUT_WITHIN_S)
+            candidate = self._prepare(cut_s)
+        self._endpointer.decided(candidate, "too_long", 0, self._tracker.speech_end_s)
+        self._open(candidate)
+
     def _paused(self, silence_ms: int, speech_end_s: float) -> None:
         if self._decided():
             return
@@ -209,13 +237,14 @@ class Call:
         elif silence_ms in settings.timeouts_ms():
             self._spawn(self._consider(candidate, silence_ms, None))
 
-    def _prepare(self) -> Reply:
-        """The candidate reply to the turn so far; it is begun if there is none."""
+    def _prepare(self, cut_s: float | None = None) -> Reply:
+        """The candidate reply to the turn so far, or as far as it is cut; it is begun if there is none."""
         if self._candidate is None:
-            self._candidate = self._new_reply(self._number)
-            self._candidate.task = self._spawn(
-                self._turn(self._candidate, self._tracker.turn_audio(), self._tracker.speech_end_s)
-            )
+            self._candidate = reply = self._new_reply(self._number)
+            reply.cut_s = cut_s
+            # No partial has exactly what lies before a cut.
+            speech_end_s = self._tracker.speech_end_s if cut_s is None else math.inf
+            reply.task = self._spawn(self._turn(reply, self._tracker.turn_audio(cut_s), speech_end_s))
         return self._candidate
 
     async def _turn(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
@@ -228,7 +257,13 @@ class Call:
         began_s = self._clock.now_s()
         try:
             transcript = await self._heard(reply, audio, speech_end_s)
-            if not transcript.text or self._floor.stays(transcript.text):
+            utterance = f"{self._floor.carried} {transcript.text}".strip()
+            if self._spoken_on(reply):
+                self._words_are(reply, transcript, since_ms(self._clock, began_s))
+                reply.withdraw()
+                self._carry(reply, utterance)
+                return
+            if not utterance or self._floor.stays(transcript.text):
                 plan = await self._instead_of_a_turn(reply, transcript.text)
                 if plan is None:
                     return
@@ -236,15 +271,14 @@ class Call:
                 self._words_are(reply, transcript, since_ms(self._clock, began_s))
                 stage = "route"
                 reply.role = await self._cast.for_language(transcript.language)
-                plan = await self._answer(reply, transcript)
+                plan = await self._answer(reply, utterance, transcript)
             reply.answer_with(plan)
             if not reply.speculate(self._speculation):
                 await reply.until_decided()
             stage = "reply"
             await self._player.play(reply, plan, self._request_id(reply))
         except (ModelFailure, TimeoutError) as error:
-            reply.reach(Made.PLANNED)
-            await self._player.apologise(reply, stage, error)
+            await self._apologise(reply, stage, error)
         await self._hear_out(reply)
 
     async def _heard(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> Transcript:
@@ -261,9 +295,8 @@ class Call:
             )
         )
 
-    async def _answer(self, reply: Reply, transcript: Transcript) -> Plan:
+    async def _answer(self, reply: Reply, utterance: str, transcript: Transcript) -> Plan:
         """What to answer; words that lead to none, and were probably misheard, are asked about."""
-        utterance = f"{self._floor.carried} {transcript.text}".strip()
         plan = await self._plan(reply, utterance)
         responder = reply.role.side.responder
         poor = transcript.average_log_probability < self._settings.poor_log_probability
@@ -277,7 +310,7 @@ class Call:
         self._log.append(ev.TurnDropped(turn=reply.turn, why="backchannel" if text else "no_words"))
         self._candidate = None
         speech_s = self._tracker.speech_s
-        self._tracker.end_turn()
+        self._close_turn(reply)
         if self._floor.reply is not None:
             self._floor.go_on()
         elif self.responder.has_news:
@@ -335,12 +368,28 @@ class Call:
 
     # -- replies ---------------------------------------------------------------------------------------------------
 
+    def _answer_words(self, utterance: str) -> None:
+        """Words that were not spoken are a turn of their own; they are not waited with."""
+        self._withdraw_candidate()
+        self._tracker.end_turn()
+        self._number += 1
+        reply = self._new_reply(self._number)
+        reply.decide()
+        reply.task = self._spawn(self._reply_to_words(reply, utterance))
+
+    def _must_be_heard(self) -> bool:
+        """Whether what is being said tells how something ended: what a tool came to, or the call."""
+        reply = self._floor.reply
+        if reply is None:
+            return False
+        return self.responder.closing is not None or (reply.plan is not None and reply.plan.acts)
+
     async def _reply_to_words(self, reply: Reply, utterance: str) -> None:
-        """A turn whose words were not spoken: the meaning of a key."""
+        """A turn whose words were not spoken: what keys stand for."""
         try:
             plan = await self._plan(reply, utterance)
         except (ModelFailure, TimeoutError) as error:
-            await self._player.apologise(reply, "route", error)
+            await self._apologise(reply, "route", error)
             await self._hear_out(reply)
         else:
             reply.answer_with(plan)
@@ -354,8 +403,14 @@ class Call:
         try:
             await self._player.play(reply, plan, self._request_id(reply))
         except (ModelFailure, TimeoutError) as error:
-            await self._player.apologise(reply, "reply", error)
+            await self._apologise(reply, "reply", error)
         await self._hear_out(reply)
+
+    async def _apologise(self, reply: Reply, stage: Stage, error: Exception) -> None:
+        """A stage failed. What fails in the moment in which its reply is broken off is nobody's concern any more."""
+        reply.reach(Made.PLANNED)
+        if not reply.over:
+            await self._player.apologise(reply, stage, error)
 
     async def _begin(self, reply: Reply) -> None:
         """Something is about to be done that cannot be undone: the turn must be decided, and is closed by it."""
@@ -368,15 +423,40 @@ class Call:
         """The reply is audible: the turn is closed and the plan takes effect."""
         if self._candidate is reply:
             self._candidate = None
-            self._tracker.end_turn()
+            self._close_turn(reply)
         if reply.plan is not None:
             self._watch.answered()
             self._floor.carried = ""
             if self._cast.counts(reply.role, reply.plan, reply.turn):
                 self._spawn(reply.role.planner.warm_up(self._warm_up_id))
 
+    def _close_turn(self, reply: Reply) -> None:
+        """What comes next is another turn. If this one was cut, and the caller spoke on, that is under way already."""
+        if reply.cut_s is None or not self._spoken_on(reply):
+            self._tracker.end_turn()
+            return
+        self._tracker.split_turn(reply.cut_s)
+        self._speech_began(reply.cut_s)
+        if not self._tracker.speaking:
+            silence_ms = self._tracker.silence_ms
+            self._paused(silence_ms, self._tracker.speech_end_s)
+            self._spawn(self._consider(self._prepare(), silence_ms, None))
+
+    def _spoken_on(self, reply: Reply) -> bool:
+        """Whether the turn that it answers was cut, and the caller has spoken since."""
+        return reply.cut_s is not None and self._tracker.speech_end_s > reply.cut_s
+
+    def _carry(self, reply: Reply, utterance: str) -> None:
+        """The turn was only cut, and its caller speaks on: its words belong to what he is saying."""
+        self._floor.carried = utterance
+        self._candidate = None
+        self._log.append(ev.TurnResumed(turn=reply.turn))
+        self._close_turn(reply)
+
     async def _hear_out(self, reply: Reply) -> None:
         """Everything is queued: wait until it has been heard, and do what was to follow."""
+        if reply.over:
+            return
         await reply.until_decided()
         if self._floor.reply is not reply:
             # Nothing of it could be spoken.
@@ -409,15 +489,22 @@ class Call:
 
     def _say(self, text: str, source: ev.ReplySource, *, then_news: bool = False) -> Reply:
         """Speak a line of our own accord; and then what comes of what is being done."""
+        clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
+        return self._tell(Plan(utterance="", fixed=clauses, waits=then_news))
+
+    def _tell(self, plan: Plan) -> Reply:
+        """Speak of our own accord."""
         reply = self._new_reply(self._number)
         reply.decide()
-        clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
-        plan = Plan(utterance="", fixed=clauses, waits=then_news)
         reply.task = self._spawn(self._speak(reply, plan))
         return reply
 
     def _reprompt(self) -> None:
-        self._say(self._cast.role.agent.lines.reprompt, "reprompt")
+        """The caller has been silent: he may be waiting for what came of something."""
+        if self.responder.has_news:
+            self._tell(self.responder.news())
+        else:
+            self._say(self._cast.role.agent.lines.reprompt, "reprompt")
 
     def _open_the_talk(self) -> None:
         """Greet; or go on where a call that was cut off stood."""

@@ -103,8 +103,11 @@ class Floor:
         reply = self.reply
         if reply is None or not reply.has_sounded or not is_backchannel(text):
             return False
-        said = sum(len(clause.text.split()) for clause in reply.clauses)
-        return said - len(joined(self._line.heard()).split()) > LEAST_WORDS_LEFT
+        if not reply.whole:
+            return True
+        asks = reply.asks or reply.role.side.responder.state.waiting == "answer"
+        left = reply.words - len(joined(self._line.heard()).split())
+        return left > (LEAST_WORDS_LEFT if asks else 0)
 
     # -- it comes to its end ---------------------------------------------------------------------------------------
 

@@ -61,8 +61,6 @@ class Made(IntEnum):
     """Its first audio is there."""
     QUEUED = 3
     """Some of it has gone to the line."""
-    WHOLE = 4
-    """All of its clauses are there."""
 
 
 class IllegalTransition(RuntimeError):
@@ -83,6 +81,12 @@ class Reply:
     plan: Plan | None = None
     clauses: list[Clause] = field(default_factory=list)
     """As far as they are spoken, or being so."""
+    words: int = 0
+    """Of all its clauses that are decided."""
+    asks: bool = False
+    """The last of them asks something."""
+    whole: bool = False
+    """No more of them come."""
     probability: float | None = None
     """Smart Turn's last word on the turn it answers."""
     cut_s: float | None = None
@@ -175,6 +179,12 @@ class Reply:
         if self.pending and self._guess is None and budget.take():
             self._guess = budget
         return self._guess is not None or not self.pending
+
+    def will_say(self, clause: Clause) -> None:
+        """A clause is decided."""
+        self.words += len(clause.text.split())
+        if clause.source != "filler":
+            self.asks = clause.text.endswith("?")
 
     async def until_planned(self) -> None:
         """Wait until its words and what to answer are known, or cannot be, or it is withdrawn."""

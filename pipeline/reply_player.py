@@ -63,11 +63,13 @@ class ReplyPlayer:
         """A stage failed: say so from memory; the call goes on."""
         self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=explain(error)))
         await reply.until_decided()
+        reply.whole = True
         for text in split_clauses(reply.role.agent.lines.apology):
-            clause_id = self._next(reply, Clause(text, "apology"))
+            apology = Clause(text, "apology")
+            reply.will_say(apology)
+            clause_id = self._next(reply, apology)
             for chunk in reply.role.part.fixed_lines.get(text, ()):
                 await self._queue(reply, clause_id, chunk)
-        reply.reach(Made.WHOLE)
 
     async def _decide_clauses(
         self, reply: Reply, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]
@@ -81,12 +83,13 @@ class ReplyPlayer:
                     clause = await anext(clauses, None)
                 queue.put_nowait(clause)
                 if clause is None:
+                    reply.whole = True
                     return
+                reply.will_say(clause)
 
     async def _speak_clauses(self, reply: Reply, queue: asyncio.Queue[Clause | None]) -> None:
         while (clause := await queue.get()) is not None:
             await self._speak(reply, clause)
-        reply.reach(Made.WHOLE)
 
     async def _speak(self, reply: Reply, clause: Clause) -> None:
         """The whole clause. Raises ModelFailure, or TimeoutError if the speaker hangs."""
@@ -138,7 +141,9 @@ class ReplyPlayer:
             return
         await self._floor.take(reply)
         for part in () if reply.made >= Made.QUEUED else split_clauses(text):
-            clause_id = self._next(reply, Clause(part, "filler"))
+            filler = Clause(part, "filler")
+            reply.will_say(filler)
+            clause_id = self._next(reply, filler)
             for chunk in reply.role.part.fixed_lines.get(part, ()):
                 self._line.say(clause_id, chunk)
 
