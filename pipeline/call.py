@@ -11,7 +11,6 @@ or a cough or an "mm-hm", and it goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Coroutine, Sequence
 from typing import Literal, TypeVar
 
@@ -22,6 +21,7 @@ from pipeline.backchannel import is_backchannel
 from pipeline.cast import Cast, Part, Role
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, since_ms
+from pipeline.current_turn import CurrentTurn
 from pipeline.endpointer import Endpointer
 from pipeline.floor import Floor
 from pipeline.hearing import Hearing
@@ -34,16 +34,13 @@ from pipeline.reply_player import ReplyPlayer, Stage
 from pipeline.responder import Clause, Plan, Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
-from pipeline.turns import Paused, SpeechBegan, SpeechHeld, SpeechResumed, TurnTracker
+from pipeline.turns import TurnTracker
 from pipeline.workflow.engine import HangUp, Transfer
 
 T = TypeVar("T")
 EndReason = Literal[
     "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
 ]
-
-_CUT_WITHIN_S = 0.7
-"""A turn that is too long is cut where it is quietest in this last part of it: between two words, if it can be."""
 
 _SURELY_SPEECH_S = 1.0
 """What the VAD called speech for this long was meant for us, even if no words came of it: ask again."""
@@ -73,12 +70,11 @@ class Call:
         self._clock = clock
         self._settings = agent.turn_taking
         self._speculation = speculation
-        self._endpointer = Endpointer(
-            models.turn_scorer, agent.turn_taking, log, clock, timeout_s=agent.stage_timeout_s
-        )
-        self._tracker = TurnTracker(vad, agent.turn_taking)
+        self._cast = Cast(part, others, play=self._play, log=log.append)
+        tracker = TurnTracker(vad, agent.turn_taking)
+        guard = OnsetGuard(settle_ms=agent.turn_taking.settle_ms)
         self._hearing = Hearing(
-            self._tracker,
+            tracker,
             models.transcriber,
             log,
             clock,
@@ -88,18 +84,25 @@ class Call:
             spawn=self._spawn,
             partial=self._partial,
         )
-        self._cast = Cast(part, others, play=self._play, log=log.append)
-        self._guard = OnsetGuard(settle_ms=agent.turn_taking.settle_ms)
-        self._floor = Floor(line, self._cast, self._guard, log, left=self._reply_over)
-        self._player = ReplyPlayer(line, self._floor, log, clock, begin=self._begin, speech_came=self._speech_came)
+        self._floor = Floor(line, self._cast, guard, log, left=self._reply_over)
+        self._current = CurrentTurn(
+            tracker,
+            self._hearing,
+            Endpointer(models.turn_scorer, agent.turn_taking, log, clock, timeout_s=agent.stage_timeout_s),
+            guard,
+            self._floor,
+            agent.turn_taking,
+            log,
+            spawn=self._spawn,
+            reply=self._new_reply,
+            make=self._make,
+        )
+        self._player = ReplyPlayer(
+            line, self._floor, log, clock, begin=self._begin, speech_came=self._current.speech_came
+        )
         self._keypad = Keypad(clock, spawn=self._spawn, entered=self._answer_words)
         self._anticipation: asyncio.Task[None] | None = None
-        self._acting: Reply | None = None
-        """The reply whose act was begun last."""
-        self._number = 0
-        """Of the turn under way, or else the last one."""
         self._replies = 0
-        self._candidate: Reply | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._work: set[asyncio.Task[object]] = set()
         self._watch = SilenceWatch(agent, clock, busy=self._busy, say=self._reprompt, close=self._close)
@@ -122,20 +125,7 @@ class Call:
         """Caller's audio, float32 16 kHz mono, any length; shorter gaps are the line's to fill. Returns at once."""
         if self._tasks is None or self._over.is_set():
             return
-        for signal in self._tracker.feed(frame):
-            match signal:
-                case SpeechBegan(audio_s=audio_s):
-                    self._speech_began(audio_s)
-                case SpeechResumed():
-                    self._speech_resumed()
-                case SpeechHeld():
-                    self._floor.hold(self._number)
-                case Paused(silence_ms=silence_ms, speech_end_s=speech_end_s):
-                    self._paused(silence_ms, speech_end_s)
-        self._guard.update(self._tracker)
-        self._hearing.maybe_partial(self._number)
-        if self._tracker.in_turn and self._tracker.turn_s >= self._settings.longest_turn_s and not self._decided():
-            self._cut()
+        self._current.feed(frame)
 
     def press(self, digit: str) -> None:
         """A key was pressed: the agent stops, and answers what the keys stand for if they stand for anything.
@@ -150,7 +140,7 @@ class Call:
         meaning = None if self.responder.in_flow else self._cast.role.agent.keys.get(digit)
         answers = self.responder.in_flow and self.responder.state.waiting == "answer"
         if meaning is not None or answers or not self._must_be_heard():
-            self._floor.interrupt(self._number)
+            self._floor.interrupt(self._current.number)
         if meaning is not None:
             self._answer_words(meaning)
         elif answers:
@@ -191,77 +181,30 @@ class Call:
             raise
         finally:
             self._tasks = None
-            if self._candidate is not None and not self._candidate.over:
-                self._candidate.withdraw()
+            self._current.break_off()
             self._floor.break_off()
             self._log.append(ev.CallEnded(reason=self._end_reason))
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
-    def _speech_began(self, audio_s: float) -> None:
-        if self._acting is not None and self._acting.state is State.DECIDED:
-            # What was begun goes on; what came of it is told with the answer to what is being said.
-            self._floor.withdraw(self._acting)
-        self._number += 1
-        self._hearing.turn_began()
-        self._log.append(ev.SpeechStarted(turn=self._number, audio_s=audio_s))
-
-    def _speech_resumed(self) -> None:
-        candidate = self._candidate
-        if candidate is None or candidate.cut_s is None:
-            self._withdraw_candidate()
-        elif candidate.plan is not None:
-            self._floor.withdraw(candidate)
-            self._carry(candidate, candidate.plan.utterance)
-
-    def _cut(self) -> None:
-        """The turn is longer than can be heard at once: answer it as far as it got; what follows is another."""
-        candidate = self._candidate
-        if candidate is not None:
-            candidate.cut_s = self._tracker.received_s
-        else:
-            cut_s = self._tracker.quietest_s(_CUT_WITHIN_S)
-            candidate = self._prepare(cut_s)
-        self._endpointer.decided(candidate, "too_long", 0, self._tracker.speech_end_s)
-        self._open(candidate)
-
-    def _paused(self, silence_ms: int, speech_end_s: float) -> None:
-        if self._decided():
-            return
-        if self._candidate is None:
-            self._log.append(ev.SpeechStopped(turn=self._number, audio_s=speech_end_s))
-        candidate = self._prepare()
-        settings = self._settings
-        if any(point.silence_ms == silence_ms for point in settings.pause_points):
-            self._spawn(self._consider(candidate, silence_ms, self._tracker.turn_audio()))
-        elif silence_ms in settings.timeouts_ms():
-            self._spawn(self._consider(candidate, silence_ms, None))
-
-    def _prepare(self, cut_s: float | None = None) -> Reply:
-        """The candidate reply to the turn so far, or as far as it is cut; it is begun if there is none."""
-        if self._candidate is None:
-            self._candidate = reply = self._new_reply(self._number)
-            reply.cut_s = cut_s
-            # No partial has exactly what lies before a cut.
-            speech_end_s = self._tracker.speech_end_s if cut_s is None else math.inf
-            reply.task = self._spawn(self._turn(reply, self._tracker.turn_audio(cut_s), speech_end_s))
-        return self._candidate
+    def _make(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
+        reply.task = self._spawn(self._turn(reply, audio, speech_end_s))
 
     async def _turn(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> None:
         """One turn: hear what was said, decide what to answer, say it, and see it heard.
 
         All of it may happen while the turn can still go on. Then the task is cancelled, and nothing has happened: that
-        the turn is over is decided beside it (`_consider`), and waited for before anything is heard or done.
+        the turn is over is decided beside it (`current_turn.py`), and waited for before anything is heard or done.
         """
         stage: Stage = "transcribe"
         began_s = self._clock.now_s()
         try:
             transcript = await self._heard(reply, audio, speech_end_s)
             utterance = f"{self._floor.carried} {transcript.text}".strip()
-            if self._spoken_on(reply):
+            if self._current.spoken_on(reply):
                 self._words_are(reply, transcript, since_ms(self._clock, began_s))
                 reply.withdraw()
-                self._carry(reply, utterance)
+                self._current.carry(reply, utterance)
                 return
             if not utterance or self._floor.stays(transcript.text):
                 plan = await self._instead_of_a_turn(reply, transcript.text)
@@ -304,13 +247,11 @@ class Call:
 
     async def _instead_of_a_turn(self, reply: Reply, text: str) -> Plan | None:
         """No turn after all. If it had silenced the agent, the agent goes on where it stopped."""
-        reply.decide_at_once = self._floor.reply is not None
-        reply.reach(Made.PLANNED)
+        reply.answer_nothing(over_another=self._floor.reply is not None)
         await reply.until_decided()
         self._log.append(ev.TurnDropped(turn=reply.turn, why="backchannel" if text else "no_words"))
-        self._candidate = None
-        speech_s = self._tracker.speech_s
-        self._close_turn(reply)
+        speech_s = self._current.speech_s
+        self._current.close(reply)
         if self._floor.reply is not None:
             self._floor.go_on()
         elif self.responder.has_news:
@@ -320,46 +261,10 @@ class Call:
         reply.withdraw()
         return None
 
-    async def _consider(self, candidate: Reply, silence_ms: int, audio: FloatAudio | None) -> None:
-        """Weigh whether the turn is over; with audio, Smart Turn is asked, if its word can bring the reply forward.
-
-        Waiting for the words costs nothing: no reply can come sooner. And while the language model still writes, Smart
-        Turn would only take its core.
-        """
-        await candidate.until_planned()
-        if audio is not None and candidate.pending and candidate.can_be_soon:
-            await self._endpointer.score(candidate, silence_ms, audio)
-        if not candidate.pending:
-            return
-        silence_ms = max(silence_ms, self._tracker.silence_ms)
-        if self._endpointer.conclude(candidate, silence_ms, self._tracker.speech_end_s):
-            self._open(candidate)
-
-    def _speech_came(self, reply: Reply) -> None:
-        """The reply could be heard now: if nothing else is waited for, Smart Turn's word is worth asking for."""
-        if reply.pending and self._tracker.silence_ms >= self._settings.pause_points[0].silence_ms:
-            self._spawn(self._consider(reply, self._tracker.silence_ms, self._tracker.turn_audio()))
-
-    def _decided(self) -> bool:
-        """Whether the turn under way is decided and its reply not yet audible."""
-        return self._candidate is not None and not self._candidate.pending
-
-    def _open(self, candidate: Reply) -> None:
-        """The turn is decided: the candidate may be heard, unless the caller goes on at that very moment."""
-        self._guard.decided(self._tracker)
-        candidate.decide()
-
-    def _withdraw_candidate(self) -> None:
-        """The caller went on: what was prepared no longer answers what was said."""
-        candidate, self._candidate = self._candidate, None
-        if candidate is not None:
-            self._floor.withdraw(candidate)
-            self._log.append(ev.TurnResumed(turn=candidate.turn))
-
     def _partial(self, turn: int, text: str, *, stable: bool) -> None:
         """Words are being made out while the caller speaks."""
         if not is_backchannel(text):
-            self._floor.give_way(self._number)
+            self._floor.give_way(self._current.number)
         idle = self._anticipation is None or self._anticipation.done()
         if self._speculation.on_partials and stable and idle:
             self._anticipation = self._spawn(
@@ -370,11 +275,7 @@ class Call:
 
     def _answer_words(self, utterance: str) -> None:
         """Words that were not spoken are a turn of their own; they are not waited with."""
-        self._withdraw_candidate()
-        self._tracker.end_turn()
-        self._number += 1
-        reply = self._new_reply(self._number)
-        reply.decide()
+        reply = self._current.without_speech()
         reply.task = self._spawn(self._reply_to_words(reply, utterance))
 
     def _must_be_heard(self) -> bool:
@@ -414,44 +315,17 @@ class Call:
 
     async def _begin(self, reply: Reply) -> None:
         """Something is about to be done that cannot be undone: the turn must be decided, and is closed by it."""
-        await reply.until_decided()
-        await self._guard.wait()
-        self._acting = reply
+        await self._current.acts(reply)
         self._now_counts(reply)
 
     def _now_counts(self, reply: Reply) -> None:
         """The reply is audible: the turn is closed and the plan takes effect."""
-        if self._candidate is reply:
-            self._candidate = None
-            self._close_turn(reply)
+        self._current.close(reply)
         if reply.plan is not None:
             self._watch.answered()
             self._floor.carried = ""
             if self._cast.counts(reply.role, reply.plan, reply.turn):
                 self._spawn(reply.role.planner.warm_up(self._warm_up_id))
-
-    def _close_turn(self, reply: Reply) -> None:
-        """What comes next is another turn. If this one was cut, and the caller spoke on, that is under way already."""
-        if reply.cut_s is None or not self._spoken_on(reply):
-            self._tracker.end_turn()
-            return
-        self._tracker.split_turn(reply.cut_s)
-        self._speech_began(reply.cut_s)
-        if not self._tracker.speaking:
-            silence_ms = self._tracker.silence_ms
-            self._paused(silence_ms, self._tracker.speech_end_s)
-            self._spawn(self._consider(self._prepare(), silence_ms, None))
-
-    def _spoken_on(self, reply: Reply) -> bool:
-        """Whether the turn that it answers was cut, and the caller has spoken since."""
-        return reply.cut_s is not None and self._tracker.speech_end_s > reply.cut_s
-
-    def _carry(self, reply: Reply, utterance: str) -> None:
-        """The turn was only cut, and its caller speaks on: its words belong to what he is saying."""
-        self._floor.carried = utterance
-        self._candidate = None
-        self._log.append(ev.TurnResumed(turn=reply.turn))
-        self._close_turn(reply)
 
     async def _hear_out(self, reply: Reply) -> None:
         """Everything is queued: wait until it has been heard, and do what was to follow."""
@@ -460,7 +334,7 @@ class Call:
         await reply.until_decided()
         if self._floor.reply is not reply:
             # Nothing of it could be spoken.
-            if self._candidate is reply:
+            if self._current.is_answered_by(reply):
                 self._now_counts(reply)
             reply.end()
             return
@@ -469,6 +343,7 @@ class Call:
         package = side.package()
         giving = self._spawn(reply.role.part.matter.hand_over(package)) if package is not None else None
         await self._floor.hear_out(reply)
+        self._current.close(reply)
         match side.responder.closing:
             case Transfer(reason=reason, target=target, next_step=next_step):
                 self._log.append(
@@ -494,7 +369,7 @@ class Call:
 
     def _tell(self, plan: Plan) -> Reply:
         """Speak of our own accord."""
-        reply = self._new_reply(self._number)
+        reply = self._new_reply(self._current.number)
         reply.decide()
         reply.task = self._spawn(self._speak(reply, plan))
         return reply
@@ -512,24 +387,24 @@ class Call:
         memory = self._cast.role.part.matter.memory
         if memory is None:
             self._say(lines.greeting, "greeting")
-            side.look_up(self._number)
+            side.look_up(self._current.number)
             return
         pending = side.engine.pending_call(memory.state)
         if pending is not None:
             # Under the key it had: what was done before the cut is not done again.
-            side.errands.begin(memory.state, pending, self._number)
+            side.errands.begin(memory.state, pending, self._current.number)
         # News end with what is asked next.
         prompt = "" if side.responder.has_news else side.engine.prompt(memory.state)
         text = f"{lines.resumed} {prompt}".strip()
         self._say(text, "greeting", then_news=side.responder.has_news)
 
     def _busy(self) -> bool:
-        idle = self._floor.reply is None and self._candidate is None and not self._cast.role.side.errands.under_way
-        return self._tracker.in_turn or not idle
+        speaks = self._current.under_way or self._floor.reply is not None
+        return speaks or self._cast.role.side.errands.under_way
 
     async def _close(self, reason: Literal["too_long", "silence"]) -> None:
-        self._withdraw_candidate()
-        self._floor.interrupt(self._number)
+        self._current.withdraw()
+        self._floor.interrupt(self._current.number)
         lines = self._cast.role.agent.lines
         reply = self._say(lines.too_long if reason == "too_long" else lines.silence_farewell, "farewell")
         if reply.task is not None:

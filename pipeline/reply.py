@@ -174,6 +174,11 @@ class Reply:
         self.plan = plan
         self.reach(Made.PLANNED)
 
+    def answer_nothing(self, *, over_another: bool) -> None:
+        """There was no turn. If it was no turn over another reply, that one waits to go on: nothing is waited for."""
+        self.decide_at_once = over_another
+        self.reach(Made.PLANNED)
+
     def speculate(self, budget: SpeculationBudget) -> bool:
         """Whether it may be made before its turn is decided, and heard; takes that from the budget."""
         if self.pending and self._guess is None and budget.take():

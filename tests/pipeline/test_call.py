@@ -12,22 +12,9 @@ from pipeline.escalation import HandOver
 from pipeline.matter import Matter
 from pipeline.state import NotSaved
 from pipeline.tools.calls import ToolResult
-from tests.pipeline.agents import AGENT
+from tests.pipeline.agents import AGENT, KEYPAD_AGENT
 from tests.pipeline.fakes import FakeModels, FakeTools
 from tests.pipeline.rig import Step, booked, play
-
-KEYPAD_AGENT = AGENT.model_copy(
-    update={
-        "keys": {"1": "what are your hours"},
-        "lines": AGENT.lines.model_copy(
-            update={
-                "keypad": "For our hours, press one.",
-                "escalation": "A colleague will call you.",
-                "filler": "One moment.",
-            }
-        ),
-    }
-)
 
 
 def test_greets_then_answers_from_the_knowledge() -> None:
