@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from pipeline import events as ev
@@ -39,14 +40,17 @@ class Floor:
         """Words of a turn that was answered too soon; they belong to the turn under way."""
 
     async def take(self, reply: Reply) -> None:
-        """Make the reply the one that speaks, once nothing stirs. Whatever had the floor is over."""
+        """Make the reply the one that speaks, once nothing stirs. What is being heard is over; what is about to be is
+        waited for.
+        """
         if self.reply is reply:
             return
         await self._guard.wait()
+        while (other := self.reply) is not None and other is not reply and other.state is State.DECIDED:
+            assert other.task is not None
+            await asyncio.wait({other.task})
         if self.reply is not reply:
             self.interrupt(reply.turn)
-            if self.reply is not None:
-                self.withdraw(self.reply)
             self._line.start_reply()
             self.reply = reply
 
