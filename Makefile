@@ -1,5 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
+# Material that no author of an agent has seen, by agent: dental.tsv, dental_conv/, ...; `make eval` plays it too.
+BLIND ?= ../shared/blind
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
@@ -49,7 +51,7 @@ bench-peers: env  ## the same caller phones this stack and Pipecat; docs/peers.m
 	@$(BIN)/python -m bench.peers
 
 eval: env  ## how often callers get what they called for, per agent and edge, with the embedded models
-	@$(BIN)/python -m bench.eval --llm real
+	@$(BIN)/python -m bench.eval --llm real --understand --also $(BLIND)
 
 chaos: env  ## kill processes in the middle of 200 bookings
 	@$(BIN)/python -m tests.chaos

@@ -179,6 +179,8 @@ class Situation:
     utterance: str
     agent_said: str = ""
     """The agent's last words as heard, if an answer to them is waited for; empty between flows."""
+    excluded: tuple[str, ...] = ()
+    """Labels that cannot be meant here: what is under way is not wished for again."""
 
 
 @dataclass(frozen=True, slots=True)

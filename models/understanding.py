@@ -117,7 +117,8 @@ class OneStepUnderstanding:
 
     async def judge(self, situation: Situation, request_id: str) -> Judgement:
         """What the utterance means there. Raises ModelFailure."""
-        labels = [label for label in self._tokens if situation.agent_said or label not in self._in_flow_only]
+        out = {*situation.excluded, *(() if situation.agent_said else self._in_flow_only)}
+        labels = [label for label in self._tokens if label not in out]
         request = GenerateRequest(request_id, (*self._prompt.messages, Message("user", told(situation))))
         weights = await self._model.weigh(request, [self._tokens[label] for label in labels])
         highest = max(weights)

@@ -49,8 +49,12 @@ class Planner:
 
     def _situation(self, utterance: str) -> Situation:
         """The utterance, and what it answers if an answer is waited for."""
-        waits = self._responder.state.waiting == "answer"
-        return Situation(utterance, self._responder.last_said[-_LONGEST_QUESTION:] if waits else "")
+        state = self._responder.state
+        if state.waiting != "answer":
+            return Situation(utterance)
+        under_way = {place.flow for place in state.stack}
+        excluded = tuple(route.name for route in self._agent.routes if route.flow in under_way)
+        return Situation(utterance, self._responder.last_said[-_LONGEST_QUESTION:], excluded)
 
     def counts(self, plan: Plan, turn: int) -> None:
         """The plan takes effect. Safe to call twice. Plans that were thrown away leave no choice of a model behind."""

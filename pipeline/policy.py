@@ -14,7 +14,7 @@ from pipeline.escalation import Patience, Reason
 from pipeline.plan import Plan, clauses_of_text
 from pipeline.state import CallState
 from pipeline.tools.calls import ToolCall
-from pipeline.understanding.acts import AsksFact, Understood, Unknown, Waits, Wishes
+from pipeline.understanding.acts import Answers, AsksFact, Understood, Unknown, Waits, Wishes
 from pipeline.workflow.engine import HangUp, Step, Transfer, WorkflowEngine, holds
 
 SURE_IN_FLOW = 0.75
@@ -130,6 +130,10 @@ class DialoguePolicy:
 
     def _in_flow(self, utterance: str, understood: Understood, state: CallState, turn: int) -> Plan:
         act = understood.act
+        if isinstance(act, Wishes) and act.route.flow in {place.flow for place in state.stack}:
+            # What is under way already is not wished for again: it is being answered.
+            act = Answers()
+            understood = dataclasses.replace(understood, answers=None)
         route = act.route if isinstance(act, Wishes) else None
         sure = understood.confidence >= SURE_IN_FLOW
         step = self._engine.answer(state, utterance, turn)
@@ -171,7 +175,7 @@ class DialoguePolicy:
                 return Plan(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
             case "farewell" if not step.fitted:
                 return self._farewell(utterance, state)
-            case "flow" if not step.fitted and route.flow not in {place.flow for place in state.stack}:
+            case "flow" if not step.fitted:
                 assert route.flow is not None
                 other = self._engine.start(state, route.flow, utterance, turn)
                 return self.step_plan(utterance, other, ending="may_go_on")

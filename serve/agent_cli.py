@@ -92,6 +92,42 @@ def try_(
             raise typer.Exit(2) from error
 
 
+@agent_app.command("eval")
+def eval_(
+    file: FileArgument,
+    material: Annotated[
+        Path, typer.Argument(help="Folder of conversations, or .tsv of first utterances.", exists=True)
+    ],
+    at_least: Annotated[float, typer.Option("--at-least", min=0, max=1, help="Exit 1 below this share.")] = 0.0,
+    office: Annotated[
+        Literal["dental", "logistics"],
+        typer.Option("--back-office", help="The stand-in for the business's systems that conversations have."),
+    ] = "dental",
+    llm: Annotated[bool, typer.Option("--llm", help="Word answers with the stack's language model.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Without the stack's model that understands.")] = False,
+    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
+) -> None:
+    """Play your own callers with an agent and the stack's models: how many are understood, and who is not."""
+    from bench.eval.material import Measured, measure
+    from bench.eval.models import started
+
+    console = Console(soft_wrap=True)
+    logging.basicConfig(level=logging.ERROR)
+    agent = _load(file, console)
+
+    async def measured() -> Measured:
+        async with started(load_stack(stack), words=llm, understands=not rules) as models:
+            return await measure(material, office, agent, await models.of(agent), console)
+
+    try:
+        found = asyncio.run(measured())
+    except (SettingsError, ModelFailure) as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(2) from error
+    console.print(f"{found.name}: {found.right} of {found.count}, {found.share:.1%}", highlight=False)
+    raise typer.Exit(found.share < at_least)
+
+
 @agent_app.command()
 def schema() -> None:
     """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""

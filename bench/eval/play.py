@@ -12,13 +12,13 @@ from pydantic import JsonValue, TypeAdapter
 
 from bench.backoffice.office import serving
 from bench.eval.conversation import Conversation, Line, OfficeRequest, Outcome, ToolUse
+from bench.eval.models import AgentModels
 from bench.eval.world import EvalClock, OfficeOpener, with_office_at
 from bench.script import Expectation, unmet
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.escalation import HandOver
 from pipeline.matter import Matter
-from pipeline.ports import LanguageModel, Router
 from pipeline.text_call import Said, TextCall
 from pipeline.tools.outbox import MemoryOutbox
 from serve.agent_file import agent_tools
@@ -73,9 +73,7 @@ class Talk:
         return "\n".join([*lines, f"  end:    {self.end}{target}", f"  known:  {self.known}"])
 
 
-async def play(
-    conversation: Conversation, agent: Agent, router: Router, language_model: LanguageModel, office: OfficeOpener
-) -> Talk:
+async def play(conversation: Conversation, agent: Agent, models: AgentModels, office: OfficeOpener) -> Talk:
     """Have the conversation, over a new back office."""
     began = datetime.fromisoformat(conversation.now)
     clock = EvalClock(_WALL_S)
@@ -94,7 +92,15 @@ async def play(
             await _ask(desk, request)
         talk.before = _STATE.validate_python((await desk.get("/state")).json())
         matter = Matter(call_id="CA1", caller=conversation.caller, tools=tools, today=lambda: now().date())
-        call = TextCall(agent, router, language_model, matter, clock)
+        call = TextCall(
+            agent,
+            models.router,
+            models.language_model,
+            matter,
+            clock,
+            understanding=models.understanding,
+            policy=models.policy,
+        )
         await _have(conversation, call, desk, talk)
         await call.close()
         await tools.aclose()

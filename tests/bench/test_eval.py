@@ -9,12 +9,12 @@ import pytest
 
 from bench.backoffice.dental import open_office
 from bench.eval.conversation import AGENTS, Conversation, conversation_files, load_conversation
+from bench.eval.models import AgentModels
 from bench.eval.patient_loop import run_patiently
 from bench.eval.play import faults, play
 from models.settings import SettingsError, parse_settings
 from models.types import RouteDecision
 from pipeline.agent import load_agent
-from pipeline.text_call import FactsAsWritten
 from tests.pipeline.fakes import decision
 
 TALK = """
@@ -50,7 +50,7 @@ class FakeRouter:
 def found(talk: str = TALK) -> list[str]:
     conversation = parse_settings(talk, Conversation, "test_eval.py")
     agent = load_agent(AGENTS / "dental.yaml")
-    played = run_patiently(play(conversation, agent, FakeRouter(), FactsAsWritten(), open_office))
+    played = run_patiently(play(conversation, agent, AgentModels(FakeRouter()), open_office))
     return faults(conversation, played)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench.eval.conversation import AGENTS, CONVERSATIONS, load_conversation
+from bench.eval.models import AgentModels
 from bench.eval.patient_loop import run_patiently
 from bench.eval.play import faults, play
 from bench.eval.world import office_of
 from pipeline.agent import Agent, load_agent
-from pipeline.text_call import FactsAsWritten
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.direct import DirectRouter, direct_router
 
@@ -36,6 +36,6 @@ def test_conversation(path: Path) -> None:
     name = path.parent.name
     agent, router = agent_and_router(name)
     conversation = load_conversation(path)
-    talk = run_patiently(play(conversation, agent, router, FactsAsWritten(), office_of(name)))
+    talk = run_patiently(play(conversation, agent, AgentModels(router), office_of(name)))
     found = faults(conversation, talk)
     assert not found, "\n".join([conversation.description, *found, talk.told()])

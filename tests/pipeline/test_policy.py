@@ -1,0 +1,126 @@
+"""What is done about what was understood, between flows and in the middle of one."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import date
+
+import pytest
+
+from pipeline.agent import Agent, Route
+from pipeline.plan import Plan
+from pipeline.policy import DialoguePolicy
+from pipeline.state import CallState
+from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Wishes
+from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
+from tests.pipeline.agents import AGENT
+from tests.pipeline.fakes import OPENINGS
+
+HOURS, CLEANING = AGENT.fact("hours"), AGENT.fact("cleaning")
+ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
+
+
+def route(name: str) -> Route:
+    found = AGENT.route(name)
+    assert found is not None
+    return found
+
+
+def understood(*acts: DialogueAct, confidence: float = 0.9, answers: float | None = None) -> Understood:
+    return Understood(acts, confidence, "model", answers)
+
+
+def looked_up() -> CallState:
+    return ENGINE.tool_done(ENGINE.start(CallState(), "arrive", "", 0).state, OPENINGS).state
+
+
+def booking(*answers: str) -> CallState:
+    state = ENGINE.start(looked_up(), "book", "", 1).state
+    for answer in answers:
+        state = ENGINE.answer(state, answer, 1).state
+    return state
+
+
+def decide(said: str, what: Understood, state: CallState, agent: Agent = AGENT) -> Plan:
+    return DialoguePolicy(agent, ENGINE).decide(said, what, state, 2, "What was last said.")
+
+
+def texts(plan: Plan) -> list[str]:
+    return [clause.text for clause in plan.fixed]
+
+
+def test_two_questions_get_two_answers() -> None:
+    plan = decide("when and how much", understood(AsksFact(HOURS), AsksFact(CLEANING)), looked_up())
+    assert plan.facts == (HOURS, CLEANING)
+
+
+def test_a_question_beside_a_wish_is_answered_and_the_wish_is_granted() -> None:
+    plan = decide("how much, and book me in", understood(Wishes(route("booking")), AsksFact(CLEANING)), looked_up())
+    assert plan.facts == (CLEANING,)
+    assert texts(plan)[0].startswith("I have ")
+
+
+def test_who_asks_for_a_moment_gets_one_and_is_asked_nothing_anew() -> None:
+    for state in (looked_up(), booking(), booking("Tuesday at ten")):
+        plan = decide("hang on, my pen is dry", understood(Waits()), state)
+        assert texts(plan) == ["Sure,", "take your time."] or texts(plan) == ["Sure, take your time."]
+        assert plan.state is not None
+        assert plan.state.place == state.place
+
+
+def test_a_question_in_a_flow_is_answered_and_the_flow_comes_back_with_its_own() -> None:
+    plan = decide("what's a cleaning", understood(AsksFact(CLEANING), answers=0.02), booking("Tuesday at ten"))
+    assert plan.facts == (CLEANING,)
+    assert texts(plan) == ["What is your name?"]
+
+
+def test_a_value_and_a_question_are_both_taken() -> None:
+    asked = understood(AsksFact(CLEANING), answers=0.3)
+    plan = decide("my name is John Miller, what's a cleaning", asked, booking("Tuesday at ten"))
+    assert plan.facts == (CLEANING,)
+    assert "John Miller" in " ".join(texts(plan))
+
+
+def test_what_a_reader_reads_counts_for_nothing_where_the_model_is_sure_of_something_else() -> None:
+    state = booking("Tuesday at ten")
+    assert "John Miller" in " ".join(texts(decide("John Miller", understood(Answers(), answers=0.9), state)))
+    doubted = decide("John Miller", understood(AsksFact(HOURS), answers=0.01), state)
+    assert doubted.facts == (HOURS,)
+    assert texts(doubted) == ["What is your name?"]
+
+
+def test_what_nobody_knows_is_declined_in_a_flow_and_the_question_comes_again() -> None:
+    plan = decide("do you validate parking", understood(Unknown()), booking("Tuesday at ten"))
+    assert plan.fixed[0].source == "fallback"
+    assert texts(plan)[-1] == "What is your name?"
+
+
+def test_declining_for_ever_is_no_way_out_of_a_question() -> None:
+    state = booking("Tuesday at ten")
+    places = []
+    for _ in range(4):
+        plan = decide("do you validate parking", understood(Unknown()), state)
+        assert plan.state is not None
+        state = plan.state
+        places.append(state.stack)
+    assert () in places, "the flow gave up on it"
+
+
+def test_the_flow_under_way_is_not_begun_again() -> None:
+    state = booking()
+    plan = decide("Tuesday at ten", understood(Wishes(route("booking")), answers=0.01), state)
+    assert texts(plan) == ["What is your name?"]
+
+
+@pytest.mark.parametrize(("name", "act"), [("person", Transfer), ("farewell", HangUp)], ids=["a person", "goodbye"])
+def test_a_person_and_a_goodbye_are_granted_anywhere(name: str, act: type) -> None:
+    for state in (looked_up(), booking(), booking("Tuesday at ten")):
+        assert isinstance(decide("right, that's me", understood(Wishes(route(name))), state).act, act)
+
+
+def test_patience_is_kept_in_the_state_and_so_outlives_a_resumed_call() -> None:
+    first = decide("this is ridiculous", understood(Unknown()), looked_up())
+    assert first.state is not None
+    assert first.state.impatience == 3 or isinstance(first.act, Transfer)
+    calm = dataclasses.replace(looked_up(), impatience=2)
+    assert isinstance(decide("nonsense", understood(Unknown()), calm).act, Transfer)

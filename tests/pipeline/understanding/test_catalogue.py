@@ -1,0 +1,64 @@
+"""What an agent's file makes of what can be meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.eval.conversation import AGENTS
+from models.settings import SettingsError
+from pipeline.agent import Agent, load_agent
+from pipeline.understanding.acts import AsksFact, Wishes
+from pipeline.understanding.catalogue import act_of, catalogue
+from tests.pipeline.agents import AGENT, SPANISH
+
+SHIPPED = [load_agent(path) for path in sorted(AGENTS.glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("agent", [AGENT, SPANISH, *SHIPPED], ids=lambda agent: agent.name)
+def test_every_label_stands_for_an_act_of_the_agent(agent: Agent) -> None:
+    found = catalogue(agent)
+    labels = [meaning.label for meaning in found.meanings]
+    assert len(set(labels)) == len(labels)
+    for label in labels:
+        act_of(agent, label)
+    assert {exchange.label for exchange in found.exchanges} <= set(labels)
+
+
+def test_facts_and_routes_are_told_in_words_and_by_their_examples() -> None:
+    meanings = {meaning.label: meaning for meaning in catalogue(AGENT).meanings}
+    assert "A cleaning costs ninety dollars." in meanings["q:cleaning"].description
+    assert meanings["booking"].description == "means booking"
+    assert meanings["booking"].examples == ("book", "appointment", "reserve")
+    assert meanings["person"].description == "wants to talk to a human"
+    assert {label for label, meaning in meanings.items() if meaning.in_flow_only} == {"answer", "change"}
+    assert act_of(AGENT, "q:cleaning") == AsksFact(AGENT.fact("cleaning"))
+    assert isinstance(act_of(AGENT, "booking"), Wishes)
+
+
+def test_examples_beside_an_agent_file_become_its_own_and_come_first(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("book: [squeeze me in]\nq:hours: [you open yet]\n")
+    text = (
+        (AGENTS / "dental.yaml")
+        .read_text()
+        .replace("examples_from: [examples/dental.yaml]", "examples_from: [more.yaml]")
+    )
+    (tmp_path / "dental.yaml").write_text(text)
+    agent = load_agent(tmp_path / "dental.yaml")
+    route = agent.route("book")
+    assert route is not None
+    assert route.examples[0] == "squeeze me in"
+    assert agent.fact("hours").questions[0] == "you open yet"
+
+
+def test_examples_of_a_fact_that_there_is_not_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("q:nothing: [what is it]\n")
+    text = (
+        (AGENTS / "dental.yaml")
+        .read_text()
+        .replace("examples_from: [examples/dental.yaml]", "examples_from: [more.yaml]")
+    )
+    (tmp_path / "dental.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"more\.yaml: the agent has no route q:nothing"):
+        load_agent(tmp_path / "dental.yaml")

@@ -1,0 +1,150 @@
+"""Who decides what an utterance means: the router where it is sure, else a model, else rules."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from models.types import Judgement, Meant, ModelFailure, Passage, RouteDecision, Situation
+from pipeline import events as ev
+from pipeline.agent import Agent
+from pipeline.clock import LoopClock
+from pipeline.understanding.acts import Answers, AsksFact, Understood, Unknown, Waits, Wishes
+from pipeline.understanding.settings import UnderstandingPolicy
+from pipeline.understanding.stage import Interpreter, together
+from tests.pipeline.agents import AGENT
+from tests.virtual_time import run_virtual
+
+FACT = AGENT.fact("cleaning")
+SURE = RouteDecision("booking", 0.9, meant=Meant((("booking", 0.99), ("other", 0.01)), 0.9))
+CLEANING_LIKELY = Judgement((("q:cleaning", 0.7), ("booking", 0.3)))
+UNSURE = RouteDecision("booking", 0.5, meant=Meant((("booking", 0.6), ("q:cleaning", 0.4)), 0.6))
+
+
+@dataclass
+class FakeUnderstanding:
+    """Judges as it is told; slow or broken on demand."""
+
+    judgement: Judgement = CLEANING_LIKELY
+    takes_s: float = 0.3
+    broken: bool = False
+    asked: list[Situation] = field(default_factory=list)
+
+    async def judge(self, situation: Situation, request_id: str) -> Judgement:
+        self.asked.append(situation)
+        await asyncio.sleep(self.takes_s)
+        if self.broken:
+            raise ModelFailure("the engine died")
+        return self.judgement
+
+
+@dataclass
+class FakeRouter:
+    decision: RouteDecision
+
+    async def route(self, text: str) -> RouteDecision:
+        return self.decision
+
+
+def understand(
+    decision: RouteDecision,
+    model: FakeUnderstanding | None,
+    *situations: Situation,
+    agent: Agent = AGENT,
+) -> tuple[list[Understood], list[ev.Event]]:
+    async def main() -> tuple[list[Understood], list[ev.Event]]:
+        log = ev.EventLog(LoopClock())
+        one = Interpreter(agent, FakeRouter(decision), model, UnderstandingPolicy(timeout_s=1.0), log, LoopClock())
+        return [await one.understand(situation, 1, "r1") for situation in situations], list(log)
+
+    return run_virtual(main())
+
+
+def test_where_the_nearest_examples_agree_the_model_is_not_asked() -> None:
+    model = FakeUnderstanding()
+    (understood,), log = understand(SURE, model, Situation("I need a slot"))
+    assert (understood.way, understood.label, model.asked) == ("fast", "booking", [])
+    assert isinstance(understood.act, Wishes)
+    assert [event.way for event in log if isinstance(event, ev.Understood)] == ["fast"]
+
+
+def test_examples_that_agree_from_far_away_are_not_enough() -> None:
+    far = RouteDecision("booking", 0.9, meant=Meant((("booking", 0.99), ("other", 0.01)), 0.5))
+    (understood,), _ = understand(far, FakeUnderstanding(), Situation("do you fix drains"))
+    assert understood.way == "model"
+
+
+def test_in_a_flow_the_model_is_asked_however_sure_the_examples_are() -> None:
+    model = FakeUnderstanding(Judgement((("answer", 0.9), ("booking", 0.1))))
+    (understood,), _ = understand(SURE, model, Situation("book", "What is your name?"))
+    assert understood.act == Answers()
+    assert understood.answers == pytest.approx(0.9)
+
+
+def test_the_model_and_the_examples_decide_together_and_say_on_what() -> None:
+    (understood,), log = understand(UNSURE, FakeUnderstanding(), Situation("what would cleaning run me"))
+    assert understood.act == AsksFact(FACT)
+    assert understood.confidence == pytest.approx(0.7 * 0.4 / (0.7 * 0.4 + 0.3 * 0.6))
+    (event,) = [event for event in log if isinstance(event, ev.Understood)]
+    assert list(event.evidence) == ["q:cleaning", "booking"]
+    assert event.took_ms == pytest.approx(300)
+
+
+@pytest.mark.parametrize("model", [FakeUnderstanding(broken=True), FakeUnderstanding(takes_s=5)], ids=["dead", "slow"])
+def test_a_model_that_fails_leaves_the_decision_to_the_rules(model: FakeUnderstanding) -> None:
+    (understood,), log = understand(UNSURE, model, Situation("a slot please"))
+    assert understood.way == "rules"
+    assert [event.stage for event in log if isinstance(event, ev.StageFailed)] == ["understand"]
+
+
+def test_without_a_model_the_rules_decide() -> None:
+    asked = RouteDecision("knowledge", 0.95, (Passage("cleaning", "", 0.9),))
+    (understood,), _ = understand(asked, None, Situation("how much is it"))
+    assert (understood.way, understood.act) == ("rules", AsksFact(FACT))
+
+
+def test_the_same_words_are_never_judged_twice() -> None:
+    model = FakeUnderstanding()
+    said = Situation("what would cleaning run me")
+    first, again, other = understand(UNSURE, model, said, said, Situation("and whitening"))[0]
+    assert first is again
+    assert other is not first
+    assert len(model.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "needed"),
+    [("farewell", 0.5), ("person", 0.4), ("never_mind", 0.4)],
+    ids=["hang up", "hand over", "call off"],
+)
+def test_what_would_do_harm_must_be_likelier(label: str, needed: float) -> None:
+    for share, done in ((needed - 0.02, False), (needed + 0.02, True)):
+        rest = (1 - share) / 4
+        others = tuple((f"q:{fact}", rest) for fact in ("hours", "cleaning"))
+        judgement = Judgement(((label, share), ("other", rest), ("wait", rest), *others))
+        (understood,), _ = understand(RouteDecision("x", 0.1), FakeUnderstanding(judgement), Situation("right then"))
+        assert (understood.label == label) is done
+        assert isinstance(understood.act, Wishes) is done
+
+
+def test_the_labels_that_every_agent_has() -> None:
+    for label, act in (("wait", Waits()), ("other", Unknown())):
+        (understood,), _ = understand(
+            RouteDecision("x", 0.1), FakeUnderstanding(Judgement(((label, 1.0),))), Situation("x")
+        )
+        assert understood.act == act
+
+
+def test_neither_model_nor_examples_can_rule_a_meaning_out_alone() -> None:
+    shares = dict(together(Judgement((("a", 1.0), ("b", 0.0))), Meant((("b", 1.0), ("a", 0.0)), 0.9)))
+    assert shares["a"] == pytest.approx(shares["b"])
+
+
+def test_an_answer_keeps_what_the_model_gave_it_since_it_has_no_examples() -> None:
+    judged = Judgement((("answer", 0.6), ("a", 0.3), ("b", 0.1)))
+    shares = dict(together(judged, Meant((("b", 0.9), ("a", 0.1)), 0.9)))
+    assert shares["answer"] == pytest.approx(0.6)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["b"] == pytest.approx(0.4 * 0.75)
