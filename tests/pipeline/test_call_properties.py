@@ -58,6 +58,7 @@ def live(deeds: list[tuple[float, str]], *, slow_s: float, short: bool) -> Playe
 @given(LIVES, st.sampled_from((0.05, 0.6, 2.5)), st.booleans())
 @example([(3.0, "I want to book"), (0.05, "5")], 2.5, False)
 @example([(1.9, "I want to book"), (1.1, NOISE), (0.05, "okay")], 2.5, True)
+@example([(0.05, "1"), (0.3, "no wait"), (1.1, "what are your hours")], 2.5, False)
 def test_no_sequence_of_deeds_breaks_a_call(deeds: list[tuple[float, str]], slow_s: float, short: bool) -> None:
     played = live(deeds, slow_s=slow_s, short=short)
     last = played.log[-1]
