@@ -18,7 +18,7 @@ from models.types import (
     Transcript,
 )
 from models.types import Word as SpokenWord
-from pipeline.reply import CallModels
+from pipeline.call_models import CallModels
 
 FACT_ID: Final = "hours"
 QUESTION: Final = "When are you open?"

@@ -55,12 +55,12 @@ from bench.results import Json, Percentiles, Series, write
 from models.silero import SileroVad
 from models.weights import prepare
 from pipeline.agent import load_agent
-from pipeline.calm import Calm
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.events import Event, FirstAudio, TurnDecided, read_events
 from pipeline.fixed_lines import synthesise_fixed_lines
+from pipeline.onset_guard import OnsetGuard
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import GatewayServices
@@ -127,7 +127,7 @@ _probe: ContextVar[CallProbe] = ContextVar("probe")
 """The probe of the call that a task belongs to."""
 
 
-class ProbedCalm(Calm):
+class ProbedOnsetGuard(OnsetGuard):
     """A call's wait before a reply is let out, with its two ends noted in the call's probe."""
 
     def __init__(self, *, settle_ms: int) -> None:
@@ -201,8 +201,8 @@ def serve_gateway(pipe: Connection, runs_dir: Path, max_calls: int) -> None:
 
     async def serve() -> None:
         probes: list[CallProbe] = []
-        # The gateway has no need to be given another `Calm`; this process, which is only measured, has.
-        pipeline.call.Calm = ProbedCalm  # type: ignore[attr-defined]
+        # The gateway has no need to be given another `OnsetGuard`; this process, which is only measured, has.
+        pipeline.call.OnsetGuard = ProbedOnsetGuard  # type: ignore[attr-defined]
         app = _stamped(create_app(await _services(runs_dir, max_calls)), probes)
         # As in production (serve/gateway_app.py): what is loaded by now is left out of garbage collections.
         gc.collect()

@@ -7,16 +7,16 @@ import unicodedata
 
 MOST_WORDS = 3
 LEAST_WORDS_LEFT = 3
-"""With no more than this left to say, "yes" is an answer given early."""
+"""With no more than this left to ask, "yes" is an answer given early."""
 
 _SOUNDS = re.compile(r"^(?:m+|h+m+|mm+h+m*|m+h+m+|u+h+|u+h+h+u+h+|a+h*|o+h+)$")
 _WORDS = frozenset(
-    """okay ok yeah yep yes right sure alright good great fine nice cool huh
-    si vale claro aja ya bien bueno perfecto""".split()
+    """okay ok yeah yep yes right sure alright good great fine nice cool huh thanks
+    si vale claro aja ya bien bueno perfecto gracias""".split()
 )
 _PHRASES = frozenset(
-    {"i see", "got it", "all right", "of course", "i understand", "uh huh", "mm hmm", "thank you"}
-    | {"de acuerdo", "muy bien", "ya veo"}
+    {"i see", "got it", "all right", "of course", "i understand", "uh huh", "mm hmm", "thank you", "okay thank you"}
+    | {"de acuerdo", "muy bien", "muchas gracias", "ya veo"}
 )
 
 

@@ -11,13 +11,12 @@ from models.types import Languages
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.agent_side import AgentSide
+from pipeline.call_models import CallModels
 from pipeline.context.of_agent import AgentContext
-from pipeline.delivery import Delivery
 from pipeline.fixed_lines import FixedLines
 from pipeline.matter import Matter
 from pipeline.plan import Plan
 from pipeline.planner import Planner
-from pipeline.reply import CallModels
 from pipeline.state import CallState, Memory
 
 LOOK_UP_S = 1.0
@@ -43,7 +42,6 @@ class Role:
     part: Part
     side: AgentSide
     planner: Planner
-    delivery: Delivery
 
     @property
     def agent(self) -> Agent:

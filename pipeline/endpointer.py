@@ -50,7 +50,7 @@ class Endpointer:
         """Whether the turn is over, by all that is known of it now."""
         words = candidate.plan.words if candidate.plan is not None else "may_go_on"
         evidence = Evidence(silence_ms=silence_ms, probability=candidate.probability, words=words)
-        if candidate.not_a_turn or is_over(evidence, self._settings):
+        if candidate.decide_at_once or is_over(evidence, self._settings):
             reason: Reason = "timeout" if silence_ms >= self._settings.timeout_ms else "model"
             self.decided(candidate, reason, silence_ms, speech_end_s)
             return True

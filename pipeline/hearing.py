@@ -14,6 +14,8 @@ from pipeline.turns import TurnTracker
 
 _BETWEEN_PARTIALS_S = 0.15
 """Partials come no faster than this."""
+_SPARE = 2
+"""For silences that may be its last, a turn asks this much oftener than once every `every_ms`."""
 
 
 class OnPartial(Protocol):
@@ -51,30 +53,40 @@ class Hearing:
         self._on_partial = partial
         self._turn = 0
         self._task: asyncio.Task[Transcript | None] | None = None
-        self._last_s = 0.0
+        self._began_s = self._last_s = 0.0
+        self._asked = 0
+        self._whole: asyncio.Task[Transcript | None] | None = None
+        """The last partial of the turn under way, of its audio up to `_last_s`."""
         self._text = ""
 
     def turn_began(self) -> None:
-        self._last_s = self._tracker.received_s
+        self._began_s = self._last_s = self._tracker.received_s
+        self._asked = 0
+        self._whole = None
         self._text = ""
 
     def maybe_partial(self, turn: int) -> None:
-        """Now and then while the caller speaks; and as a silence begins, since that one may be the last needed."""
+        """Now and then while the caller speaks; and as a silence begins, since that one may be the last needed.
+
+        Not at every dip between words: a turn asks at most once every `every_ms`, and `_SPARE` times more.
+        """
         self._turn = turn
         tracker = self._tracker
         since_s = tracker.received_s - self._last_s
         busy = self._task is not None and not self._task.done()
         if busy or not tracker.speaking:
             return
-        falls_silent = tracker.silence_ms > 0 and since_s >= _BETWEEN_PARTIALS_S
+        spare = self._asked < _SPARE + (tracker.received_s - self._began_s) // self._every_s
+        falls_silent = tracker.silence_ms > 0 and since_s >= _BETWEEN_PARTIALS_S and spare
         if falls_silent or (tracker.voiced and since_s >= self._every_s):
             self._last_s = tracker.received_s
-            self._task = self._spawn(self._partial(turn, tracker.turn_audio(), urgent=falls_silent))
+            self._asked += 1
+            self._task = self._whole = self._spawn(self._partial(turn, tracker.turn_audio(), urgent=falls_silent))
 
     async def hear(self, audio: FloatAudio, speech_end_s: float) -> Transcript:
         """The turn's words; those of the last partial, if it had the whole of the speech. Raises ModelFailure."""
-        if self._task is not None and self._last_s >= speech_end_s:
-            transcript = await asyncio.shield(self._task)
+        if self._whole is not None and self._last_s >= speech_end_s:
+            transcript = await asyncio.shield(self._whole)
             if transcript is not None:
                 return transcript
         return await self._transcriber.transcribe(audio, self._languages(), final=True)

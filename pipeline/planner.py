@@ -9,10 +9,10 @@ from dataclasses import replace
 from models.types import ModelFailure, Situation
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.call_models import CallModels
 from pipeline.clock import Clock, since_ms
 from pipeline.hearing import explain
 from pipeline.plan import Plan
-from pipeline.reply import CallModels
 from pipeline.responder import Responder
 from pipeline.tiering import choose
 from pipeline.understanding.acts import Understood

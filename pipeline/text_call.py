@@ -12,6 +12,7 @@ from models.types import GenerateRequest
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call, EndReason
+from pipeline.call_models import CallModels
 from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, StoppableClock
@@ -20,7 +21,6 @@ from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
 from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router, UnderstandingModel
-from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
 from pipeline.state import CallState
 from pipeline.text_line import NoEars, TextLine, Writer, written_lines

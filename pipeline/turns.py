@@ -161,9 +161,26 @@ class TurnTracker:
         """Length of the turn's audio so far, preroll included."""
         return self._kept_samples / HEARING_RATE_HZ
 
-    def turn_audio(self) -> FloatAudio:
-        """The turn so far: float32, 16 kHz, from `PREROLL_S` before the speech began."""
-        return np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
+    def turn_audio(self, until_s: float | None = None) -> FloatAudio:
+        """The turn so far, or up to a place in it: float32, 16 kHz, from `PREROLL_S` before the speech began."""
+        audio = np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
+        return audio if until_s is None else audio[: self._place(until_s)]
+
+    def quietest_s(self, within_s: float) -> float:
+        """Where the end of the turn so far is quietest, in seconds of audio received."""
+        windows = self._audio[-max(1, round(within_s * 1000 / self._window_ms)) :]
+        levels = [float(np.dot(window, window)) for window in windows]
+        after = len(windows) - int(np.argmin(levels)) - 0.5
+        return self.received_s - after * self._window_ms / 1000
+
+    def split_turn(self, at_s: float) -> None:
+        """The turn has been dealt with up to this place, in seconds of audio received; what came since goes on as
+        another, with its speech or silence as it is."""
+        audio = self.turn_audio()[self._place(at_s) :]
+        self._audio, self._kept_samples = [audio], audio.size
+        self._speech_start_s = at_s
+        self._held = False
+        self._run_ms = 0
 
     def end_turn(self) -> None:
         """The turn has been dealt with; what comes next is another."""
@@ -249,6 +266,10 @@ class TurnTracker:
                 self._pause_reported = True
                 signals.append(Paused(silence_ms=silence_ms, speech_end_s=self._speech_end_s))
         return signals
+
+    def _place(self, at_s: float) -> int:
+        """Where in the turn's audio a second of the audio received lies."""
+        return max(0, round(at_s * HEARING_RATE_HZ) - self._received_samples + self._kept_samples)
 
     def _trim_to_preroll(self) -> None:
         keep = int(PREROLL_S * HEARING_RATE_HZ)

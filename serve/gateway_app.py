@@ -14,12 +14,12 @@ from ray import serve
 from ray.serve._private import replica
 
 from models.types import FloatAudio, ModelFailure
+from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.context.parts import TokenCounter
 from pipeline.fixed_lines import synthesise_fixed_lines
-from pipeline.reply import CallModels
 from pipeline.tiering import Pace, Tiers
 from pipeline.tools.runner import ToolRunner
 from pipeline.understanding.settings import UnderstandingPolicy

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
+from pipeline.call_models import CallModels
 from pipeline.cast import Part
 from pipeline.context.of_agent import AgentContext
 from pipeline.errands import Tools
 from pipeline.fixed_lines import FixedLines
 from pipeline.matter import Matter, NoTools
-from pipeline.reply import CallModels
 from serve.line_up import LineUp, only
 
 _SLOTS = 10_000

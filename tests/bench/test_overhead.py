@@ -123,7 +123,7 @@ class ProbedCall:
         self.probe = CallProbe()
         overhead._probe.set(self.probe)
         self.tracker = FakeTracker()
-        self.calm = overhead.ProbedCalm(settle_ms=settle_ms)
+        self.calm = overhead.ProbedOnsetGuard(settle_ms=settle_ms)
 
     def frame(self, *, at_ms: float, speaking: bool = False) -> None:
         self.time.now_s = 100.0 + at_ms / 1000

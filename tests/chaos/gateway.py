@@ -16,11 +16,11 @@ from pydantic import SecretStr
 
 from models.types import GenerateRequest, ModelFailure
 from pipeline.agent import load_agent
+from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.fixed_lines import synthesise_fixed_lines
-from pipeline.reply import CallModels
 from serve.agent_file import agent_tools
 from serve.back_office import at_port
 from serve.call_store import CallStore

@@ -129,3 +129,16 @@ escalation:
     "agents.py",
 )
 """The same in Spanish, smaller."""
+
+KEYPAD_AGENT = AGENT.model_copy(
+    update={
+        "keys": {"1": "what are your hours"},
+        "lines": AGENT.lines.model_copy(
+            update={
+                "keypad": "For our hours, press one.",
+                "escalation": "A colleague will call you.",
+                "filler": "One moment.",
+            }
+        ),
+    }
+)

@@ -192,9 +192,14 @@ class FakeLine:
             if self.listener:
                 self.listener.clause_played(clause_id)
 
-    def clear(self) -> tuple[HeardClause, ...]:
+    def _stop(self) -> None:
+        """What is said from now on is not left to a task that is about to end."""
         if self._task is not None:
             self._task.cancel()
+            self._task = None
+
+    def clear(self) -> tuple[HeardClause, ...]:
+        self._stop()
         heard = self.heard()
         self._queue.clear()
         self._current = None
@@ -204,8 +209,7 @@ class FakeLine:
 
     def hold(self) -> tuple[HeardClause, ...]:
         heard = self.heard()
-        if self._task is not None:
-            self._task.cancel()
+        self._stop()
         if self._current is not None:
             clause_id, since_s = self._current
             words, _ = self._ledger[clause_id]

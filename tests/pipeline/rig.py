@@ -13,6 +13,7 @@ import numpy as np
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call
+from pipeline.call_models import CallModels
 from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
@@ -20,7 +21,6 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.fixed_lines import fixed_texts
 from pipeline.matter import Matter
-from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
 from pipeline.state import Memory
 from tests.pipeline.agents import AGENT

@@ -1,5 +1,6 @@
 """Agent files: what is wrong is said with file, key and what was expected."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,14 @@ def test_the_demo_agent_loads() -> None:
             ("    line: Hello! What can I do for you?\n", ""),
             "routes[10]: Value error, line is required",
         ),
-        (("id: hours_sunday", "id: hours"), "facts: ids must differ"),
+        (("id: hours\n", "id: hours\n    text: From eight to five.\n  - id: hours\n"), "facts: ids must differ"),
         (("name: Bright Dental", "name: [Bright"), "not valid YAML"),
     ],
 )
 def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
     text = DENTAL.read_text()
     assert change[0] in text
+    shutil.copytree(DENTAL.parent / "examples", tmp_path / "examples")
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(text.replace(*change, 1))
     with pytest.raises(SettingsError) as error:

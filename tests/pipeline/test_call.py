@@ -14,22 +14,9 @@ from pipeline.escalation import HandOver
 from pipeline.matter import Matter
 from pipeline.state import NotSaved
 from pipeline.tools.calls import ToolResult
-from tests.pipeline.agents import AGENT
+from tests.pipeline.agents import AGENT, KEYPAD_AGENT
 from tests.pipeline.fakes import FakeModels, FakeTools
 from tests.pipeline.rig import Step, booked, play
-
-KEYPAD_AGENT = AGENT.model_copy(
-    update={
-        "keys": {"1": "what are your hours"},
-        "lines": AGENT.lines.model_copy(
-            update={
-                "keypad": "For our hours, press one.",
-                "escalation": "A colleague will call you.",
-                "filler": "One moment.",
-            }
-        ),
-    }
-)
 
 
 def test_greets_then_answers_from_the_knowledge() -> None:
@@ -351,6 +338,12 @@ def test_a_turn_longer_than_the_transcriber_can_hear_is_cut_and_answered() -> No
     assert any(isinstance(e, ev.TurnDecided) and e.reason == "too_long" for e in played.log)
 
 
+def test_every_request_to_the_language_model_carries_the_call_s_id_and_no_two_replies_share_one() -> None:
+    played = play([(3.0, "what are your hours"), (9.0, "the price please")], for_s=14)
+    ids = [request.request_id for request in played.models.requests]
+    assert ids == ["CA1-t1.2-0", "CA1-t2.3-0"]
+
+
 def test_the_log_reads_back_as_it_was_written() -> None:
     played = play([(3.0, "what are your hours")], for_s=9)
     assert ev.read_events([ev.to_json(event) for event in played.log]) == played.log
@@ -444,6 +437,30 @@ def test_a_result_that_was_not_told_is_told_before_anybody_is_asked_whether_he_i
     ]
 
 
+@pytest.mark.parametrize("at_s", [25.2, 25.8, 26.3, 27.2, 28.0, 28.6])
+@pytest.mark.parametrize("what", ["okay", "hrm", "9"])
+def test_whatever_is_not_a_turn_while_a_tool_works_leaves_its_result_to_be_told(what: str, at_s: float) -> None:
+    def coughs(models: FakeModels) -> None:
+        models.utterances = ["" if text == "hrm" else text for text in models.utterances]
+
+    step: Step = (at_s, (lambda call: call.press("9")) if what == "9" else what)
+    played = play([*BOOKING, step], for_s=36, prepare=coughs, tools=FakeTools(takes_s=SLOW))
+    assert len(booked(played)) == 1
+    assert " ".join(played.heard()).count("Booked, John Miller.") == 1
+
+
+def test_a_key_in_a_hand_over_s_words_does_not_keep_the_caller_from_being_put_through() -> None:
+    played = play([(3.0, "a person please"), (5.3, lambda call: call.press("4"))], for_s=12)
+    assert played.heard()[-1] == "I'll put you through."
+    assert played.log[-1].reason == "transferred"  # type: ignore[attr-defined]
+
+
+def test_a_caller_who_presses_keys_is_there_and_is_not_hung_up_on() -> None:
+    keys: list[Step] = [(at_s, lambda call: call.press("5")) for at_s in (9.0, 20.0, 31.0, 42.0, 53.0)]
+    played = play(keys, for_s=62)
+    assert played.log[-1].reason == "caller_hung_up"  # type: ignore[attr-defined]
+
+
 def test_a_result_that_was_broken_into_is_told_again() -> None:
     played = play([*BOOKING, (25.0, "what are your hours please tell me")], for_s=40)
     assert len(booked(played)) == 1
@@ -495,6 +512,14 @@ def test_what_was_done_and_not_heard_is_told_when_the_call_goes_on() -> None:
     after = play([], for_s=10, matter=Matter(memory=done))
     assert not [call for call in after.tools.calls if call.tool == "book"]
     assert after.heard()[0].startswith("Sorry, we were cut off. Let's go on. Booked, John Miller.")
+
+
+def test_what_a_key_kept_from_being_told_is_told_when_the_caller_waits_in_silence() -> None:
+    before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=1.0))
+    done = next(memory for memory in before.saved if memory.untold)
+    after = play([(0.4, lambda call: call.press("5"))], for_s=14, matter=Matter(memory=done))
+    assert "Booked" not in after.heard()[0]
+    assert after.heard()[1].startswith("Booked, John Miller.")
 
 
 def test_a_write_is_not_sent_while_the_call_s_state_cannot_be_saved() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from models.types import GenerateRequest, Message, ModelFailure
 from pipeline import events as ev
+from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.planner import Planner
-from pipeline.reply import CallModels
 from pipeline.tiering import Choice, Override, Pace, Routing, Tiers, choose
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision

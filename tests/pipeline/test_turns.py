@@ -77,6 +77,32 @@ def test_after_the_turn_only_the_preroll_is_kept() -> None:
     assert tracker.turn_s <= PREROLL_S + 0.032
 
 
+def test_a_turn_may_be_split_and_goes_on_with_all_that_came_since() -> None:
+    tracker, _ = follow("." * 20 + "#" * 60)
+    whole = tracker.turn_audio()
+    cut_s = tracker.received_s - 0.5
+    before = tracker.turn_audio(cut_s)
+    tracker.split_turn(cut_s)
+    after = tracker.turn_audio()
+    assert np.array_equal(np.concatenate([before, after]), whole)
+    assert tracker.turn_s == pytest.approx(0.5)
+    assert tracker.speaking
+    assert tracker.speech_s == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_split_turn_s_speech_silences_the_agent_again_and_its_pauses_are_reported() -> None:
+    tracker, _ = follow("#" * 60)
+    tracker.split_turn(tracker.received_s)
+    more = [tracker.feed(np.full(512, 0.1 if mark == "#" else 0.0, np.float32)) for mark in "#" * 20 + "." * 13]
+    assert [type(signal) for signals in more for signal in signals] == [SpeechHeld, Paused, Paused, Paused]
+
+
+def test_the_quietest_place_lies_in_a_dip_between_words() -> None:
+    tracker, _ = follow("#" * 40 + ".." + "#" * 10)
+    assert tracker.quietest_s(0.7) == pytest.approx(tracker.received_s - 11 * 0.032, abs=0.033)
+    assert tracker.quietest_s(0.2) >= tracker.received_s - 0.2
+
+
 class FakeLateVad:
     """Calls what follows speech speech for three windows more, ever less surely."""
 

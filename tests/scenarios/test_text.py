@@ -16,6 +16,8 @@ from tests.scenarios.virtual import play
 from tests.scenarios.world import TODAY, FakeBackOffice, ScenarioModels
 from tests.virtual_time import run_virtual
 
+CALLER = "+15550100"
+"""Who calls over the fake carrier."""
 POOR = -1.0
 """Mean log probability below which the transcriber guesses."""
 
@@ -25,7 +27,8 @@ async def _write(scenario: Scenario) -> list[ev.Event]:
     agent = scenario.agent_under_test()
     models = ScenarioModels(Codebook(), agent, scenario.faults)
     office = FakeBackOffice(agent, scenario.faults)
-    call = TextCall(agent, models, models, Matter(call_id="CA1", tools=office, today=lambda: TODAY), LoopClock())
+    matter = Matter(call_id="CA1", caller=CALLER, tools=office, today=lambda: TODAY)
+    call = TextCall(agent, models, models, matter, LoopClock())
     await call.open()
     deeds: list[asyncio.Task[Said]] = []
     for step in scenario.caller:
@@ -52,6 +55,8 @@ def _heard(log: list[ev.Event]) -> list[str]:
         "keys_while_the_booking_is_entered",
         "a_whole_booking",
         "keypad_helps_after_poor_transcripts",
+        "number_is_keyed_in",
+        "keys_that_do_not_fit_are_answered",
         "greets_and_answers",
         "declines_what_it_does_not_know",
     ],

@@ -10,12 +10,12 @@ from bench.script import pause_pieces
 from models.types import Message
 from pipeline import events as ev
 from pipeline.call import Call
+from pipeline.call_models import CallModels
 from pipeline.cast import Part
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.matter import Matter
-from pipeline.reply import CallModels
 from pipeline.speculation import SpeculationBudget
 from telephony.audio import FRAME_BYTES, FRAME_S, SILENT_FRAME
 from telephony.playout import Playout

@@ -22,11 +22,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.agent import Agent
+from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.errands import Tools
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.matter import NoTools
-from pipeline.reply import CallModels
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices

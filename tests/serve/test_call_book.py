@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from models.types import Message
+from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.context.parts import Exchange, History
 from pipeline.escalation import HandOver
-from pipeline.reply import CallModels
 from pipeline.state import CallState, Memory, NotSaved, Place, Value
 from serve.call_book import CallBook
 from serve.call_store import CallStore, SavedState, StoreError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / f"{name}.yaml").write_text(text)
     text = (tmp_path / "dental.yaml").read_text()
     (tmp_path / "dental_b.yaml").write_text(text.replace("persona: You are", "persona: You are always"))
+    shutil.copytree(ROOT / "configs" / "agents" / "examples", tmp_path / "examples")
     return tmp_path
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
+from pipeline.call_models import CallModels
 from pipeline.matter import NoTools
-from pipeline.reply import CallModels
 from serve.line_up import LineUp, Variant, Versioned
 from serve.roster import Kit, Roster
 from tests.pipeline.agents import AGENT, CONTEXT, SPANISH

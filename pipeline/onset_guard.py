@@ -11,7 +11,7 @@ _WITHIN_S = 0.15
 """How long a sound may keep a gate shut: speech is confirmed sooner."""
 
 
-class Calm:
+class OnsetGuard:
     """Whether the caller may just be going on."""
 
     def __init__(self, *, settle_ms: int) -> None:
