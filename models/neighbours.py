@@ -2,7 +2,7 @@
 
 Soft nearest neighbours (a Nadaraya-Watson estimate on cosine similarity): each example votes for its meaning with a
 weight that falls off quickly with its distance. On 120 utterances that no author of examples had seen, 92% right with
-26 examples a meaning (13 examples: 85%); where nine tenths of the votes agree and the nearest example is near, 41 of 41.
+26 examples a meaning (13: 85%); where nine tenths of the votes agree and the nearest example is near, 41 of 41.
 """
 
 from __future__ import annotations

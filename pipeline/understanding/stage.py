@@ -26,8 +26,8 @@ NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "person": 0.4, 
 _LEAST = 0.01
 """A probability below this counts as this: neither model nor neighbours can rule a meaning out by themselves."""
 _MODEL_WEIGHT = 0.25
-"""Exponent of the model's probabilities beside the neighbours' shares: a small model is surer than it is right. Of 0.25,
-0.5 and 1, best on utterances that neither had seen."""
+"""Exponent of the model's probabilities beside the neighbours' shares: a small model is surer than it is right. Best of
+0.25, 0.5 and 1 on utterances that neither had seen."""
 _NEAR = 0.7
 """Cosine from which on the nearest example is near enough for the fast path."""
 _EVIDENCE = 3

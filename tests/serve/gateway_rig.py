@@ -32,6 +32,7 @@ from serve.config import GatewaySettings
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
 from serve.gateway import create_app, make_desk
 from serve.line_up import LineUp, only
+from serve.media import SUMMARY_FILE
 from serve.roster import Kit, Roster
 from serve.secrets import Secrets
 from telephony.audio import float_to_ulaw
@@ -198,6 +199,17 @@ async def desk_rig(runs_dir: Path, agent: Agent, tools: Tools) -> AsyncIterator[
     """A gateway's desk without its server."""
     async with services_rig(runs_dir, agent=agent, tools=tools) as services:
         yield make_desk(services)
+
+
+async def saved_run(runs_dir: Path, call_sid: str) -> Path:
+    """The folder of a call whose socket has closed, once everything of it is written: the summary comes last."""
+    async with asyncio.timeout(10):
+        while True:
+            for folder in runs_dir.glob(f"*-{call_sid}"):
+                with suppress(OSError, ValueError):
+                    json.loads((folder / SUMMARY_FILE).read_text())
+                    return folder
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from serve.call_book import CallBook
 from serve.desk import VOICE_PATH, WHISPER_PATH
 from serve.line_up import LineUp, Variant, only
 from tests.pipeline.agents import AGENT
-from tests.serve.gateway_rig import Rig, Stream, gateway_rig, twiml_parameters
+from tests.serve.gateway_rig import Rig, Stream, gateway_rig, saved_run, twiml_parameters
 
 
 async def admitted(rig: Rig, call_sid: str) -> dict[str, str]:
@@ -191,7 +191,7 @@ async def test_a_call_leaves_events_audio_and_figures(tmp_path: Path) -> None:
             await stream.talk(0.5)
             await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": "CA1"})
             await listening
-        (run,) = list(tmp_path.glob("*-CA1"))  # noqa: ASYNC240  # the call is over
+        run = await saved_run(tmp_path, "CA1")
         kinds = [json.loads(line)["kind"] for line in (run / "events.jsonl").read_text().splitlines()]
         assert kinds[0] == "call_started"
         assert kinds[-1] == "call_ended"
@@ -283,7 +283,7 @@ async def test_a_call_whose_gateway_died_is_taken_over(tmp_path: Path) -> None:
             await stream.talk(0.3)
             await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": "CA1"})
             await listening
-        (run,) = list(tmp_path.glob("*-CA1"))  # noqa: ASYNC240  # the call is over
+        run = await saved_run(tmp_path, "CA1")
         said = [json.loads(line).get("text", "") for line in (run / "events.jsonl").read_text().splitlines()]
         assert "Sorry, we were cut off." in said
         assert "Hello, this is the test desk." not in said
