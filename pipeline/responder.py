@@ -16,6 +16,7 @@ from pipeline.agent import Agent, Fact
 from pipeline.clauses import split_clauses
 from pipeline.context.of_agent import AgentContext
 from pipeline.context.parts import Ask, Exchange, Known
+from pipeline.endpointing import asks
 from pipeline.errands import Errands
 from pipeline.filling import CERTAINTY, fill_request, pointed_at
 from pipeline.grounding import answers, is_borne_out
@@ -81,6 +82,10 @@ class Responder:
     def in_flow(self) -> bool:
         """Whether a flow is under way."""
         return bool(self._state.stack)
+
+    def surely_answered(self, utterance: str) -> bool:
+        """Whether a reader is sure that this answers what was asked, and asks nothing back."""
+        return self._engine.surely_answers(self._state, utterance) and not asks(utterance, self._agent.language)
 
     @property
     def closing(self) -> Transfer | HangUp | None:

@@ -16,7 +16,7 @@ from pipeline.agent import Agent
 from pipeline.agent_examples import FACT
 from pipeline.clock import Clock, since_ms
 from pipeline.ports import Router, UnderstandingModel
-from pipeline.understanding.acts import Understood, Way, Wishes
+from pipeline.understanding.acts import Answers, Understood, Way, Wishes
 from pipeline.understanding.catalogue import ANSWER, CHANGE, act_of
 from pipeline.understanding.rules import by_rules, lead
 from pipeline.understanding.settings import UnderstandingPolicy
@@ -28,6 +28,8 @@ _LEAST = 0.01
 _MODEL_WEIGHT = 0.25
 """Exponent of the model's probabilities beside the neighbours' shares: a small model is surer than it is right. Best of
 0.25, 0.5 and 1 on utterances that neither had seen."""
+_ANSWERED = Understood((Answers(),), 1.0, "fast", answers=1.0, label=ANSWER)
+"""What a reader of values has understood by itself."""
 _NEAR = 0.7
 """Cosine from which on the nearest example is near enough for the fast path."""
 _EVIDENCE = 3
@@ -56,13 +58,19 @@ class Interpreter:
         self._knowledge = next((route.name for route in agent.routes if route.kind == "knowledge"), "")
         self._last: tuple[Situation, Understood] | None = None
 
-    async def understand(self, situation: Situation, turn: int, request_id: str) -> Understood:
-        """What the utterance means there. Raises ModelFailure or TimeoutError if not even the router answers."""
+    async def understand(
+        self, situation: Situation, turn: int, request_id: str, *, answered: bool = False
+    ) -> Understood:
+        """What the utterance means there. `answered`: a reader is sure that it is the answer to what was asked.
+
+        Raises ModelFailure or TimeoutError if not even the router answers.
+        """
         if self._last is not None and self._last[0] == situation:
             return self._last[1]
         decision = await self._routed(situation.utterance, turn)
         began_s = self._clock.now_s()
-        understood, evidence = await self._weighed(situation, decision, turn, request_id)
+        surely = answered and self._model is not None and not self._may_mean_else(situation.utterance, decision)
+        understood, evidence = (_ANSWERED, ()) if surely else await self._weighed(situation, decision, turn, request_id)
         self._log.append(
             ev.Understood(
                 turn=turn,
@@ -81,6 +89,11 @@ class Interpreter:
         async with asyncio.timeout(self._agent.stage_timeout_s):
             decision = await self._router.route(situation.utterance)
         return by_rules(self._agent, situation.utterance, decision, in_flow=bool(situation.agent_said))
+
+    def _may_mean_else(self, utterance: str, decision: RouteDecision) -> bool:
+        """Whether the router takes what a reader has read for something that is meant anywhere ("no, a person")."""
+        act = by_rules(self._agent, utterance, decision, in_flow=True).act
+        return isinstance(act, Wishes) and act.route.kind in NEEDED
 
     async def _routed(self, utterance: str, turn: int) -> RouteDecision:
         began_s = self._clock.now_s()

@@ -15,6 +15,7 @@ from typing import Literal
 
 from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read, spoken
+from pipeline.slots.types import LIKELY
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Place, Value
@@ -46,6 +47,8 @@ CALLER = "caller"
 VERIFIED = "verification_level"
 """A tool's return of this name sets the caller's level."""
 
+_FEW_WORDS = 3
+"""So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _YES_NO = Variable(type="yes_no")
 _OR: Mapping[str, str] = {"en": "or", "es": "o"}
@@ -169,6 +172,25 @@ class WorkflowEngine:
         if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
             return self._render(state, node.change)
         return self._render(state, node.say[0])
+
+    def surely_answers(self, state: CallState, utterance: str) -> bool:
+        """Whether a reader reads what was asked in all but a few of the words.
+
+        Never of names and texts: anything may be one.
+        """
+        node = self._node(state) if state.waiting == "answer" else None
+        match node:
+            case AskNode():
+                variable = self._variable(node.variable)
+                context = self._context(state, variable)
+            case ConfirmNode():
+                variable, context = _YES_NO, self._plain()
+            case _:
+                return False
+        reading = None if variable.type in ("name", "text") else read(variable, utterance, context)
+        if reading is None or reading.confidence < LIKELY:
+            return False
+        return len(utterance.split()) - len(reading.words.split()) <= _FEW_WORDS
 
     def asks_for_value(self, state: CallState) -> bool:
         """Whether the answer waited for is more than a yes or no: people often add to it."""

@@ -205,7 +205,7 @@ async def saved_run(runs_dir: Path, call_sid: str) -> Path:
     """The folder of a call whose socket has closed, once everything of it is written: the summary comes last."""
     async with asyncio.timeout(10):
         while True:
-            for folder in runs_dir.glob(f"*-{call_sid}"):
+            for folder in runs_dir.glob(f"*-{call_sid}"):  # noqa: ASYNC240  # a test looks
                 with suppress(OSError, ValueError):
                     json.loads((folder / SUMMARY_FILE).read_text())
                     return folder

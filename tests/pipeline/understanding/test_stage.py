@@ -83,6 +83,22 @@ def test_in_a_flow_the_model_is_asked_however_sure_the_examples_are() -> None:
     assert understood.answers == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(
+    ("decision", "way"),
+    [(UNSURE, "fast"), (RouteDecision("person", 0.9), "model")],
+    ids=["an answer", "perhaps a person"],
+)
+def test_what_a_reader_is_sure_of_needs_no_model_unless_it_may_be_a_wish_meant_anywhere(
+    decision: RouteDecision, way: str
+) -> None:
+    async def main() -> Understood:
+        log, model = ev.EventLog(LoopClock()), FakeUnderstanding()
+        one = Interpreter(AGENT, FakeRouter(decision), model, UnderstandingPolicy(), log, LoopClock())
+        return await one.understand(Situation("no, a person", "Is that right?"), 1, "r1", answered=True)
+
+    assert run_virtual(main()).way == way
+
+
 def test_the_model_and_the_examples_decide_together_and_say_on_what() -> None:
     (understood,), log = understand(UNSURE, FakeUnderstanding(), Situation("what would cleaning run me"))
     assert understood.act == AsksFact(FACT)

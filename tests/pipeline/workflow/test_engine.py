@@ -350,3 +350,28 @@ def test_a_yes_with_an_objection_is_asked_what_to_change(line: str) -> None:
     step = asking_what_to_change().answer(talk("book", *READ_BACK).state, line, 4)
     assert step.says == ("What should I change?",)
     assert step.fitted
+
+
+@pytest.mark.parametrize(
+    ("said", "surely"),
+    [
+        ("Tuesday at ten", True),
+        ("um, Tuesday at ten please", True),
+        ("Tuesday at ten, or is that when the other doctor is in", False),
+        ("do you take dogs", False),
+    ],
+)
+def test_an_answer_is_sure_if_hardly_a_word_of_it_is_left_unread(said: str, surely: bool) -> None:
+    one = engine()
+    asked = one.tool_done(one.start(CallState(), "book", "", 1).state, OPENINGS).state
+    assert one.surely_answers(asked, said) is surely
+
+
+def test_a_name_is_never_sure_and_nothing_is_where_nothing_was_asked() -> None:
+    one = engine()
+    asked = one.tool_done(one.start(CallState(), "book", "", 1).state, OPENINGS).state
+    named = one.answer(asked, "Tuesday at ten", 2).state
+    assert not one.surely_answers(named, "John Miller")
+    assert not one.surely_answers(CallState(), "Tuesday at ten")
+    read_back = one.answer(named, "John Miller", 3).state
+    assert one.surely_answers(read_back, "Yes, that's right")
