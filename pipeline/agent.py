@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, JsonValue, model_validator
 
 from models.settings import StrictModel, load_settings, parse_settings
-from pipeline.agent_examples import with_examples
+from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.slots.types import Language
@@ -223,8 +223,13 @@ class Agent(StrictModel):
     lines: Lines
     routes: tuple[Route, ...] = Field(min_length=1)
     examples_from: tuple[str, ...] = ()
-    """Files of more examples, relative to this file: YAML of utterances by route, or by `q:` and a fact's id; as
-    `trunkline router train` writes them. They become part of the agent when it is read."""
+    """Files of more examples for the routes, YAML of utterances by route, relative to this file: what `trunkline router
+    train` writes. They become part of the agent when it is read."""
+    utterances: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """How callers say it, by route or by `q:` and a fact's id: for the model that understands and the votes beside it
+    (docs/understanding.md). The rules that decide without a model do not know them."""
+    utterances_from: tuple[str, ...] = ()
+    """Files of such, relative to this file."""
     facts: tuple[Fact, ...] = Field(min_length=1)
     variables: dict[Name, Variable] = Field(default_factory=dict)
     """What may become known in a call."""
@@ -276,6 +281,9 @@ class Agent(StrictModel):
                 )
             if route.kind == "person" and self.escalation is None:
                 raise ValueError(f"routes: {route.name}: kind 'person' needs `escalation`")
+        labels = {*(route.name for route in self.routes), *(f"{FACT}{fact.id}" for fact in self.facts)}
+        if strange := [label for label in self.utterances if label not in labels]:
+            raise ValueError(f"utterances: no route or fact {', '.join(strange)}; a fact's label is {FACT} and its id")
         if (self.lines.keypad is None) != (not self.keys):
             raise ValueError("lines.keypad and keys belong together: give both or neither")
         return self
@@ -298,6 +306,6 @@ def load_agent(path: Path) -> Agent:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return load_settings(path, Agent)  # It says what is wrong.
-    if not isinstance(data, dict) or not data.get("examples_from"):
+    if not isinstance(data, dict) or not (data.get("examples_from") or data.get("utterances_from")):
         return load_settings(path, Agent)
     return parse_settings(yaml.safe_dump(with_examples(data, path)), Agent, str(path))

@@ -1,4 +1,4 @@
-"""Examples that lie beside an agent file, put to its routes and facts."""
+"""Utterances that lie in files beside an agent file, and become part of it when it is read."""
 
 from __future__ import annotations
 
@@ -16,23 +16,37 @@ _EXAMPLES: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
 
 
 def with_examples(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValue]:
-    """An agent file's content with the examples of its `examples_from`. `path`: of the agent file.
+    """An agent file's content with what its `examples_from` and `utterances_from` name. `path`: of the agent file.
 
     Raises SettingsError for a file that is none, or that has labels which the agent does not know.
     """
     merged = dict(data)
-    files = data.get("examples_from")
-    for name in files if isinstance(files, list) else ():
-        beside = path.parent / str(name)
+    for beside in _files(data, "examples_from", path):
         labelled = _read(beside)
-        merged["routes"] = _put(merged.get("routes"), "name", "examples", "", labelled)
-        merged["facts"] = _put(merged.get("facts"), "id", "questions", FACT, labelled)
+        routes = merged.get("routes")
+        merged["routes"] = [_with_more(entry, labelled) for entry in routes] if isinstance(routes, list) else routes
         if labelled:
+            raise SettingsError(f"{beside}: the agent has no route {', '.join(labelled)}; correct the labels")
+    known = {*_names(data, "routes", "name", ""), *_names(data, "facts", "id", FACT)}
+    for beside in _files(data, "utterances_from", path):
+        labelled = _read(beside)
+        if strange := [label for label in labelled if label not in known]:
             raise SettingsError(
-                f"{beside}: the agent has no route {', '.join(labelled)}; correct the labels "
+                f"{beside}: the agent has no route or fact {', '.join(strange)}; correct the labels "
                 f"(a fact's is {FACT} and its id)"
             )
+        had = merged.get("utterances")
+        utterances = dict(had) if isinstance(had, dict) else {}
+        for label, texts in labelled.items():
+            before = utterances.get(label)
+            utterances[label] = [*(before if isinstance(before, list) else ()), *texts]
+        merged["utterances"] = utterances
     return merged
+
+
+def _files(data: Mapping[str, JsonValue], key: str, path: Path) -> list[Path]:
+    names = data.get(key)
+    return [path.parent / str(name) for name in names] if isinstance(names, list) else []
 
 
 def _read(path: Path) -> dict[str, list[str]]:
@@ -42,14 +56,16 @@ def _read(path: Path) -> dict[str, list[str]]:
         raise SettingsError(f"{path}: expected utterances by route, as YAML; {error}") from error
 
 
-def _put(entries: JsonValue, key: str, field: str, prefix: str, labelled: dict[str, list[str]]) -> JsonValue:
-    """The entries with what is labelled as theirs before their own examples; it is taken out of `labelled`."""
-    if not isinstance(entries, list):
-        return entries
-    filled: list[JsonValue] = []
-    for entry in entries:
-        if isinstance(entry, dict) and (more := labelled.pop(f"{prefix}{entry.get(key)}", None)):
-            own = entry.get(field)
-            entry = entry | {field: [*more, *(own if isinstance(own, list) else ())]}
-        filled.append(entry)
-    return filled
+def _with_more(route: JsonValue, labelled: dict[str, list[str]]) -> JsonValue:
+    """The route with what is labelled as its own, which is taken out of `labelled`."""
+    own = route.get("examples") if isinstance(route, dict) else None
+    if not isinstance(route, dict) or not isinstance(own, list):
+        return route
+    return route | {"examples": [*own, *labelled.pop(str(route.get("name")), ())]}
+
+
+def _names(data: Mapping[str, JsonValue], entries: str, key: str, prefix: str) -> list[str]:
+    found = data.get(entries)
+    return (
+        [f"{prefix}{entry.get(key)}" for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    )

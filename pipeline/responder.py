@@ -265,8 +265,9 @@ class Responder:
                 raise
             failure = str(error)
         for text in split_clauses(fact.text):
-            yield Clause(text, "knowledge", rejected=rejected, failure=failure)
-            rejected = failure = ""
+            if text not in said:  # Nothing is said twice.
+                yield Clause(text, "knowledge", rejected=rejected, failure=failure)
+                rejected = failure = ""
 
     async def _generated(self, fact: Fact, question: str, request_id: str, tier: Tier) -> AsyncGenerator[str, None]:
         request = self._request(Ask(question=question, fact=fact.text), request_id, tier)

@@ -24,13 +24,22 @@ _BY_KIND = {
 
 def catalogue(agent: Agent) -> Catalogue:
     """The agent's facts, its routes, and what callers of every business do."""
+
+    def said(label: str, own: tuple[str, ...]) -> tuple[str, ...]:
+        # How callers say it comes first: a model is shown the first few.
+        return tuple(dict.fromkeys((*agent.utterances.get(label, ()), *own)))
+
     meanings = (
         *(
-            Meaning(f"{FACT}{fact.id}", f'asks something that this answers: "{fact.text}"', fact.questions)
+            Meaning(
+                f"{FACT}{fact.id}",
+                f'asks something that this answers: "{fact.text}"',
+                said(f"{FACT}{fact.id}", fact.questions),
+            )
             for fact in agent.facts
         ),
         *(
-            Meaning(route.name, route.description or _described(route), route.examples)
+            Meaning(route.name, route.description or _described(route), said(route.name, route.examples))
             for route in agent.routes
             if route.kind not in ("knowledge", "fallback")
         ),
@@ -38,7 +47,7 @@ def catalogue(agent: Agent) -> Catalogue:
         Meaning(
             UNKNOWN,
             "wants or asks anything else: small talk, or a question that nothing above answers",
-            next((route.examples for route in agent.routes if route.kind == "fallback"), ()),
+            next((said(route.name, route.examples) for route in agent.routes if route.kind == "fallback"), ()),
         ),
         Meaning(ANSWER, "answers what you asked", in_flow_only=True),
         Meaning(CHANGE, "corrects something that was said before", in_flow_only=True),

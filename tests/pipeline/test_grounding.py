@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.clauses import split_clauses
 from pipeline.grounding import answers, critical_words, is_borne_out
 
 HOURS = "We are open Monday to Friday, from eight to five, and Saturday from nine to one."
@@ -128,3 +129,9 @@ def test_a_clause_that_keeps_bounds_ranges_signs_and_denials_is(clause: str, fac
 def test_a_spanish_fact_bears_itself_out_and_answers(fact: str) -> None:
     assert is_borne_out(fact, fact)
     assert answers(fact, fact)
+
+
+def test_every_clause_of_a_fact_as_it_is_written_is_borne_out_by_it() -> None:
+    fact = "We don't work on Mondays, and the back door stays locked."
+    assert all(is_borne_out(clause, fact) for clause in split_clauses(fact))
+    assert not is_borne_out("we work on Mondays", fact)

@@ -232,3 +232,12 @@ def test_out_of_hours_who_asks_for_a_person_again_is_asked_again_and_who_cannot_
 def test_within_hours_the_call_is_handed_over() -> None:
     answering, _ = responder(agent=away_agent("unknown"))
     assert isinstance(plan_of(answering, "a person please", decision("person"), 1).act, Transfer)
+
+
+def test_a_fact_that_takes_over_in_the_middle_of_an_answer_says_nothing_twice() -> None:
+    text = "We sell no tickets on Mondays, and the hall is closed then."
+    fact = AGENT.facts[0].model_copy(update={"text": text})
+    generated = ["We sell no tickets on Mondays,", "but you can buy them online."]
+    agent, _ = responder({"tickets": generated}, AGENT.model_copy(update={"facts": (fact, *AGENT.facts[1:])}))
+    said = [clause for _, clause in say(agent, Plan("tickets", facts=(fact,)))]
+    assert said == ["We sell no tickets on Mondays,", "and the hall is closed then."]

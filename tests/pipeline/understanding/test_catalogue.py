@@ -37,28 +37,24 @@ def test_facts_and_routes_are_told_in_words_and_by_their_examples() -> None:
     assert isinstance(act_of(AGENT, "booking"), Wishes)
 
 
-def test_examples_beside_an_agent_file_become_its_own_and_come_first(tmp_path: Path) -> None:
-    (tmp_path / "more.yaml").write_text("book: [squeeze me in]\nq:hours: [you open yet]\n")
-    text = (
-        (AGENTS / "dental.yaml")
-        .read_text()
-        .replace("examples_from: [examples/dental.yaml]", "examples_from: [more.yaml]")
-    )
-    (tmp_path / "dental.yaml").write_text(text)
-    agent = load_agent(tmp_path / "dental.yaml")
+def dental_with(tmp_path: Path, utterances: str) -> Agent:
+    (tmp_path / "more.yaml").write_text(utterances)
+    text = (AGENTS / "dental.yaml").read_text()
+    (tmp_path / "dental.yaml").write_text(text.replace("examples/dental.yaml", "more.yaml"))
+    return load_agent(tmp_path / "dental.yaml")
+
+
+def test_utterances_beside_an_agent_file_come_first_and_leave_the_rules_as_they_are(tmp_path: Path) -> None:
+    agent = dental_with(tmp_path, "book: [squeeze me in]\nq:hours: [you open yet]\n")
+    meanings = {meaning.label: meaning for meaning in catalogue(agent).meanings}
+    assert meanings["book"].examples[0] == "squeeze me in"
+    assert meanings["q:hours"].examples[0] == "you open yet"
     route = agent.route("book")
     assert route is not None
-    assert route.examples[0] == "squeeze me in"
-    assert agent.fact("hours").questions[0] == "you open yet"
+    assert "squeeze me in" not in route.examples
 
 
-def test_examples_of_a_fact_that_there_is_not_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "more.yaml").write_text("q:nothing: [what is it]\n")
-    text = (
-        (AGENTS / "dental.yaml")
-        .read_text()
-        .replace("examples_from: [examples/dental.yaml]", "examples_from: [more.yaml]")
-    )
-    (tmp_path / "dental.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=r"more\.yaml: the agent has no route q:nothing"):
-        load_agent(tmp_path / "dental.yaml")
+@pytest.mark.parametrize("label", ["q:nothing", "nothing"])
+def test_utterances_of_what_there_is_not_are_refused(tmp_path: Path, label: str) -> None:
+    with pytest.raises(SettingsError, match=rf"more\.yaml: the agent has no route or fact {label}"):
+        dental_with(tmp_path, f"{label}: [what is it]\n")

@@ -102,7 +102,7 @@ def test_what_a_reader_is_sure_of_needs_no_model_unless_it_may_be_a_wish_meant_a
 def test_the_model_and_the_examples_decide_together_and_say_on_what() -> None:
     (understood,), log = understand(UNSURE, FakeUnderstanding(), Situation("what would cleaning run me"))
     assert understood.act == AsksFact(FACT)
-    assert 0.4 < understood.confidence < 0.7
+    assert 0.4 < understood.confidence < 0.95
     (event,) = [event for event in log if isinstance(event, ev.Understood)]
     assert list(event.evidence) == ["q:cleaning", "booking"]
     assert event.took_ms == pytest.approx(300)
