@@ -111,9 +111,12 @@ class OneStepUnderstanding:
         self._tokens = {meaning.label: first_token(words[meaning.label]) for meaning in catalogue.meanings}
         self._in_flow_only = frozenset(meaning.label for meaning in catalogue.meanings if meaning.in_flow_only)
 
-    async def read_prefix(self, request_id: str) -> None:
-        """Have the engine read the prompt's unchanging beginning. Raises ModelFailure."""
+    async def warm_up(self, request_id: str) -> None:
+        """Have the engine read the prompt's unchanging beginning, and judge once: no caller should be the first, whose
+        pass is the slowest. Raises ModelFailure."""
         await self._model.prefill(GenerateRequest(request_id, self._prompt.messages))
+        for number, situation in enumerate((Situation("Hello"), Situation("Yes", "Is that right?"))):
+            await self.judge(situation, f"{request_id}-{number}")
 
     async def judge(self, situation: Situation, request_id: str) -> Judgement:
         """What the utterance means there. Raises ModelFailure."""

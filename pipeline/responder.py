@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -31,6 +32,8 @@ from pipeline.workflow.engine import Act, HangUp, Transfer, WorkflowEngine
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
+_COURTEOUS_END = re.compile(r"[,\s]*\b(?:please|por favor)[.!]*$", re.IGNORECASE)
+"""By which an answer is polite and not a question."""
 _SENTENCE_ENDS = (".", "!", "?")
 """An answer is never stopped in the middle of a sentence."""
 
@@ -85,7 +88,8 @@ class Responder:
 
     def surely_answered(self, utterance: str) -> bool:
         """Whether a reader is sure that this answers what was asked, and asks nothing back."""
-        return self._engine.surely_answers(self._state, utterance) and not asks(utterance, self._agent.language)
+        asked_back = asks(_COURTEOUS_END.sub("", utterance), self._agent.language)
+        return not asked_back and self._engine.surely_answers(self._state, utterance)
 
     @property
     def closing(self) -> Transfer | HangUp | None:

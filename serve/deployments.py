@@ -154,7 +154,7 @@ class Understanding:
             for version, catalogue in catalogues.items()
         }
         for version, agent in self._agents.items():
-            await agent.read_prefix(f"prefix-{version}")
+            await agent.warm_up(f"warm-up-{version}")
 
     async def judge(self, situation: Situation, version: str, request_id: str) -> Judgement:
         """What an utterance means to that version of an agent. Raises ModelFailure."""

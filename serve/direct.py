@@ -88,7 +88,7 @@ class UnderstandingEngine:
     async def of(self, agent: Agent) -> DirectUnderstanding:
         """For one agent, its prompt read. Raises ModelFailure."""
         understanding = OneStepUnderstanding(self._model, catalogue(agent), examples=self._settings.examples)
-        await understanding.read_prefix(f"prefix-{agent.name}")
+        await understanding.warm_up(f"warm-up-{agent.name}")
         return DirectUnderstanding(understanding)
 
 

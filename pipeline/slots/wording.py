@@ -41,7 +41,7 @@ _LEFT_OPEN: Mapping[Language, re.Pattern[str]] = {
 }
 
 COURTESY: Mapping[Language, str] = {
-    "en": r"(?:yes|yeah|yep|sure|okay|ok|all ?right|fine|um+|uh+|erm?|hmm+|well|so|oh|please|right|hi|hello|and|like"
+    "en": r"(?:yes|yeah|yep|sure|okay|ok|al{1,2} ?right|fine|um+|uh+|erm?|hmm+|well|so|oh|please|right|hi|hello|and|like"
     r"|let me see|let's see)",
     "es": r"(?:si|claro|vale|ok|okey|eh+|em+|este|pues|bueno|a ver|por favor|hola|y|mire|mira)",
 }

@@ -234,6 +234,15 @@ def test_within_hours_the_call_is_handed_over() -> None:
     assert isinstance(plan_of(answering, "a person please", decision("person"), 1).act, Transfer)
 
 
+@pytest.mark.parametrize(
+    ("said", "sure"), [("Tuesday at ten, please.", True), ("Is it Tuesday at ten?", False), ("a bicycle", False)]
+)
+def test_an_answer_is_sure_however_polite_and_a_question_never(said: str, sure: bool) -> None:
+    agent, _ = responder()
+    agent.commit(plan_of(agent, "book please", decision("booking")))
+    assert agent.surely_answered(said) is sure
+
+
 def test_a_fact_that_takes_over_in_the_middle_of_an_answer_says_nothing_twice() -> None:
     text = "We sell no tickets on Mondays, and the hall is closed then."
     fact = AGENT.facts[0].model_copy(update={"text": text})
