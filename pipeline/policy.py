@@ -14,11 +14,13 @@ from pipeline.escalation import Patience, Reason
 from pipeline.plan import Plan, clauses_of_text
 from pipeline.state import CallState
 from pipeline.tools.calls import ToolCall
-from pipeline.understanding.acts import Answers, AsksFact, Understood, Unknown, Waits, Wishes
+from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
 from pipeline.workflow.engine import HangUp, Step, Transfer, WorkflowEngine, holds
 
 SURE_IN_FLOW = 0.75
 """An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
+LIKELY_ENOUGH = 0.6
+"""What an utterance means that turns out to be no answer must be so probable among the rest."""
 HARDLY_AN_ANSWER = 0.15
 """Below this, the model does not believe what a reader has read in an utterance that it takes for something else."""
 TRIES_BEFORE_KEYPAD = 2
@@ -134,9 +136,14 @@ class DialoguePolicy:
             # What is under way already is not wished for again: it is being answered.
             act = Answers()
             understood = dataclasses.replace(understood, answers=None)
+        step = self._engine.answer(state, utterance, turn)
+        if not step.fitted and isinstance(act, Answers | Changes) and understood.otherwise is not None:
+            # No reader finds an answer in it: then it is likely none.
+            other, share = understood.otherwise
+            if share >= LIKELY_ENOUGH:
+                act, understood = other, dataclasses.replace(understood, acts=(other,), confidence=share)
         route = act.route if isinstance(act, Wishes) else None
         sure = understood.confidence >= SURE_IN_FLOW
-        step = self._engine.answer(state, utterance, turn)
         answered = self._answered(utterance, step, state)
         anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
         doubted = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER

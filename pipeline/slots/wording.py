@@ -41,8 +41,8 @@ _LEFT_OPEN: Mapping[Language, re.Pattern[str]] = {
 }
 
 COURTESY: Mapping[Language, str] = {
-    "en": r"(?:yes|yeah|yep|sure|okay|ok|al{1,2} ?right|fine|um+|uh+|erm?|hmm+|well|so|oh|please|right|hi|hello|and|like"
-    r"|let me see|let's see)",
+    "en": r"(?:yes|yeah|yep|sure|okay|ok|al{1,2} ?right|fine|um+|uh+|erm?|hmm+|well|so|oh|please|right|hi|hello"
+    r"|and|like|let me see|let's see)",
     "es": r"(?:si|claro|vale|ok|okey|eh+|em+|este|pues|bueno|a ver|por favor|hola|y|mire|mira)",
 }
 """Words before an answer that are no part of it."""

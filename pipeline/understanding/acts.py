@@ -58,6 +58,8 @@ class Understood:
     way: Way = "rules"
     answers: float | None = None
     """Probability that the words answer what was asked; None: nobody looked."""
+    otherwise: tuple[DialogueAct, float] | None = None
+    """What it means if it is no answer to what was asked, and how probably then; None: nobody looked."""
     closeness: float | None = None
     """By how much the nearest fact is nearer than the next (cosine); None: there are no two."""
     label: str = ""

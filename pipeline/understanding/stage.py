@@ -134,11 +134,14 @@ class Interpreter:
     def _decided(self, weighed: tuple[tuple[str, float], ...], decision: RouteDecision, way: Way) -> Understood:
         label, share = next((pair for pair in weighed if pair[1] >= self._needed(pair[0])), weighed[0])
         shares = dict(weighed)
+        answers = shares.get(ANSWER, 0.0) + shares.get(CHANGE, 0.0)
+        other, other_share = next((pair for pair in weighed if pair[0] not in (ANSWER, CHANGE)), ("", 0.0))
         return Understood(
             (act_of(self._agent, label),),
             share,
             way,
-            answers=shares.get(ANSWER, 0.0) + shares.get(CHANGE, 0.0),
+            answers=answers,
+            otherwise=(act_of(self._agent, other), other_share / (1 - answers)) if 0 < answers < 1 and other else None,
             closeness=lead(decision),
             label=self._knowledge if label.startswith(FACT) else label,
         )

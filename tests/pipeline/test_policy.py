@@ -124,3 +124,12 @@ def test_patience_is_kept_in_the_state_and_so_outlives_a_resumed_call() -> None:
     assert first.state.impatience == 3 or isinstance(first.act, Transfer)
     calm = dataclasses.replace(looked_up(), impatience=2)
     assert isinstance(decide("nonsense", understood(Unknown()), calm).act, Transfer)
+
+
+@pytest.mark.parametrize(("share", "ends"), [(0.9, True), (0.4, False)])
+def test_what_no_reader_reads_is_likely_no_answer_but_what_it_means_otherwise(share: float, ends: bool) -> None:
+    taken = Understood((Answers(),), 0.55, "model", 0.55, (Wishes(route("farewell")), share))
+    plan = decide("right, that's the lot, cheerio", taken, booking())
+    assert isinstance(plan.act, HangUp) is ends
+    read = decide("Tuesday at ten", taken, booking())
+    assert texts(read) == ["What is your name?"]

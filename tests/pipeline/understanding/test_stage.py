@@ -81,6 +81,10 @@ def test_in_a_flow_the_model_is_asked_however_sure_the_examples_are() -> None:
     (understood,), _ = understand(SURE, model, Situation("book", "What is your name?"))
     assert understood.act == Answers()
     assert understood.answers == pytest.approx(0.9)
+    assert understood.otherwise is not None
+    other, share = understood.otherwise
+    assert isinstance(other, Wishes)
+    assert share == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
