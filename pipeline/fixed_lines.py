@@ -21,6 +21,8 @@ def fixed_texts(agent: Agent) -> list[str]:
         lines.greeting,
         lines.resumed,
         lines.apology,
+        lines.declined,
+        lines.waiting,
         lines.reprompt,
         lines.farewell,
         lines.silence_farewell,
