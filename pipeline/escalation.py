@@ -77,9 +77,13 @@ class Patience:
 
     def after(self, points: int, utterance: str, *, answered: bool) -> int:
         """The points after this utterance, which came on top of so many."""
-        angry = self._words is not None and self._words.search(utterance.lower()) is not None
+        angry = self.is_angry(utterance)
         points += (2 if angry else 0) + (0 if answered else 1)
         return max(0, points - 1) if answered and not angry else points
+
+    def is_angry(self, utterance: str) -> bool:
+        """Whether it holds words of one who has had enough."""
+        return self._words is not None and self._words.search(utterance.lower()) is not None
 
     def is_gone(self, points: int) -> bool:
         return points >= self._settings.frustration_points

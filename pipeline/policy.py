@@ -80,7 +80,11 @@ class DialoguePolicy:
     def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
         if self._patience is None or isinstance(plan.act, Transfer | HangUp):
             return plan
-        lost = self._patience.after(state.impatience, plan.utterance, answered=self.answers(plan))
+        answered = self.answers(plan)
+        courtesy = plan.act is None and all(clause.source in ("line", "repeat") for clause in plan.fixed)
+        if courtesy and self._patience.is_angry(plan.utterance):
+            answered = bool(plan.facts)  # A courtesy is no answer to abuse, whatever wish it was taken for.
+        lost = self._patience.after(state.impatience, plan.utterance, answered=answered)
         if self._patience.is_gone(lost):
             return self._to_person(plan.utterance, state, "frustration", turn)
         return dataclasses.replace(plan, state=dataclasses.replace(plan.state or state, impatience=lost))

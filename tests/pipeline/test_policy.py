@@ -133,3 +133,11 @@ def test_what_no_reader_reads_is_likely_no_answer_but_what_it_means_otherwise(sh
     assert isinstance(plan.act, HangUp) is ends
     read = decide("Tuesday at ten", taken, booking())
     assert texts(read) == ["What is your name?"]
+
+
+def test_abuse_that_is_taken_for_a_courtesy_is_not_answered_by_one() -> None:
+    saying = Route.model_validate({"name": "hello", "kind": "say", "line": "Hello!", "examples": ("a", "b", "c")})
+    plan = decide("hello you ridiculous thing", understood(Wishes(saying)), looked_up())
+    assert isinstance(plan.act, Transfer)
+    asked = decide("when are you open, this is ridiculous", understood(AsksFact(HOURS)), looked_up())
+    assert asked.facts == (HOURS,)

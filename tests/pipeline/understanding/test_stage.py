@@ -70,6 +70,12 @@ def test_where_the_nearest_examples_agree_the_model_is_not_asked() -> None:
     assert [event.way for event in log if isinstance(event, ev.Understood)] == ["fast"]
 
 
+def test_what_the_agent_file_has_word_for_word_needs_no_model_and_no_votes() -> None:
+    written = RouteDecision("booking", 1.0, meant=Meant((("q:cleaning", 0.8), ("booking", 0.2)), 0.9))
+    (understood,), _ = understand(written, FakeUnderstanding(), Situation("book"))
+    assert (understood.way, understood.label) == ("fast", "booking")
+
+
 def test_examples_that_agree_from_far_away_are_not_enough() -> None:
     far = RouteDecision("booking", 0.9, meant=Meant((("booking", 0.99), ("other", 0.01)), 0.5))
     (understood,), _ = understand(far, FakeUnderstanding(), Situation("do you fix drains"))
