@@ -205,8 +205,7 @@ class VllmLanguageModel:
         outputs = self._outputs(prompt, params, request.request_id, request.priority, timeout_s)
         async with aclosing(outputs) as pieces:
             async for output in pieces:
-                self._prompt_tokens += len(output.prompt_token_ids)
-                self._cached_tokens += output.num_cached_tokens or 0
+                self._count_prompt(output)
                 self._generated_tokens += 1
                 found = output.outputs[0].logprobs
                 if found:
@@ -273,13 +272,16 @@ class VllmLanguageModel:
             async for output in outputs:
                 piece = output.outputs[0]
                 if first:
-                    self._prompt_tokens += len(output.prompt_token_ids)
-                    self._cached_tokens += output.num_cached_tokens or 0
+                    self._count_prompt(output)
                     first = False
                 self._generated_tokens += len(piece.token_ids)
                 if piece.finish_reason not in (None, "stop", "length", "abort"):
                     raise ModelFailure(f"language model: request {request.request_id} ended in {piece.finish_reason}")
                 yield Delta(piece.text, len(piece.token_ids), piece.finish_reason)
+
+    def _count_prompt(self, output: RequestOutput) -> None:
+        self._prompt_tokens += len(output.prompt_token_ids or ())
+        self._cached_tokens += output.num_cached_tokens or 0
 
     async def _outputs(
         self, prompt: object, params: SamplingParams, request_id: str, priority: int, timeout_s: float

@@ -148,6 +148,8 @@ class Meaning:
     """What it is, in words for a language model: a predicate of the caller ("wants a new appointment")."""
     examples: tuple[str, ...] = ()
     """Utterances that mean it."""
+    fact: str = ""
+    """What is said to it, if it asks for a fact; empty for a wish."""
     in_flow_only: bool = False
     """It can only be meant while the agent waits for an answer."""
 
@@ -189,20 +191,6 @@ class Judgement:
 
     probabilities: tuple[tuple[str, float], ...]
     """Labels of the catalogue, likeliest first; they sum to 1."""
-
-    @property
-    def label(self) -> str:
-        """The likeliest."""
-        return self.probabilities[0][0]
-
-    @property
-    def confidence(self) -> float:
-        """Probability of the likeliest, in [0, 1]."""
-        return self.probabilities[0][1]
-
-    def of(self, label: str) -> float:
-        """Probability of a label; 0 for one that could not be meant."""
-        return dict(self.probabilities).get(label, 0.0)
 
 
 class ModelFailure(RuntimeError):

@@ -12,29 +12,16 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from models.llm import VllmLanguageModel
 from models.types import Catalogue, GenerateRequest, Judgement, Meaning, Message, ModelFailure, Situation
 
-__all__ = ["OneStepUnderstanding", "Prompt", "name_meanings", "one_step_prompt"]
+__all__ = ["OneStepUnderstanding", "name_meanings", "one_step_prompt"]
 
 _SEED = 1
 """Of the order in which examples are shown: the same in every process, or no prefix would be cached."""
-_FACT = "q:"
-"""Begins the label of a fact that is asked for."""
 _SPARE_WORDS = tuple("bcdfghjklmnpqrstvwxz")
 """Names for meanings whose own words are all taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A catalogue as a language model reads it."""
-
-    messages: tuple[Message, ...]
-    """The instructions, and the examples as turns."""
-    words: Mapping[str, str]
-    """What each label is called."""
 
 
 def name_meanings(meanings: Sequence[Meaning], first_token: Callable[[str], int]) -> dict[str, str]:
@@ -43,7 +30,7 @@ def name_meanings(meanings: Sequence[Meaning], first_token: Callable[[str], int]
     words: dict[str, str] = {}
     # What has one word only chooses first: a fact about the same as a wish has others to be called by.
     candidates = {meaning.label: tuple(_candidates(meaning)) for meaning in meanings}
-    for meaning in sorted(meanings, key=lambda meaning: (meaning.label.startswith(_FACT), "_" in meaning.label)):
+    for meaning in sorted(meanings, key=lambda meaning: (bool(meaning.fact), "_" in meaning.label)):
         for word in (*candidates[meaning.label], *_SPARE_WORDS):
             token = first_token(word)
             if token not in taken:
@@ -58,18 +45,17 @@ def name_meanings(meanings: Sequence[Meaning], first_token: Callable[[str], int]
 def _candidates(meaning: Meaning) -> Iterator[str]:
     """Words for a meaning, the most telling first: of a wish the first of its label, of a fact the last of its id
     (price_cleaning), then those of its text."""
-    parts = [part for part in re.split(r"[^a-z]+", meaning.label.removeprefix(_FACT).lower()) if len(part) > 2]
-    if not meaning.label.startswith(_FACT):
-        yield from parts
-    else:
-        yield from reversed(parts)
-        text = meaning.description.partition('"')[2].lower()
-        yield from sorted(dict.fromkeys(re.findall(r"[a-z]{5,}", text)), key=len, reverse=True)
+    parts = [part for part in re.split(r"[^a-z]+", meaning.label.lower()) if len(part) > 2]
+    yield from reversed(parts) if meaning.fact else iter(parts)
+    yield from sorted(dict.fromkeys(re.findall(r"[a-z]{5,}", meaning.fact.lower())), key=len, reverse=True)
     yield from (part.capitalize() for part in parts)
 
 
-def one_step_prompt(catalogue: Catalogue, words: Mapping[str, str], *, examples: int) -> Prompt:
-    """The prompt's unchanging beginning, with at most so many examples of each meaning."""
+def one_step_prompt(catalogue: Catalogue, words: Mapping[str, str], *, examples: int) -> tuple[Message, ...]:
+    """The prompt's unchanging beginning: the instructions, and at most so many examples of each meaning as turns.
+
+    `words`: what each label is called.
+    """
     lines = [
         f"You answer the phone for {catalogue.business}. Say in one word what the caller wants.",
         *(f"{words[meaning.label]} = the caller {meaning.description}" for meaning in catalogue.meanings),
@@ -85,7 +71,7 @@ def one_step_prompt(catalogue: Catalogue, words: Mapping[str, str], *, examples:
     messages = [Message("system", "\n".join(lines))]
     for situation, label in shown:
         messages += [Message("user", told(situation)), Message("assistant", words[label])]
-    return Prompt(tuple(messages), words)
+    return tuple(messages)
 
 
 def told(situation: Situation) -> str:
@@ -101,7 +87,6 @@ class OneStepUnderstanding:
     def __init__(self, model: VllmLanguageModel, catalogue: Catalogue, *, examples: int) -> None:
         """At most `examples` of each meaning are shown. Raises ModelFailure if the meanings cannot be told apart."""
         self._model = model
-        self._catalogue = catalogue
 
         def first_token(word: str) -> int:
             return model.token_ids(word)[0]
@@ -112,9 +97,9 @@ class OneStepUnderstanding:
         self._in_flow_only = frozenset(meaning.label for meaning in catalogue.meanings if meaning.in_flow_only)
 
     async def warm_up(self, request_id: str) -> None:
-        """Have the engine read the prompt's unchanging beginning, and judge once: no caller should be the first, whose
-        pass is the slowest. Raises ModelFailure."""
-        await self._model.prefill(GenerateRequest(request_id, self._prompt.messages))
+        """Have the engine read the prompt's unchanging beginning, and judge: no caller should be the first, whose pass
+        is the slowest. Raises ModelFailure."""
+        await self._model.prefill(GenerateRequest(request_id, self._prompt))
         for number, situation in enumerate((Situation("Hello"), Situation("Yes", "Is that right?"))):
             await self.judge(situation, f"{request_id}-{number}")
 
@@ -122,9 +107,10 @@ class OneStepUnderstanding:
         """What the utterance means there. Raises ModelFailure."""
         out = {*situation.excluded, *(() if situation.agent_said else self._in_flow_only)}
         labels = [label for label in self._tokens if label not in out]
-        request = GenerateRequest(request_id, (*self._prompt.messages, Message("user", told(situation))))
+        request = GenerateRequest(request_id, (*self._prompt, Message("user", told(situation))))
         weights = await self._model.weigh(request, [self._tokens[label] for label in labels])
         highest = max(weights)
         raised = [math.exp(weight - highest) for weight in weights]
-        shares = sorted(zip(labels, (one / sum(raised) for one in raised), strict=True), key=lambda pair: -pair[1])
-        return Judgement(tuple(shares))
+        total = sum(raised)
+        shares = zip(labels, (one / total for one in raised), strict=True)
+        return Judgement(tuple(sorted(shares, key=lambda pair: -pair[1])))

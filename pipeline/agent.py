@@ -18,6 +18,7 @@ from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.tiering import Override, Routing
 from pipeline.tools.definition import Tool
+from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import Flow
 
 Line = Annotated[str, Field(min_length=1, max_length=400)]
@@ -142,10 +143,11 @@ class Lines(StrictModel):
     """Said while an answer takes long."""
     resumed: Line = "Sorry, we were cut off. Let's go on."
     """Said instead of the greeting when a call that was cut off is connected again."""
-    declined: Line = "I'm sorry, I don't know that."
-    """Said in the middle of a flow to what the agent knows nothing of, before it comes back with its question."""
-    waiting: Line = "Sure, take your time."
-    """The caller asks for a moment."""
+    declined: Line | None = None
+    """Said in the middle of a flow to what the agent knows nothing of, before it comes back with its question; None: as
+    the language has it (pipeline/understanding/en.yaml)."""
+    waiting: Line | None = None
+    """The caller asks for a moment; None: as the language has it."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -287,6 +289,16 @@ class Agent(StrictModel):
         if (self.lines.keypad is None) != (not self.keys):
             raise ValueError("lines.keypad and keys belong together: give both or neither")
         return self
+
+    @property
+    def declined(self) -> str:
+        """See `Lines.declined`."""
+        return self.lines.declined or phrases(self.language).declined
+
+    @property
+    def waiting(self) -> str:
+        """See `Lines.waiting`."""
+        return self.lines.waiting or phrases(self.language).waiting
 
     def route(self, name: str) -> Route | None:
         """The route of that name."""

@@ -195,12 +195,12 @@ class DialoguePolicy:
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
         again = clauses_of_text(self._engine.prompt(state), "form")
-        return Plan(utterance, step.state, (*clauses_of_text(self._agent.lines.declined, "fallback"), *again))
+        return Plan(utterance, step.state, (*clauses_of_text(self._agent.declined, "fallback"), *again))
 
     # -- anywhere ----------------------------------------------------------------------------------------------------
 
     def _waits(self, utterance: str, state: CallState) -> Plan:
-        return Plan(utterance, state, clauses_of_text(self._agent.lines.waiting, "line"), ending="may_go_on")
+        return Plan(utterance, state, clauses_of_text(self._agent.waiting, "line"), ending="may_go_on")
 
     def _farewell(self, utterance: str, state: CallState) -> Plan:
         return Plan(utterance, state, clauses_of_text(self._agent.lines.farewell, "farewell"), act=HangUp())

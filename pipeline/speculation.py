@@ -75,7 +75,12 @@ def tally(events: Iterable[ev.Event]) -> SpeculationTally:
         match event:
             case ev.SpeechStopped():
                 began_s, done_s, decided_s, work_ms = event.at_s, event.at_s, 0.0, 0.0
-            case ev.FinalTranscript(took_ms=took_ms) | ev.Routed(took_ms=took_ms) | ev.SpeechReady(took_ms=took_ms):
+            case (
+                ev.FinalTranscript(took_ms=took_ms)
+                | ev.Routed(took_ms=took_ms)
+                | ev.Understood(took_ms=took_ms)
+                | ev.SpeechReady(took_ms=took_ms)
+            ):
                 if began_s is not None:
                     work_ms += took_ms
                     done_s = event.at_s

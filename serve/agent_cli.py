@@ -63,7 +63,9 @@ def validate(
 @agent_app.command("try")
 def try_(
     file: FileArgument,
-    llm: Annotated[bool, typer.Option("--llm", help="Word answers with the stack's language model.")] = False,
+    llm: Annotated[
+        bool, typer.Option("--llm", help="With the stack's language model and its model that understands.")
+    ] = False,
     office: Annotated[
         Literal["dental", "logistics"] | None,
         typer.Option("--back-office", help="Start this stand-in for the business's systems."),

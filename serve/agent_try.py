@@ -20,9 +20,10 @@ from pipeline.matter import Matter
 from pipeline.ports import LanguageModel
 from pipeline.text_call import FactsAsWritten, Said, TextCall
 from pipeline.tools.outbox import MemoryOutbox
+from pipeline.understanding.settings import UnderstandingPolicy
 from serve.agent_file import agent_tools
 from serve.config import Stack
-from serve.direct import direct_language_model, direct_router
+from serve.direct import direct_language_model, direct_router, understanding_engine
 
 PROMPT = "[cyan]you:[/]   "
 QUIT = ("/quit", "/q")
@@ -56,12 +57,16 @@ async def try_agent(
     async with AsyncExitStack() as up:
         router = direct_router(agent, stack.router.weights)
         model: LanguageModel = FactsAsWritten()
+        understanding, policy = None, UnderstandingPolicy()
         if real_model:
-            console.print("Starting the language model (about half a minute) ...", style="dim")
+            console.print("Starting the language models (about a minute) ...", style="dim")
             model = await up.enter_async_context(direct_language_model(stack))
+            if stack.understanding is not None:
+                engine = await up.enter_async_context(understanding_engine(stack.understanding))
+                understanding, policy = await engine.of(agent), stack.understanding.policy()
         tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
         matter = Matter(call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today)
-        call = TextCall(agent, router, model, matter, clock)
+        call = TextCall(agent, router, model, matter, clock, understanding=understanding, policy=policy)
         call.log.subscribe(lambda event: _show_event(event, console))
         _show(await call.open(), console)
         async for line in lines:

@@ -115,7 +115,12 @@ class RayUnderstanding:
         self._version = version
 
     async def judge(self, situation: Situation, request_id: str) -> Judgement:
-        return await self._remote.answer(self._remote.handle.judge.remote(situation, self._version, request_id))
+        response = self._remote.handle.judge.remote(situation, self._version, request_id)
+        try:
+            return await self._remote.answer(response)
+        finally:
+            # The caller went on, or it took too long: the next words are not to wait for this. Else it does nothing.
+            response.cancel()
 
 
 class RayLanguageModel:

@@ -61,6 +61,7 @@ _STAGE_STYLES: Final[dict[StageName, str]] = {
     "turn_decided": "bright_black",
     "final_transcript": "cyan",
     "route": "blue",
+    "understood": "bright_blue",
     "first_clause": "magenta",
     "first_speech": "yellow",
     "first_audio": "green",

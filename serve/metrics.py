@@ -56,6 +56,7 @@ class Metrics:
         self.transcribe = stage("transcribe", "Final transcript of a turn, from request to answer", TRANSCRIBE_S)
         self.partial = stage("partial_transcript", "Transcript while the caller speaks", TRANSCRIBE_S)
         self.route = stage("route", "Route and passages of an utterance", ROUTE_S)
+        self.understand = stage("understand", "What an utterance means, where a model was asked", TRANSCRIBE_S)
         self.turn_score = stage("turn_score", "End-of-turn score", TURN_SCORE_S)
         self.first_speech = stage("first_speech", "A clause's first samples from the speaker", SPEECH_S)
         self.voice_to_voice = stage(
@@ -112,6 +113,8 @@ class Metrics:
                     self.partial.observe(took_ms / 1000)
                 case ev.Routed(took_ms=took_ms):
                     self.route.observe(took_ms / 1000)
+                case ev.Understood(way="model", took_ms=took_ms):
+                    self.understand.observe(took_ms / 1000)
                 case ev.ModelChosen(tier=tier, why=why, saved_ms=saved_ms):
                     self.models_total.labels(tier=tier, why=why).inc()
                     self.model_wait_saved.inc(saved_ms / 1000)

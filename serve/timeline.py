@@ -37,10 +37,18 @@ from pipeline.events import (
     TurnDecided,
     TurnDropped,
     TurnResumed,
+    Understood,
 )
 
 StageName = Literal[
-    "end_of_speech", "turn_decided", "final_transcript", "route", "first_clause", "first_speech", "first_audio"
+    "end_of_speech",
+    "turn_decided",
+    "final_transcript",
+    "route",
+    "understood",
+    "first_clause",
+    "first_speech",
+    "first_audio",
 ]
 
 EventT = TypeVar("EventT", bound=Event)
@@ -50,13 +58,17 @@ STAGE_LABELS: dict[StageName, str] = {
     "turn_decided": "turn decided",
     "final_transcript": "final transcript",
     "route": "route",
+    "understood": "understood",
     "first_clause": "first clause",
     "first_speech": "first speech",
     "first_audio": "first audible sample",
 }
 """What people read, in the order in which the stages of a turn follow one another."""
 
-_VOID_ON_RESUME = (SpeechStopped, TurnDecided, FinalTranscript, Routed, ClauseDecided, SpeechReady)
+_VOID_ON_RESUME = (SpeechStopped, TurnDecided, FinalTranscript, Routed, Understood, ClauseDecided, SpeechReady)
+
+_OF_THE_WORDS: frozenset[StageName] = frozenset({"final_transcript", "route", "understood"})
+"""After these a reply's words can be decided."""
 
 NOT_A_REPLY: frozenset[ReplySource] = frozenset({"apology", "reprompt", "filler"})
 """Stock lines that answer nothing: reaching one of them fast says nothing about voice to voice."""
@@ -241,7 +253,8 @@ def turn_timeline(turn: int, events: Sequence[Event]) -> TurnTimeline:
     stops = [event for event in events if isinstance(event, SpeechStopped)]
     decided = _last(events, TurnDecided)
     final = _last(events, FinalTranscript)
-    routed = _last(events, Routed)
+    routed, understood = _last(events, Routed), _last(events, Understood)
+    taken = understood or routed
     barge_in = _last(events, BargeIn)
     resumed = _last(events, ReplyResumed)
     if barge_in is not None and resumed is not None and resumed.seq > barge_in.seq:
@@ -266,10 +279,10 @@ def turn_timeline(turn: int, events: Sequence[Event]) -> TurnTimeline:
         caller_words=final.text if final else partials[-1].text if partials else "",
         is_final=final is not None,
         average_log_probability=final.average_log_probability if final else None,
-        route=routed.label if routed else None,
-        route_confidence=routed.confidence if routed else None,
+        route=taken.label if taken else None,
+        route_confidence=taken.confidence if taken else None,
         clauses=tuple(clause for reply in clauses for clause in reply),
-        stages=_stages(events, speech_end_s, decided, final, routed, answer),
+        stages=_stages(events, speech_end_s, decided, final, routed, understood, answer),
         v2v_ms=v2v_ms,
         dropped=dropped,
         interrupted=barge_in is not None or any(not event.complete for event in ends),
@@ -289,6 +302,7 @@ def _stages(
     decided: TurnDecided | None,
     final: FinalTranscript | None,
     routed: Routed | None,
+    understood: Understood | None,
     clauses: tuple[ClauseTimeline, ...],
 ) -> tuple[Stage, ...]:
     stages: list[Stage] = []
@@ -309,10 +323,12 @@ def _stages(
         add("final_transcript", final.at_s, final.took_ms)
     if routed:
         add("route", routed.at_s, routed.took_ms)
+    if understood is not None and understood.way == "model":
+        add("understood", understood.at_s, understood.took_ms)
     if clauses:
         lead = clauses[0]
         # A reply may be made ready behind the gate before the turn is decided: its steps follow the transcript then.
-        text_s = max((stage.at_s for stage in stages if stage.name in ("final_transcript", "route")), default=None)
+        text_s = max((stage.at_s for stage in stages if stage.name in _OF_THE_WORDS), default=None)
         add("first_clause", lead.decided_s, None if text_s is None else max(0.0, (lead.decided_s - text_s) * 1000))
         ready = next((e for e in events if isinstance(e, SpeechReady) and e.clause_id == lead.clause_id), None)
         if ready:

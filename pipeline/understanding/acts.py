@@ -7,6 +7,9 @@ from typing import Literal
 
 from pipeline.agent import Fact, Route
 
+ANSWER, CHANGE, WAIT, UNKNOWN = "answer", "change", "wait", "other"
+"""Labels of what every agent understands."""
+
 Way = Literal["fast", "model", "rules"]
 """Who decided. 'fast': the router, being sure; 'model': a language model; 'rules': the router, for want of a model."""
 

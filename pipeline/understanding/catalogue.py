@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from models.types import Catalogue, Exchange, Meaning
 from pipeline.agent import Agent, Route
 from pipeline.agent_examples import FACT
-from pipeline.understanding.acts import Answers, AsksFact, Changes, DialogueAct, Unknown, Waits, Wishes
+from pipeline.understanding.acts import (
+    ANSWER,
+    CHANGE,
+    UNKNOWN,
+    WAIT,
+    Answers,
+    AsksFact,
+    Changes,
+    DialogueAct,
+    Unknown,
+    Waits,
+    Wishes,
+)
 from pipeline.understanding.phrases import phrases
 
-ANSWER, CHANGE, WAIT, UNKNOWN = "answer", "change", "wait", "other"
-"""Labels of what every agent understands."""
-
+_ALWAYS: Mapping[str, DialogueAct] = MappingProxyType(
+    {ANSWER: Answers(), CHANGE: Changes(), WAIT: Waits(), UNKNOWN: Unknown()}
+)
 _BY_KIND = {
     "repeat": "did not hear or understand the last words",
     "cancel": "calls off what was begun: never mind",
@@ -57,15 +70,8 @@ def catalogue(agent: Agent) -> Catalogue:
 
 def act_of(agent: Agent, label: str) -> DialogueAct:
     """What a label of the agent's catalogue stands for. Raises KeyError for one that is not in it."""
-    match label:
-        case "answer":
-            return Answers()
-        case "change":
-            return Changes()
-        case "wait":
-            return Waits()
-        case "other":
-            return Unknown()
+    if (act := _ALWAYS.get(label)) is not None:
+        return act
     if label.startswith(FACT):
         return AsksFact(agent.fact(label.removeprefix(FACT)))
     route = agent.route(label)
@@ -81,7 +87,7 @@ def _described(route: Route) -> str:
 def _exchanges(agent: Agent) -> Iterator[Exchange]:
     """Those of every business, as far as this agent has what they mean."""
     for one in phrases(agent.language).exchanges:
-        if one.means in (ANSWER, CHANGE, WAIT, UNKNOWN):
+        if one.means in _ALWAYS:
             yield Exchange(one.agent, one.caller, one.means)
             continue
         names = [route.name for route in agent.routes if one.means in (route.kind, route.name)]

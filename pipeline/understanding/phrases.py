@@ -20,8 +20,12 @@ class PhraseExchange(StrictModel):
 
 
 class Phrases(StrictModel):
-    """One language's examples."""
+    """One language's examples, and what is said where an agent file says nothing of its own."""
 
+    declined: str
+    """What is said to what an agent knows nothing of."""
+    waiting: str
+    """What is said to who asks for a moment."""
     waits: tuple[str, ...]
     """A moment is asked for."""
     exchanges: tuple[PhraseExchange, ...]

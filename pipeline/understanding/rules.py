@@ -5,7 +5,8 @@ from __future__ import annotations
 from models.types import RouteDecision
 from pipeline.agent import Agent, Fact
 from pipeline.endpointing import asks
-from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Wishes
+from pipeline.slots.waiting import asks_to_wait
+from pipeline.understanding.acts import WAIT, Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Wishes
 
 SURE_ROUTE = 0.9
 """From this confidence on, 'it is a question for us' lets a fact count that is a little further away."""
@@ -21,6 +22,8 @@ ASKED_FOR = 0.95
 
 def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool) -> Understood:
     """What the router's decision means. `in_flow`: an answer is waited for."""
+    if asks_to_wait(utterance, agent.language):
+        return Understood((Waits(),), 1.0, label=WAIT)
     return Understood(
         (_act(agent, utterance, decision, in_flow=in_flow),),
         decision.confidence,

@@ -16,9 +16,10 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.agent_examples import FACT
 from pipeline.clock import Clock, since_ms
+from pipeline.hearing import explain
 from pipeline.ports import Router, UnderstandingModel
-from pipeline.understanding.acts import Answers, Understood, Way, Wishes
-from pipeline.understanding.catalogue import ANSWER, CHANGE, act_of
+from pipeline.understanding.acts import ANSWER, CHANGE, Answers, Understood, Waits, Way, Wishes
+from pipeline.understanding.catalogue import act_of
 from pipeline.understanding.rules import by_rules, lead
 from pipeline.understanding.settings import UnderstandingPolicy
 
@@ -119,8 +120,8 @@ class Interpreter:
         rules = by_rules(self._agent, situation.utterance, decision, in_flow=in_flow)
         if self._model is None:
             return rules, ()
-        if not in_flow and decision.confidence == 1.0:
-            # Word for word an example of the agent file's.
+        if isinstance(rules.act, Waits) or (not in_flow and decision.confidence == 1.0):
+            # A reader knows, or it is word for word an example of the agent file's.
             return replace(rules, way="fast"), ()
         shares = decision.meant.shares
         if not in_flow and shares and shares[0][1] >= self._policy.fast_path and decision.meant.nearest >= _NEAR:
@@ -129,8 +130,7 @@ class Interpreter:
             async with asyncio.timeout(self._policy.timeout_s):
                 judgement = await self._model.judge(situation, f"{request_id}-means")
         except (ModelFailure, TimeoutError) as error:
-            why = str(error) or f"no answer within {self._policy.timeout_s:g} s"
-            self._log.append(ev.StageFailed(turn=turn, stage="understand", error=why))
+            self._log.append(ev.StageFailed(turn=turn, stage="understand", error=explain(error)))
             return rules, ()
         weighed = together(judgement, decision.meant)
         return self._decided(weighed, decision, "model"), weighed

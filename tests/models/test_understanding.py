@@ -15,8 +15,18 @@ from models.understanding import OneStepUnderstanding, name_meanings, one_step_p
 CATALOGUE = Catalogue(
     "Test desk",
     (
-        Meaning("q:hours", 'asks something that this answers: "We open at nine."', ("When do you open?", "Open yet?")),
-        Meaning("q:hours_saturday", 'asks something that this answers: "On Saturday we are shut."', ("Saturdays?",)),
+        Meaning(
+            "q:hours",
+            'asks something that this answers: "We open at nine."',
+            ("When do you open?", "Open yet?"),
+            fact="We open at nine.",
+        ),
+        Meaning(
+            "q:hours_saturday",
+            'asks something that this answers: "On Saturday we are shut."',
+            ("Saturdays?",),
+            fact="On Saturday we are shut.",
+        ),
         Meaning("hours_change", "wants other hours", ("Open later please",)),
         Meaning("other", "wants anything else"),
         Meaning("answer", "answers what you asked", in_flow_only=True),
@@ -56,7 +66,7 @@ def test_each_meaning_has_a_word_whose_first_token_no_other_has() -> None:
 def test_a_fact_whose_own_words_are_taken_is_called_by_its_text() -> None:
     meanings = (
         Meaning("hours", "wants it"),
-        Meaning("q:hours", 'asks something that this answers: "Opening late."'),
+        Meaning("q:hours", "asks for it", fact="Opening late."),
     )
     assert name_meanings(meanings, first_letter)["q:hours"] == "opening"
 
@@ -70,14 +80,14 @@ def test_the_prompt_is_the_same_every_time_and_shows_so_many_examples() -> None:
     words = name_meanings(CATALOGUE.meanings, first_letter)
     one, two = (one_step_prompt(CATALOGUE, words, examples=count) for count in (1, 2))
     assert one == one_step_prompt(CATALOGUE, words, examples=1)
-    callers = [message.content for message in one.messages if message.role == "user"]
+    callers = [message.content for message in one if message.role == "user"]
     assert sorted(callers) == [
         '(You said: "Which day?") Monday',
         "Open later please",
         "Saturdays?",
         "When do you open?",
     ]
-    assert len(two.messages) == len(one.messages) + 2
+    assert len(two) == len(one) + 2
 
 
 @pytest.mark.parametrize(
@@ -92,9 +102,7 @@ def test_only_what_can_be_meant_there_is_weighed(situation: Situation, can_be_me
     judged = asyncio.run(OneStepUnderstanding(FakeEngine("o"), CATALOGUE, examples=1).judge(situation, "r1"))
     assert {label for label, _ in judged.probabilities} == can_be_meant
     assert sum(share for _, share in judged.probabilities) == pytest.approx(1)
-    assert judged.label == "other"
-    assert judged.confidence == pytest.approx(4 / (4 + len(can_be_meant) - 1))
-    assert judged.of("nothing") == 0
+    assert judged.probabilities[0] == ("other", pytest.approx(4 / (4 + len(can_be_meant) - 1)))
 
 
 def test_what_is_asked_ends_with_the_callers_words_and_begins_alike_for_all() -> None:

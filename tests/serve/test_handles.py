@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.types import GenerateRequest, Languages, Message, ModelFailure, SpeechChunk, Transcript
+from models.types import (
+    GenerateRequest,
+    Judgement,
+    Languages,
+    Message,
+    ModelFailure,
+    Situation,
+    SpeechChunk,
+    Transcript,
+)
 from serve import handles
-from serve.handles import RayLanguageModel, RaySpeaker, RayTranscriber, Remote
+from serve.handles import RayLanguageModel, RaySpeaker, RayTranscriber, RayUnderstanding, Remote
 
 REQUEST = GenerateRequest(request_id="r", messages=(Message("user", "hello"),))
 AUDIO = np.zeros(16_000, np.float32)
@@ -102,6 +111,39 @@ async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:
         assert await anext(clauses) == "Sure,"
         assert not stream.cancelled
     assert stream.cancelled
+
+
+async def test_a_judgement_that_nobody_waits_for_any_more_is_cancelled_at_the_replica() -> None:
+    judged = Judgement((("book", 1.0),))
+
+    class Response:
+        cancelled = False
+
+        def __init__(self, takes_s: float) -> None:
+            self._takes_s = takes_s
+
+        def __await__(self) -> Generator[Any, None, Judgement]:
+            yield from asyncio.sleep(self._takes_s).__await__()
+            return judged
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    slow, late = Response(60), Response(60)
+    one = RayUnderstanding(Remote("Understanding", handle(judge=lambda *of: slow), 30), "v1")
+    asking = asyncio.create_task(one.judge(Situation("book me in"), "r1"))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert slow.cancelled
+    with pytest.raises(ModelFailure, match="no answer within"):
+        await RayUnderstanding(Remote("Understanding", handle(judge=lambda *of: late), 0.01), "v1").judge(
+            Situation("book me in"), "r2"
+        )
+    assert late.cancelled
+    quick = RayUnderstanding(Remote("Understanding", handle(judge=lambda *of: Response(0)), 1), "v1")
+    assert await quick.judge(Situation("book me in"), "r3") == judged
 
 
 async def test_a_replica_that_dies_or_hangs_between_clauses_is_a_failure() -> None:

@@ -18,9 +18,18 @@ import pytest
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect as open_socket
 
-from models.types import GenerateRequest, Languages, Message, ModelFailure
+from models.types import GenerateRequest, Languages, Message, ModelFailure, Situation
 from serve.desk import MEDIA_PATH, VOICE_PATH
-from serve.handles import RayLanguageModel, RayRouter, RaySpeaker, RayTranscriber, Remote, connect, ready
+from serve.handles import (
+    RayLanguageModel,
+    RayRouter,
+    RaySpeaker,
+    RayTranscriber,
+    RayUnderstanding,
+    Remote,
+    connect,
+    ready,
+)
 from tests.conftest import StackUp
 from tests.serve.gateway_rig import Stream, twiml_parameters
 
@@ -64,6 +73,31 @@ async def test_a_reply_that_is_closed_early_frees_the_engine(stack_up: StackUp) 
         async with aclosing(model.clauses(request(f"closed-{attempt}", max_tokens=400))) as clauses:
             assert await anext(clauses)
     assert [c async for c in model.clauses(request("after", max_tokens=8))]
+
+
+async def test_the_model_that_understands_chooses_among_what_the_agent_knows(stack_up: StackUp) -> None:
+    model = RayUnderstanding(remote(stack_up, "Understanding"), stack_up.version)
+    said = Situation("could you tell me what you'd charge me for a cleaning")
+    judged = await model.judge(said, "price")
+    assert judged.probabilities[0][0] == "q:price_cleaning"
+    assert sum(share for _, share in judged.probabilities) == pytest.approx(1)
+    asked = await model.judge(Situation("yes please do", "So that's Friday at nine. Is that right?"), "yes")
+    assert asked.probabilities[0][0] == "answer"
+    with pytest.raises(ModelFailure, match="no catalogue of agent version 'other'"):
+        await RayUnderstanding(remote(stack_up, "Understanding"), "other").judge(said, "nobody")
+
+
+async def test_judgements_that_are_given_up_free_the_engine(stack_up: StackUp) -> None:
+    model = RayUnderstanding(remote(stack_up, "Understanding"), stack_up.version)
+    assert stack_up.stack.understanding is not None
+    for attempt in range(2 * stack_up.stack.understanding.engine.max_sequences):
+        asking = asyncio.create_task(
+            model.judge(Situation(f"where do I leave my car number {attempt}"), f"up-{attempt}")
+        )
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    assert (await model.judge(Situation("is there somewhere to park"), "after")).probabilities[0][0] == "q:parking"
 
 
 async def test_the_gateway_is_ready_and_takes_a_call(stack_up: StackUp) -> None:

@@ -29,6 +29,20 @@ def test_stages_count_from_the_end_of_speech_and_know_their_own_time():
     assert turn.sources == ("knowledge",)
 
 
+def test_what_a_model_took_to_understand_is_its_own_and_not_the_reply_s():
+    events = example(CALL[0])
+    routed = next(event for event in events if isinstance(event, ev.Routed))
+    taken = ev.Understood(
+        turn=routed.turn, way="model", label="hours", confidence=0.8, evidence={"q:hours": 0.8}, took_ms=100.0
+    )
+    taken = replace(taken, seq=routed.seq, at_s=routed.at_s + 0.1)
+    (turn,) = call_timeline(sorted([*events, taken], key=lambda event: event.at_s)).turns[1:]
+    shown = {stage.name: (round(stage.since_end_ms), round(stage.own_ms)) for stage in turn.stages}
+    assert shown["understood"] == (422, 100)
+    assert shown["first_clause"] == (462, 40)
+    assert (turn.route, turn.route_confidence) == ("hours", 0.8)
+
+
 def test_a_reply_held_behind_the_gate_is_charged_to_the_wait_not_to_speech():
     (turn,) = call_timeline(example(replace(CALL[0], wait_ms=900))).turns[1:]
     audio = turn.stage("first_audio")

@@ -58,3 +58,11 @@ def test_utterances_beside_an_agent_file_come_first_and_leave_the_rules_as_they_
 def test_utterances_of_what_there_is_not_are_refused(tmp_path: Path, label: str) -> None:
     with pytest.raises(SettingsError, match=rf"more\.yaml: the agent has no route or fact {label}"):
         dental_with(tmp_path, f"{label}: [what is it]\n")
+
+
+def test_what_is_said_to_who_waits_and_to_what_nobody_knows_is_in_the_agent_s_language() -> None:
+    assert AGENT.waiting.startswith("Sure")
+    assert SPANISH.waiting.startswith("Claro")
+    assert "sé" in SPANISH.declined
+    own = SPANISH.model_copy(update={"lines": SPANISH.lines.model_copy(update={"waiting": "Aquí espero."})})
+    assert own.waiting == "Aquí espero."

@@ -1,0 +1,39 @@
+"""What the router's word means by thresholds, and what readers know without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.types import Passage, RouteDecision
+from pipeline.agent import Agent
+from pipeline.understanding.acts import Answers, AsksFact, Unknown, Waits, Wishes
+from pipeline.understanding.rules import by_rules
+from tests.pipeline.agents import AGENT, SPANISH
+
+NEAR = (Passage("hours", "", 0.9),)
+
+
+@pytest.mark.parametrize("in_flow", [False, True])
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [(AGENT, "hang on, let me get my diary"), (AGENT, "one sec"), (SPANISH, "espere un segundito"), (SPANISH, "a ver")],
+)
+def test_who_asks_for_a_moment_is_understood_whatever_the_router_makes_of_it(
+    agent: Agent, said: str, in_flow: bool
+) -> None:
+    understood = by_rules(agent, said, RouteDecision("person", 0.9, NEAR), in_flow=in_flow)
+    assert (understood.act, understood.confidence) == (Waits(), 1.0)
+
+
+def test_a_wish_counts_from_its_confidence_on_and_in_a_flow_from_a_higher_one() -> None:
+    for confidence, free, in_flow in ((0.3, Unknown, Answers), (0.5, Wishes, Answers), (0.7, Wishes, Wishes)):
+        decision = RouteDecision("booking", confidence)
+        assert isinstance(by_rules(AGENT, "put me down", decision, in_flow=False).act, free)
+        assert isinstance(by_rules(AGENT, "put me down", decision, in_flow=True).act, in_flow)
+
+
+def test_a_question_that_a_fact_is_written_for_asks_for_it_whatever_the_route() -> None:
+    written = (Passage("hours", "", 0.99),)
+    assert by_rules(AGENT, "When are you open?", RouteDecision("booking", 0.9, written), in_flow=False).act == AsksFact(
+        AGENT.fact("hours")
+    )
