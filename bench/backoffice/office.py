@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -291,5 +291,7 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-Opener: TypeAlias = Callable[[Path | None], ASGIApp]
-"""A back office's module has `open_office(file) -> app`: its database in `file`, or in memory."""
+class Opener(Protocol):
+    """`open_office` of a back office's module: its database in `file`, or in memory; `now` is local time there."""
+
+    def __call__(self, file: Path | None, now: Callable[[], datetime]) -> ASGIApp: ...

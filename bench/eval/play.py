@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import httpx
 from pydantic import JsonValue, TypeAdapter
 
-from bench.backoffice.office import serving
+from bench.backoffice.office import Opener, serving
 from bench.eval.conversation import Conversation, Line, OfficeRequest, Outcome, ToolUse
 from bench.eval.models import AgentModels
-from bench.eval.world import EvalClock, OfficeOpener, with_office_at
+from bench.eval.world import EvalClock, with_office_at
 from bench.script import Expectation, unmet
 from pipeline import events as ev
 from pipeline.agent import Agent
@@ -73,7 +73,7 @@ class Talk:
         return "\n".join([*lines, f"  end:    {self.end}{target}", f"  known:  {self.known}"])
 
 
-async def play(conversation: Conversation, agent: Agent, models: AgentModels, office: OfficeOpener) -> Talk:
+async def play(conversation: Conversation, agent: Agent, models: AgentModels, office: Opener) -> Talk:
     """Have the conversation, over a new back office."""
     began = datetime.fromisoformat(conversation.now)
     clock = EvalClock(_WALL_S)

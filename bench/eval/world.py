@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
-from typing import Protocol
 
-from starlette.types import ASGIApp
-
+from bench.backoffice.office import Opener
 from models.settings import SettingsError
 from pipeline.agent import Agent
 from pipeline.clock import LoopClock
 
 BACK_OFFICE = "back_office"
 """The connection of the demo agents that reaches their back office."""
-
-
-class OfficeOpener(Protocol):
-    """`open_office` of a back office's module."""
-
-    def __call__(self, file: Path | None, now: Callable[[], datetime]) -> ASGIApp: ...
 
 
 class EvalClock(LoopClock):
@@ -34,11 +23,11 @@ class EvalClock(LoopClock):
         return self._began_s + self.now_s()
 
 
-def office_of(name: str) -> OfficeOpener:
+def office_of(name: str) -> Opener:
     """The back office that goes with an agent."""
     # An agent that speaks another language ("dental_es") has the same office.
     practice = name.partition("_")[0]
-    opener: OfficeOpener = importlib.import_module(f"bench.backoffice.{practice}").open_office
+    opener: Opener = importlib.import_module(f"bench.backoffice.{practice}").open_office
     return opener
 
 

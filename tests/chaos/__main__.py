@@ -31,6 +31,8 @@ from tests.chaos.lines import SLOTS
 
 Victim = Literal["gateway", "office", "model"]
 UP_TIMEOUT_S = 60.0
+DESK_OPEN = "2026-11-23T10:00"
+"""Local time at the practice: a Monday on which somebody is there to whom a caller can be put through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,13 @@ class Process:
                 await asyncio.sleep(0.1)
         raise RuntimeError(f"{' '.join(self._command)} does not come up: {self._log.read_text()[-2000:]}")
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def kill(self) -> None:
         """At once, and with nothing put in order. Safe to call twice."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self.runs:
             os.kill(self._process.pid, signal.SIGKILL)
             await self._process.wait()
 
@@ -116,7 +122,9 @@ async def batch(victim: Victim, rng: random.Random, folder: Path) -> list[Outcom
     log = folder / "processes.log"
     office_url, model_url = f"http://127.0.0.1:{office_port}", f"http://127.0.0.1:{model_port}"
     office = Process(
-        log, "-m", "bench.backoffice", "dental", "--port", str(office_port), "--db", str(folder / "office.db")
+        log,
+        *("-m", "bench.backoffice", "dental", "--port", str(office_port)),
+        *("--db", str(folder / "office.db"), "--now", DESK_OPEN),
     )
     model = Process(log, "-m", "tests.chaos.language_model", "--port", str(model_port))
     urls = [f"http://127.0.0.1:{port}" for port in (first_port, second_port)]
@@ -147,6 +155,9 @@ async def batch(victim: Victim, rng: random.Random, folder: Path) -> list[Outcom
         strike = asyncio.create_task(_strike(victim, rng, callers, urls, (office, model, gateways[0]), office_url))
         await asyncio.wait(calls)
         strike.cancel()
+        await asyncio.wait([strike])
+        if not office.runs:
+            await office.start(f"{office_url}/health")
         for call in calls:
             call.result()
         await asyncio.sleep(1.5)

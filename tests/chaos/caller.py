@@ -36,6 +36,7 @@ ANSWERS: tuple[tuple[str, str], ...] = (
 )
 """What is answered to words of the agent's; the first that fits."""
 LONGEST_S = 120.0
+LOGGED_WITHIN_S = 5.0
 IMPATIENT_S = 6.0
 """Silence after which the caller says the last thing again."""
 
@@ -61,6 +62,8 @@ class Caller:
     end: str = ""
     booking: asyncio.Event = field(default_factory=asyncio.Event)
     """A booking was sent."""
+    _logged: asyncio.Event = field(default_factory=asyncio.Event)
+    """The gateway that had the call last has written that it is over."""
     _say: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     _last: str = WISH
     _asked: bool = False
@@ -85,6 +88,10 @@ class Caller:
         except TimeoutError:
             self.end = "never ended"
         finally:
+            # The call's log is a little behind the call.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOGGED_WITHIN_S):
+                    await self._logged.wait()
             following.cancel()
 
     async def _webhook(self, path: str, query: str = "") -> httpx.Response:
@@ -156,6 +163,8 @@ class Caller:
                 self._acted_s = asyncio.get_running_loop().time()
                 if self._cut_s is not None and self.speaks_again_after_s is None:
                     self.speaks_again_after_s = self._acted_s - self._cut_s
+            case {"kind": "call_ended"}:
+                self._logged.set()
             case {"kind": "reply_ended", "heard": str(heard)} if heard:
                 self.heard.append(heard)
                 self._react(heard)
