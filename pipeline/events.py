@@ -339,6 +339,23 @@ class Keypress(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Talked(Event):
+    """A language model has said how a free conversation goes on."""
+
+    kind: ClassVar[str] = "talked"
+    turn: int
+    variables: tuple[str, ...]
+    """Those that it found in the caller's words, by its word."""
+    call: str
+    """The tool that it wants called; empty: none."""
+    leave: str
+    """The way out that it takes; empty: none."""
+    dropped: tuple[str, ...]
+    """Sentences of it that were not said, since nothing bears them out."""
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageFailed(Event):
     """A stage failed. An apology follows, or an answer that does without the stage."""
 

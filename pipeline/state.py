@@ -38,11 +38,43 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came of a tool in a free conversation, as far as it may be told to a model."""
+
+    tool: str
+    code: str = ""
+    """Of a system that said no; empty: it is done."""
+    given: tuple[str, ...] = ()
+    """Arguments, each with its label, as they are spoken."""
+    found: tuple[str, ...] = ()
+    """What it returned, the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How far a free conversation has come."""
+
+    turns: int = 0
+    """Utterances of the caller's."""
+    tools: int = 0
+    """Tool calls."""
+    began_s: float | None = None
+    """Wall time at which the model was asked first; None: it has not been."""
+    calling: str = ""
+    """The tool that is being called, or whose read-back waits for a yes."""
+    asked: str = ""
+    """The last question that was put."""
+    learnt: tuple[Learnt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A node of a flow."""
 
     flow: str
     node: str
+    talk: Talk = Talk()
+    """Where it is a free conversation."""
 
 
 @dataclass(frozen=True, slots=True)

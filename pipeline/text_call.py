@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from models.types import GenerateRequest
+from models.types import GenerateRequest, ModelFailure
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call, EndReason
@@ -38,6 +38,9 @@ class FactsAsWritten:
         fact = request.messages[-1].content.rpartition("\nFact: ")[2]
         for clause in split_clauses(fact):
             yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        raise ModelFailure("there is no language model; free conversations need one")
 
     async def prefill(self, request: GenerateRequest) -> None:
         pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -127,6 +127,10 @@ class LanguageModel:
         async with aclosing(self._model.generate(request)) as deltas:
             async for clause in clauses_of(deltas):
                 yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        """One reply as JSON that fits the schema; cancelling aborts the generation. Raises ModelFailure."""
+        return await self._model.structured(request, schema)
 
     async def prefill(self, request: GenerateRequest) -> None:
         """Warm the prefix cache."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 from models.llm import VllmLanguageModel
@@ -47,6 +47,9 @@ class DirectLanguageModel:
         async with aclosing(self._model.generate(request)) as deltas:
             async for clause in clauses_of(deltas):
                 yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        return await self._model.structured(request, schema)
 
     async def prefill(self, request: GenerateRequest) -> None:
         await self._model.prefill(request)

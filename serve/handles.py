@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -134,6 +134,14 @@ class RayLanguageModel:
         async with aclosing(self._remote.pieces(stream)) as pieces:
             async for clause in pieces:
                 yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        response = self._remote.handle.structured.remote(request, schema)
+        try:
+            return await self._remote.answer(response)
+        finally:
+            # The caller went on, or it took too long: the engine's place is free for what is said next.
+            response.cancel()
 
     async def prefill(self, request: GenerateRequest) -> None:
         await self._remote.answer(self._remote.handle.prefill.remote(request))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -104,6 +104,9 @@ class Listening:
         self.requests.append(request)
         for clause in split_clauses(replies().to_prompt(request.messages[-1].content).reply):
             yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        raise AssertionError("nothing structured is asked of it")
 
     async def prefill(self, request: GenerateRequest) -> None:
         self.requests.append(request)

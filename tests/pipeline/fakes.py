@@ -56,10 +56,15 @@ class FakeModels:
     routes: Mapping[str, RouteDecision] = field(default_factory=dict)
     generated: Mapping[str, list[str]] = field(default_factory=dict)
     """Clauses by a word of the question."""
+    scripted: list[str] = field(default_factory=list)
+    """What is answered in free conversations, one after another."""
+    otherwise: str = ""
+    """What is answered there from then on."""
     transcribe_s: float = 0.1
     route_s: float = 0.01
     first_clause_s: float = 0.2
     speak_s: float = 0.15
+    talk_s: float = 0.2
     language_of: Callable[[str], str] = lambda text: ""
     """Which language a text is in; empty: the expected one."""
     asked_for: list[Languages] = field(default_factory=list)
@@ -119,6 +124,11 @@ class FakeModels:
             finished = True
         finally:
             self.aborted += not finished
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        self.requests.append(request)
+        await self._stage("talk", self.talk_s)
+        return self.scripted.pop(0) if self.scripted else self.otherwise
 
     async def prefill(self, request: GenerateRequest) -> None:
         self.read_ahead.append(request.messages[-1].content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -99,6 +99,11 @@ class FakeModel:
                 raise ModelFailure("gone")
             await asyncio.sleep(self.first_clause_s)
             yield f"{self.name} {number}"
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        if self.fails_after == 0:
+            raise ModelFailure("gone")
+        return f'"{self.name}"'
 
     async def prefill(self, request: GenerateRequest) -> None:
         self.prefilled.append(request.request_id)
