@@ -100,7 +100,7 @@ class Floor:
         self._leave(reply, words, complete=False)
         if reply.plan is not None and reply.turn < turn and len(words.split()) <= _CUT_OFF_WORDS:
             # Speech that begins as the reply does was on its way before it: we cut the caller off.
-            self.carried = reply.role.side.responder.take_back(reply.plan).rstrip(" .,?!…")
+            self.carried = reply.role.manager.take_back(reply.plan).rstrip(" .,?!…")
 
     def stays(self, text: str) -> bool:
         """Whether these words, said over the agent, leave the floor to it."""
@@ -109,7 +109,7 @@ class Floor:
             return False
         if not reply.whole:
             return True
-        asks = reply.asks or reply.role.side.responder.state.waiting == "answer"
+        asks = reply.asks or reply.role.manager.state.waiting == "answer"
         left = reply.words - len(joined(self._line.heard()).split())
         return left > (LEAST_WORDS_LEFT if asks else 0)
 
@@ -130,7 +130,7 @@ class Floor:
     def _leave(self, reply: Reply, words: str, *, complete: bool) -> None:
         self.reply = None
         reply.end()
-        trimmed = self._cast.role.side.responder.heard(words)
+        trimmed = self._cast.role.manager.heard(words)
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=words, complete=complete))
         self._left(trimmed)
 

@@ -78,6 +78,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Hand the call over to a person."""
+
+    reason: str
+    target: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call once everything has been said."""
+
+    reason: Literal["farewell", "escalated"] = "farewell"
+
+
+Ending = Transfer | HangUp
+
+
+@dataclass(frozen=True, slots=True)
 class CallState:
     """One call's state. Changes make new ones."""
 
@@ -103,6 +122,8 @@ class CallState:
     """Utterances in a row that could not be understood."""
     impatience: int = 0
     """How much of the caller's patience is lost; see Escalation.frustration_points."""
+    closing: Ending | None = None
+    """How the call is to end once what is being said has been heard; None: it goes on."""
 
     def knows(self, name: str) -> bool:
         """Whether the variable has a value, or the list entries."""

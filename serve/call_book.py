@@ -1,7 +1,7 @@
 """Where this gateway's calls stand: at hand for a call whose stream broke, and in the store for other gateways.
 
 Saving must not hold up a call, so it is done behind it, the latest state of each call first; only a write on a
-business's system waits for it (pipeline/errands.py).
+business's system waits for it (pipeline/tool_executor.py).
 """
 
 from __future__ import annotations

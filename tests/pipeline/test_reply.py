@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cast import Role
-from pipeline.plan import Plan
+from pipeline.plan import Says
 from pipeline.reply import TRANSITIONS, IllegalTransition, Made, Reply, State, Transition
 from pipeline.speculation import SpeculationBudget
 from tests.virtual_time import run_virtual
@@ -151,7 +151,7 @@ def test_who_waits_for_the_plan_goes_on_when_the_reply_is_withdrawn_and_who_wait
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await reply.until_decided()
-        other.answer_with(Plan("when do you open"))
+        other.answer_with(Says("when do you open"))
         await other.until_planned()
         other.decide()
         await other.until_decided()
