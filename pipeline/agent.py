@@ -239,6 +239,8 @@ class Agent(StrictModel):
     """What the agent can do in talk, as graphs (pipeline/workflow/definition.py)."""
     on_call: str | None = None
     """A flow that is run while the greeting is said: it looks things up, and neither speaks nor asks."""
+    otherwise: str | None = None
+    """A flow that is begun by what no route and no fact answers; None: the fallback line is said."""
     tools: dict[Name, Tool] = Field(default_factory=dict)
     """What it can do on business systems."""
     connections: dict[Name, JsonValue] = Field(default_factory=dict)
@@ -271,8 +273,9 @@ class Agent(StrictModel):
         ids = [fact.id for fact in self.facts]
         if len(set(ids)) != len(ids):
             raise ValueError(f"facts: ids must differ: {', '.join(ids)}")
-        if self.on_call is not None and self.on_call not in self.flows:
-            raise ValueError(f"on_call: no flow {self.on_call!r}; expected one of {', '.join(self.flows)}")
+        for key, named in (("on_call", self.on_call), ("otherwise", self.otherwise)):
+            if named is not None and named not in self.flows:
+                raise ValueError(f"{key}: no flow {named!r}; expected one of {', '.join(self.flows)}")
         for name, flow in self.flows.items():
             if unknown := [other for other in flow.instead_of if other not in self.flows]:
                 raise ValueError(f"flows.{name}.instead_of: no such flow: {', '.join(unknown)}")

@@ -120,7 +120,13 @@ class Call:
     def _play(self, part: Part) -> Role:
         agent, models = part.agent, part.models
         manager = DialogueManager(
-            agent, models.language_model, part.context, part.services, spawn=self._spawn, log=self._log.append
+            agent,
+            models.language_model,
+            part.context,
+            part.services,
+            spawn=self._spawn,
+            log=self._log.append,
+            clock=self._clock,
         )
         return Role(part, manager, Planner(agent, models, manager, self._log, self._clock))
 

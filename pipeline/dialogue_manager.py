@@ -18,16 +18,18 @@ from models.types import GenerateRequest, Message
 from pipeline.agent import Agent
 from pipeline.answers import AnswerWriter
 from pipeline.call_services import CallServices
+from pipeline.clock import Clock
 from pipeline.context.of_agent import AgentContext
 from pipeline.context.parts import Ask, Exchange, Known
 from pipeline.endpointing import asks
 from pipeline.escalation import HandOver, hand_over
 from pipeline.events import Event
 from pipeline.filling import CERTAINTY, fill_request
-from pipeline.plan import AwaitsTool, ByTools, CallsTool, Clause, EndsCall, Plan, Says, clauses_of_text
+from pipeline.plan import AwaitsTool, ByTools, CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
 from pipeline.policy import DialoguePolicy
 from pipeline.ports import LanguageModel
 from pipeline.state import CallState, HangUp, Memory, Transfer, variables_set
+from pipeline.talk import Talker
 from pipeline.tool_executor import ToolExecutor
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
@@ -51,6 +53,7 @@ class DialogueManager:
         *,
         spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
         log: Callable[[Event], object],
+        clock: Clock,
     ) -> None:
         """`spawn` starts work that lives as long as the call."""
         self._agent = agent
@@ -64,12 +67,14 @@ class DialogueManager:
             caller=services.caller,
             today=services.today,
             language=agent.language,
+            tools=agent.tools,
         )
         self._policy = DialoguePolicy(agent, self._engine)
-        self._executor = ToolExecutor(self._engine, services.tools, log=log, saved=services.saved)
+        self._executor = ToolExecutor(self._engine, services.tools, log=log, saved=services.saved, think=self._gone_on)
         self._memory = services.memory or Memory()
         self._context = context.of_call(self._memory.context)
         self._writer = AnswerWriter(agent, language_model, self._context)
+        self._talker = Talker(agent, language_model, self._engine, log, clock)
         self._tools: asyncio.Task[None] | None = None
         self._committed: tuple[Plan, ...] = ()
         """What counted last, with what it came to once its tools were done."""
@@ -161,6 +166,23 @@ class DialogueManager:
         state = replace(self.state, misses=0, unclear=0)
         step = self._engine.answer(state, words, turn, certainty=CERTAINTY)
         return self._policy.step_plan(plan.utterance, step, ending="may_go_on") if step.fitted else plan
+
+    async def thought(self, plan: Plan, turn: int, request_id: str) -> Plan:
+        """What a free conversation comes to by a language model's word; any other plan is as it was. Never raises for a
+        model that fails: the flow goes where its file says."""
+        if not isinstance(plan, Thinks):
+            return plan
+        step = Step(plan.state or self.state, thinks=True)
+        thought = await self._talker.think(step, plan.utterance, self.history, turn, request_id)
+        said = (*plan.fixed, *thought.clauses)
+        made = self._policy.step_plan(plan.utterance, thought.step, ending=plan.ending, clauses=said)
+        return replace(made, facts=plan.facts, model=plan.model, choice=plan.choice, language=plan.language)
+
+    async def _gone_on(self, step: Step, turn: int) -> Step:
+        """The same for what a tool has come to."""
+        request_id = f"{self._services.call_id}-tool-{step.state.visits}"
+        thought = await self._talker.think(step, "", self.history, turn, request_id)
+        return replace(thought.step, says=tuple(clause.text for clause in thought.clauses))
 
     def _with_model(self, plan: Plan, understood: Understood) -> Plan:
         if not plan.facts:
@@ -278,7 +300,7 @@ class DialogueManager:
                 yield clause
             return
         # Its news come first in the plan for what was said meanwhile.
-        again = self.plan(plan.utterance, plan.understood, turn)
+        again = await self.thought(self.plan(plan.utterance, plan.understood, turn), turn, request_id)
         counted = self._committed
         self.commit(again, turn)
         self._committed = (*counted, again)

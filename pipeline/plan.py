@@ -1,7 +1,8 @@
 """How an utterance will be answered, as data: made before it is certain that it will be.
 
 A plan is one of a few things, and `match` tells them apart: words alone (`Says`), words before a tool is called
-(`CallsTool`), the call's last words (`EndsCall`), or waiting for a tool at work (`AwaitsTool`).
+(`CallsTool`), the call's last words (`EndsCall`), waiting for a tool at work (`AwaitsTool`), or a question to a
+language model, of whose word another plan is made before anything is said (`Thinks`).
 """
 
 from __future__ import annotations
@@ -92,7 +93,12 @@ class AwaitsTool(_Answer):
     """What the utterance means, for that second look; None: there is nothing to look at."""
 
 
-Plan = Says | CallsTool | EndsCall | AwaitsTool
+@dataclass(frozen=True, slots=True)
+class Thinks(_Answer):
+    """A free conversation goes on, and a language model has yet to say how."""
+
+
+Plan = Says | CallsTool | EndsCall | AwaitsTool | Thinks
 ByTools = CallsTool | AwaitsTool
 """Tools have a part in these: nothing of that may happen before the turn is decided, and it is not undone."""
 

@@ -44,7 +44,8 @@ class Planner:
         situation, answered = self._situation(utterance), self._manager.surely_answered(utterance)
         understood = await self._interpreter.understand(situation, turn, request_id, answered=answered)
         plan = self._with_model(self._manager.plan(utterance, understood, turn), understood)
-        return await self._filled(plan, turn, f"{request_id}-fill")
+        plan = await self._filled(plan, turn, f"{request_id}-fill")
+        return await self._manager.thought(plan, turn, request_id)
 
     def _situation(self, utterance: str) -> Situation:
         """The utterance, and what it answers if an answer is waited for."""

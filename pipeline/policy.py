@@ -11,7 +11,7 @@ import dataclasses
 from pipeline.agent import Agent, Route
 from pipeline.endpointing import Words, asks, asks_yes_or_no
 from pipeline.escalation import Patience, Reason
-from pipeline.plan import CallsTool, EndsCall, Plan, Says, clauses_of_text
+from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
 from pipeline.state import CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
@@ -69,10 +69,15 @@ class DialoguePolicy:
         """Whether the plan answers the utterance; else it was outside our knowledge, or misheard."""
         return not any(clause.source == "fallback" for clause in plan.fixed)
 
-    def step_plan(self, utterance: str, step: Step, *, ending: Words) -> Plan:
-        """A step of a flow."""
-        clauses = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
+    def step_plan(
+        self, utterance: str, step: Step, *, ending: Words, clauses: tuple[Clause, ...] | None = None
+    ) -> Plan:
+        """A step of a flow. `clauses`: what it says, if more is known of that than the words."""
+        if clauses is None:
+            clauses = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
         match step.act:
+            case None if step.thinks:
+                return Thinks(utterance, step.state, clauses, ending=ending)
             case ToolCall() as call:
                 filler = self._agent.tools[call.tool].filler or ""
                 return CallsTool(utterance, step.state, clauses, call=call, filler=filler, ending=ending)
@@ -109,6 +114,9 @@ class DialoguePolicy:
                 return Says(utterance, state, facts=understood.facts, ending=ending)
             case Waits():
                 return self._waits(utterance, state)
+        if self._agent.otherwise is not None:
+            begun = self._engine.start(state, self._agent.otherwise, utterance, turn)
+            return self.step_plan(utterance, begun, ending=self._asks_or_open(utterance))
         lines, misses = self._agent.lines, before.misses
         clauses = clauses_of_text(lines.fallback[misses % len(lines.fallback)], "fallback")
         if misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
@@ -145,6 +153,8 @@ class DialoguePolicy:
             act = Answers()
             understood = dataclasses.replace(understood, answers=None)
         step = self._engine.answer(state, utterance, turn)
+        if step.thinks:
+            return self._in_talk(utterance, understood, step, turn)
         if not step.fitted and isinstance(act, Answers | Changes) and understood.otherwise is not None:
             # No reader finds an answer in it: then it is likely none.
             other, share = understood.otherwise
@@ -171,6 +181,22 @@ class DialoguePolicy:
             return self._declined(utterance, step, state)
         plan = self.step_plan(utterance, step, ending="open")
         return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+
+    def _in_talk(self, utterance: str, understood: Understood, step: Step, turn: int) -> Plan:
+        """In a free conversation the model answers whatever is not surely something else."""
+        act, state = understood.act, step.state
+        if isinstance(act, Waits):
+            return self._waits(utterance, state)
+        if understood.confidence >= LIKELY_ENOUGH:
+            if isinstance(act, Wishes):
+                unfit = dataclasses.replace(step, fitted=False)
+                plan = self._wished_in_flow(utterance, act.route, unfit, state, turn)
+                if plan is not None:
+                    return plan
+            if understood.facts:
+                again = clauses_of_text(self._engine.prompt(state), "form")
+                return Says(utterance, state, again, facts=understood.facts)
+        return self.step_plan(utterance, step, ending="open")
 
     def _answered(self, utterance: str, step: Step, state: CallState) -> Plan:
         # "Yes" is often followed by more; so is what was asked for.

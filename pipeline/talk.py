@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.types import Message, ModelFailure
@@ -22,8 +22,8 @@ from pipeline.hearing import explain
 from pipeline.plan import Clause, clauses_of_text
 from pipeline.ports import LanguageModel
 from pipeline.state import CallState, Learnt
-from pipeline.talk_guard import Given, may_be_said, sentences
-from pipeline.talk_prompt import proposal, schema, talk_request
+from pipeline.talk_guard import Given, may_be_said, sentences, without_assent
+from pipeline.talk_prompt import Words, proposal, schema, talk_request
 from pipeline.workflow.definition import texts
 from pipeline.workflow.engine import Step, WorkflowEngine
 from pipeline.workflow.talk_node import Conversation, Move, talk_of, with_talk
@@ -51,7 +51,12 @@ class Talker:
     """One call's free conversations on their way through the language model. Nothing changes by asking it."""
 
     def __init__(
-        self, agent: Agent, model: LanguageModel, engine: WorkflowEngine, log: ev.EventLog, clock: Clock
+        self,
+        agent: Agent,
+        model: LanguageModel,
+        engine: WorkflowEngine,
+        log: Callable[[ev.Event], object],
+        clock: Clock,
     ) -> None:
         self._agent = agent
         self._model = model
@@ -62,7 +67,7 @@ class Talker:
     async def think(
         self, step: Step, utterance: str, history: Sequence[Message], turn: int, request_id: str
     ) -> Thought:
-        """How the conversation goes on in which the step stands; empty words: no caller has said any since the last.
+        """How the conversation goes on in which the step stands; empty words: the caller has said nothing since.
 
         Never raises for a model that fails: the flow then goes where its file says.
         """
@@ -70,7 +75,9 @@ class Talker:
         for number in range(MOST_IN_A_ROW):
             if not step.thinks:
                 break
-            step, more = await self._once(step.state, utterance, history, turn, f"{request_id}-talk-{number}")
+            saying = " ".join(clause.text for clause in clauses)
+            words = Words(utterance, saying, tuple(history))
+            step, more = await self._once(step.state, words, turn, f"{request_id}-talk-{number}")
             clauses += more
         if step.thinks:
             step = self._engine.gave_up(step.state, "exhausted")
@@ -80,7 +87,7 @@ class Talker:
         return Thought(step, clauses)
 
     async def _once(
-        self, state: CallState, utterance: str, history: Sequence[Message], turn: int, request_id: str
+        self, state: CallState, words: Words, turn: int, request_id: str
     ) -> tuple[Step, tuple[Clause, ...]]:
         now_s = self._clock.wall_time_s()
         began_s = talk_of(state).began_s
@@ -90,20 +97,20 @@ class Talker:
         if began_s is not None and now_s - began_s > conversation.node.limits.time_s:
             over = self._engine.gave_up(state, "exhausted")
             return over, _written(over.says)
-        request = talk_request(self._agent, conversation, history, utterance, request_id)
+        request = talk_request(self._agent, conversation, words, request_id)
         asked_s = self._clock.now_s()
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):
                 proposed = proposal(await self._model.structured(request, schema(conversation)))
         except (ModelFailure, TimeoutError) as error:
-            self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
+            self._log(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
             failed = self._engine.gave_up(state, "failed")
             return failed, _written(failed.says)
-        pointed_at = {name: words for name, words in proposed.set.items() if words and name in conversation.fill}
-        state = self._engine.taken(state, pointed_at, utterance, turn)
+        pointed_at = {name: said for name, said in proposed.set.items() if said and name in conversation.fill}
+        state = self._engine.taken(state, pointed_at, words.caller, turn)
         conversation = self._engine.conversation(state)
-        judged = self._judged(proposed.say, conversation, utterance)
-        self._log.append(
+        judged = self._judged(proposed.say, conversation, words.caller)
+        self._log(
             ev.Talked(
                 turn=turn,
                 variables=tuple(pointed_at),
@@ -119,9 +126,11 @@ class Talker:
     def _judged(self, say: str, conversation: Conversation, utterance: str) -> _Judged:
         given = self._given(conversation, utterance)
         said, dropped = [], []
+        language = self._agent.language
         for sentence in sentences(_as_spoken(say, conversation.spoken)):
-            if may_be_said(sentence, given, self._agent.language):
-                said.append(sentence)
+            bare = without_assent(sentence, language)
+            if bare and may_be_said(bare, given, language):
+                said.append(bare)
             else:
                 dropped.append(without_secrets(sentence, conversation.known))
         return _Judged(tuple(said), tuple(dropped))

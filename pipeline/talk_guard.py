@@ -34,6 +34,10 @@ _COURTESIES: Mapping[Language, re.Pattern[str]] = {
     ),
 }
 """What asserts nothing about the business. No yes is among them: it would grant whatever the caller has asked for."""
+_ASSENT: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"^(?:(?:yes|yeah|sure|of course|certainly|absolutely|no problem|definitely)\b[\s,.!]*)+"),
+    "es": re.compile(r"^(?:(?:si|claro(?: que si)?|por supuesto|desde luego|sin problema)\b[\s,.!]*)+"),
+}
 _CLOSING: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"(?<!\w)(?:please|thanks|thank you|for you|got it|noted)$"),
     "es": re.compile(r"(?<!\w)(?:por favor|gracias|anotado)$"),
@@ -63,8 +67,8 @@ _CLAIMS: Mapping[Language, frozenset[str]] = {
 """Words that phrase an answer from a fact and bind nobody there; in a free conversation they may promise something."""
 _QUESTION: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
-        r"(?:what|which|how|when|where|who|whose|why|can|could|do|does|did|will|would|should|shall|may|might|is|are|am"
-        r"|was|were|have|has|anything|any)\b.*\?$"
+        r"(?:(?:on|at|in|for|by|to|with|from) )?(?:what|which|how|when|where|who|whose|why|can|could|do|does|did|will"
+        r"|would|should|shall|may|might|is|are|am|was|were|have|has|anything|any)\b.*\?$"
     ),
     "es": re.compile(r"¿|.*\?$"),
 }
@@ -133,6 +137,13 @@ def sentences(text: str) -> list[str]:
             whole.append(clause)
         going_on = clause.endswith((",", ";", ":"))
     return whole
+
+
+def without_assent(sentence: str, language: Language) -> str:
+    """The sentence without a yes before it, which would grant what the caller has just asked for."""
+    match = _ASSENT[language].match(fold(sentence))
+    rest = sentence[match.end() :] if match else sentence
+    return rest[:1].upper() + rest[1:]
 
 
 def may_be_said(sentence: str, given: Given, language: Language) -> bool:

@@ -3,7 +3,7 @@ form in which it answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,6 +32,18 @@ _RULES = (
     "say: what you say to the caller now, one or two short sentences. State only what stands under Known and Learnt, "
     "in the words that stand there. Never make up a number, a day, a name or a promise. Ask for one thing at a time.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What has been said."""
+
+    caller: str
+    """Now; empty: a tool has answered, or the first words are waited for."""
+    saying: str
+    """What the agent is saying before whatever the model says."""
+    before: tuple[Message, ...]
+    """On both sides, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +80,18 @@ def schema(conversation: Conversation) -> dict[str, object]:
     return {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
 
 
-def talk_request(
-    agent: Agent, conversation: Conversation, history: Sequence[Message], utterance: str, request_id: str
-) -> GenerateRequest:
-    """The generation for one utterance; empty: a tool has answered, or the caller waits for the first words."""
+def talk_request(agent: Agent, conversation: Conversation, words: Words, request_id: str) -> GenerateRequest:
+    """The generation that says how it goes on."""
     so_far = (
         Message(message.role, without_secrets(message.content, conversation.known)[:_MOST_LETTERS])
-        for message in history[-_MOST_MESSAGES:]
+        for message in words.before[-_MOST_MESSAGES:]
     )
     return GenerateRequest(
         request_id=request_id,
         messages=(
             Message("system", _task(agent, conversation)),
             *so_far,
-            Message("user", _situation(conversation, utterance)),
+            Message("user", _situation(conversation, words)),
         ),
         max_tokens=_MOST_TOKENS,
         tier="small" if conversation.node.model == "small" else "large",
@@ -93,8 +103,8 @@ def _task(agent: Agent, conversation: Conversation) -> str:
     never = "; ".join(node.never)
     variables = (name if label == name else f"{name} ({label})" for name, label in conversation.fill.items())
     tools = (
-        f"{name}: {tool.description} It needs {', '.join(tool.arguments) or 'nothing'}."
-        for name, tool in conversation.tools.items()
+        f"{name}: {tool.description} It needs {', '.join(needs) or 'nothing'}."
+        for name, (tool, needs) in conversation.tools.items()
     )
     parts = (
         agent.persona,
@@ -109,7 +119,7 @@ def _task(agent: Agent, conversation: Conversation) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _situation(conversation: Conversation, utterance: str) -> str:
+def _situation(conversation: Conversation, words: Words) -> str:
     shown = [one for one in conversation.known if not one.sensitive]
     stated = [f"{one.label}: {plain(one.value)}" for one in shown if not one.from_system]
     secret = [f"{one.label}: told, and not shown" for one in conversation.known if one.sensitive]
@@ -117,9 +127,10 @@ def _situation(conversation: Conversation, utterance: str) -> str:
         f"Known: {'; '.join((*stated, *secret)) or 'nothing'}.",
         *(quoted(one.label, plain(one.value)) for one in shown if one.from_system),
         *(_result(one) for one in conversation.talk.learnt),
-        caller_text(without_secrets(utterance, conversation.known) or _WAITS),
+        caller_text(without_secrets(words.caller, conversation.known) or _WAITS),
+        f"You begin to say: {plain(words.saying)} Go on from there." if words.saying else "",
     )
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def _result(came: Learnt) -> str:

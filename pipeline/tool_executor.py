@@ -37,12 +37,15 @@ class ToolExecutor:
         *,
         log: Callable[[Event], object],
         saved: Callable[[], Awaitable[None]],
+        think: Callable[[Step, int], Awaitable[Step]],
     ) -> None:
-        """`saved` returns once the call's last state is kept for good, or raises NotSaved."""
+        """`saved` returns once the call's last state is kept for good, or raises NotSaved. `think`: what a step in a
+        free conversation comes to, in a turn."""
         self._engine = engine
         self._tools = tools
         self._log = log
         self._saved = saved
+        self._think = think
 
     async def steps(self, state: CallState, call: ToolCall, turn: int) -> AsyncGenerator[Step, None]:
         """Carry out a call, and all that follow from it: the flow's step after each."""
@@ -66,7 +69,8 @@ class ToolExecutor:
                 arguments=arguments,
             )
         )
-        return self._engine.tool_done(state, result)
+        step = self._engine.tool_done(state, result)
+        return await self._think(step, turn) if step.thinks else step
 
     async def _done(self, state: CallState, call: ToolCall) -> ToolResult:
         """The result; a write is sent only once the state that it was begun in is kept.

@@ -378,7 +378,9 @@ class WorkflowEngine:
         """What comes of a model's move: as much of it as the node allows. Raises FlowError as `conversation` does."""
         node = self._talk_node(state)
         if move.leave in node.ways:
-            return _saying(move.says, self._run(_go(state, node.ways[move.leave])))
+            # What is asked next stands there.
+            said = tuple(text for text in move.says if not text.endswith("?"))
+            return _saying(said, self._run(_go(state, node.ways[move.leave])))
         talk = talk_of(state)
         says = move.says
         if move.call in self._talks.conversation(state, node).tools:

@@ -7,7 +7,7 @@ which the node allows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.context.parts import Known
@@ -41,8 +41,8 @@ class Conversation:
 
     node: TalkNode
     talk: Talk
-    tools: Mapping[str, Tool]
-    """Those that may be called."""
+    tools: Mapping[str, tuple[Tool, tuple[str, ...]]]
+    """Those that may be called, each with the variables that it gets."""
     fill: Mapping[str, str]
     """Its variables, each with what it is called."""
     known: tuple[Known, ...]
@@ -70,7 +70,11 @@ class TalkNodes:
         return Conversation(
             node=node,
             talk=talk_of(state),
-            tools={name: self._tools[name] for name in node.tools if self._may_call(state, node, name)},
+            tools={
+                name: (self._tools[name], self._variables_in(self.templates(node, name).values()))
+                for name in node.tools
+                if self._may_call(state, node, name)
+            },
             fill={name: self._label(name) for name in node.fill},
             known=known,
             told=tuple(f"{one.label} {one.value}" for one in known if not one.sensitive and not one.from_system),
@@ -112,9 +116,9 @@ class TalkNodes:
         forms = self._tools[name].arguments
         for argument, template in self.templates(node, name).items():
             if argument in forms and forms[argument].required:
-                for variable in PLACEHOLDER.findall(template):
-                    if variable in self._variables and variable not in state.values:
-                        return str(variable)
+                for variable in self._variables_in([template]):
+                    if variable not in state.values:
+                        return variable
         return None
 
     def read_back(self, state: CallState, node: TalkNode, name: str) -> str:
@@ -147,7 +151,7 @@ class TalkNodes:
         arguments = {
             argument: self._words.argument_said(state, template)
             for argument, template in self.templates(node, name).items()
-            if not any(self._is_sensitive(variable) for variable in PLACEHOLDER.findall(template))
+            if not any(name == CALLER or self._is_sensitive(name) for name in PLACEHOLDER.findall(template))
         }
         lists = {variable.options_from for variable in self._variables.values()}
         save = {returned: returned for returned in tool.returns if returned in self._variables or returned in lists}
@@ -192,9 +196,12 @@ class TalkNodes:
         return variable.description if variable and variable.description else name.replace("_", " ")
 
     def _read_back_variables(self, state: CallState, node: TalkNode) -> dict[str, Variable]:
-        text = node.tools[talk_of(state).calling].read_back or ""
-        names = [name for name in PLACEHOLDER.findall(text) if name in state.values and name in self._variables]
-        return {name: self._variables[name] for name in names}
+        names = self._variables_in([node.tools[talk_of(state).calling].read_back or ""])
+        return {name: self._variables[name] for name in names if name in state.values}
+
+    def _variables_in(self, templates: Iterable[str]) -> tuple[str, ...]:
+        named = (name for text in templates for name in PLACEHOLDER.findall(text))
+        return tuple(dict.fromkeys(name for name in named if name in self._variables))
 
     def _may_call(self, state: CallState, node: TalkNode, name: str) -> bool:
         return name in self._tools and talk_of(state).tools < node.limits.tools

@@ -31,6 +31,7 @@ from models.types import Delta, GenerateRequest
 from pipeline.agent import load_agent
 from pipeline.call_services import CallServices
 from pipeline.clauses import split_clauses
+from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.dialogue_manager import DialogueManager
@@ -123,6 +124,7 @@ async def test_every_reply_is_said_whole_and_word_for_word_by_our_dialogue_manag
         CallServices(),
         spawn=asyncio.get_running_loop().create_task,
         log=lambda event: None,
+        clock=LoopClock(),
     )
     for fact in agent.facts:
         plan = Says(fact.questions[0], facts=(fact,))

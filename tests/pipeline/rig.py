@@ -178,7 +178,9 @@ def manager(
         call_id="CA1", tools=tools or FakeTools(), today=lambda: TODAY, memory=memory or Memory(looked_up(agent))
     )
     context = AgentContext(agent, RoughCounter())
-    return DialogueManager(agent, models, context, services, spawn=_spawn, log=lambda event: None), models
+    return DialogueManager(
+        agent, models, context, services, spawn=_spawn, log=lambda event: None, clock=LoopClock()
+    ), models
 
 
 def looked_up(agent: Agent = AGENT) -> CallState:
