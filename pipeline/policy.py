@@ -154,7 +154,7 @@ class DialoguePolicy:
             understood = dataclasses.replace(understood, answers=None)
         step = self._engine.answer(state, utterance, turn)
         if step.thinks:
-            return self._in_talk(utterance, understood, step, turn)
+            return self._in_talk(utterance, understood, step, state, turn)
         if not step.fitted and isinstance(act, Answers | Changes) and understood.otherwise is not None:
             # No reader finds an answer in it: then it is likely none.
             other, share = understood.otherwise
@@ -182,9 +182,9 @@ class DialoguePolicy:
         plan = self.step_plan(utterance, step, ending="open")
         return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
 
-    def _in_talk(self, utterance: str, understood: Understood, step: Step, turn: int) -> Plan:
+    def _in_talk(self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int) -> Plan:
         """In a free conversation the model answers whatever is not surely something else."""
-        act, state = understood.act, step.state
+        act = understood.act
         if isinstance(act, Waits):
             return self._waits(utterance, state)
         if understood.confidence >= LIKELY_ENOUGH:

@@ -430,7 +430,9 @@ class WorkflowEngine:
                 return self._begin_in_talk(self._talks.confirmed(state, node), node, talk.calling, ())
         if talk.turns >= node.limits.turns:
             return self._run(_go(state, node.exhausted))
-        heard = with_talk(state, dataclasses.replace(talk, turns=talk.turns + 1, calling=""))
+        # A read-back that got no yes is over; the model may have it read back again.
+        asked = "" if talk.calling else talk.asked
+        heard = with_talk(state, dataclasses.replace(talk, turns=talk.turns + 1, calling="", asked=asked))
         return Step(self._take_offered(heard, utterance, turn), thinks=True)
 
     def _begin_in_talk(self, state: CallState, node: TalkNode, tool: str, says: tuple[str, ...]) -> Step:

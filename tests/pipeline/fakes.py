@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -144,6 +145,11 @@ class FakeModels:
         return self.score(audio)
 
 
+def proposed(say: str = "", *, call: str | None = None, leave: str | None = None, **words: str) -> str:
+    """What a model answers in a free conversation; `words` by the variable's name."""
+    return json.dumps({"set": words, "call": call, "leave": leave, "say": say})
+
+
 def speech_chunk(text: str) -> SpeechChunk:
     """A clause's audio: a quarter second a word."""
     words = text.split()
@@ -276,6 +282,7 @@ class FakeTools:
     takes_s: float = 0.0
     calls: list[ToolCall] = field(default_factory=list)
     done: list[ToolCall] = field(default_factory=list)
+    reads: set[str] = field(default_factory=lambda: {"find_openings"})
 
     async def run(self, call: ToolCall, *, level: int) -> ToolResult:
         self.calls.append(call)
@@ -285,7 +292,7 @@ class FakeTools:
         return self.answers.get(call.tool, OPENINGS if call.tool == "find_openings" else ToolResult("ok", {}))
 
     def effect(self, tool: str) -> str:
-        return "read" if tool == "find_openings" else "write"
+        return "read" if tool in self.reads else "write"
 
     def loggable(self, call: ToolCall) -> tuple[str, ...]:
         return tuple(call.arguments)
