@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ from pipeline.state import CallState, HangUp, Memory, Transfer, variables_set
 from pipeline.tool_executor import ToolExecutor
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
-from pipeline.workflow.engine import Step, WorkflowEngine
+from pipeline.workflow.engine import WorkflowEngine
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
@@ -173,7 +173,7 @@ class DialogueManager:
         return replace(plan, fixed=(*self._news(), *plan.fixed)) if self._memory.untold else plan
 
     def _news(self) -> tuple[Clause, ...]:
-        return tuple(clause for text in self._memory.untold for clause in clauses_of_text(text, "form"))
+        return tuple(Clause(one.text, "form", id=one.id) for one in self._memory.untold)
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -236,16 +236,16 @@ class DialogueManager:
         self._committed, self._before = (), None
         return plan.utterance
 
-    def heard(self, text: str) -> bool:
-        """These words of the agent reached the caller. Whether prompts begin otherwise from now on: turns were dropped,
-        and the engine should read the new beginning before the next question (`warm_up`)."""
+    def heard(self, text: str, told: Container[str] = ()) -> bool:
+        """These words of the agent reached the caller; `told`: the ids of the clauses heard whole, of those that have
+        one. Whether prompts begin otherwise from now on: turns were dropped, and the engine should read the new
+        beginning before the next question (`warm_up`)."""
         if not text:
             return False
         unanswered = itertools.takewhile(lambda message: message.role == "user", reversed(self.history))
         caller = " ".join(message.content for message in reversed(list(unanswered)))
         trimmed = self._context.add(Exchange(caller, text), self._known_values())
-        untold = tuple(one for one in self._memory.untold if one not in text)
-        self._keep(_with_message(replace(self._memory, untold=untold), Message(role="assistant", content=text)))
+        self._keep(_with_message(self._memory.having_told(told), Message(role="assistant", content=text)))
         return trimmed
 
     async def tools_done(self) -> None:
@@ -274,8 +274,10 @@ class DialogueManager:
         await begin()
         await self.tools_done()
         if isinstance(plan, CallsTool) or plan.understood is None:
+            told = {clause.id for clause in plan.fixed}
             for clause in self._news():
-                yield clause
+                if clause.id not in told:
+                    yield clause
             return
         # Its news come first in the plan for what was said meanwhile.
         again = self.plan(plan.utterance, plan.understood, turn)
@@ -292,15 +294,12 @@ class DialogueManager:
             self._tools = self._spawn(self._carry_out(state, call, turn))
 
     async def _carry_out(self, state: CallState, call: ToolCall, turn: int) -> None:
-        async with aclosing(self._executor.steps(state, call, turn)) as steps:
-            async for step in steps:
-                self._result_came(step)
-
-    def _result_came(self, step: Step) -> None:
-        ending = None if isinstance(step.act, ToolCall) else step.act
-        state = replace(step.state, closing=self.state.closing or ending)
-        self._before = None
-        self._keep(replace(self._memory, state=state, untold=(*self._memory.untold, *step.says)))
+        async with aclosing(self._executor.outcomes(state, call, turn)) as outcomes:
+            async for outcome in outcomes:
+                closing = self.state.closing or outcome.ending
+                after = replace(outcome.state, closing=closing)
+                self._before = None
+                self._keep(replace(self._memory, state=after, untold=(*self._memory.untold, *outcome.news)))
 
     def _said_before_the_cut(self) -> str:
         """What is said again of what a call that was cut off has come to."""
