@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from pipeline.filling import CERTAINTY, fill_request
 from pipeline.plan import AwaitsTool, ByTools, CallsTool, Clause, EndsCall, Plan, Says, clauses_of_text
 from pipeline.policy import DialoguePolicy
 from pipeline.ports import LanguageModel
-from pipeline.state import CallState, HangUp, Memory, Transfer, variables_set
+from pipeline.state import CallState, HangUp, Memory, News, Transfer, variables_set
 from pipeline.tool_executor import ToolExecutor
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
@@ -170,10 +170,12 @@ class DialogueManager:
         return replace(plan, model=by_node if by_node != "auto" or route is None else route.model)
 
     def _with_news(self, plan: Plan) -> Plan:
-        return replace(plan, fixed=(*self._news(), *plan.fixed)) if self._memory.untold else plan
-
-    def _news(self) -> tuple[Clause, ...]:
-        return tuple(Clause(one.text, "form", id=one.id) for one in self._memory.untold)
+        """The news come first; a question among them only if the utterance has not answered it, and it is not put again
+        by the plan itself."""
+        again = {clause.text for clause in plan.fixed}
+        in_vain = plan.state is not None and plan.state.tries > self.state.tries
+        news = tuple(one for one in self._memory.untold if not one.asks or (in_vain and one.text not in again))
+        return replace(plan, fixed=(*_clauses(news), *plan.fixed))
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -216,6 +218,8 @@ class DialogueManager:
         if isinstance(plan, EndsCall):
             closing = plan.how
         memory = replace(memory, state=replace(plan.state or memory.state, closing=closing))
+        if plan.utterance and not isinstance(plan, AwaitsTool):
+            memory = memory.having_answered(asked_again={clause.id for clause in plan.fixed})
         said = Message(role="user", content=plan.utterance)
         if plan.utterance and said not in memory.history[-1:]:
             memory = _with_message(memory, said)
@@ -275,7 +279,7 @@ class DialogueManager:
         await self.tools_done()
         if isinstance(plan, CallsTool) or plan.understood is None:
             told = {clause.id for clause in plan.fixed}
-            for clause in self._news():
+            for clause in _clauses(self._memory.untold):
                 if clause.id not in told:
                     yield clause
             return
@@ -350,6 +354,10 @@ class DialogueManager:
             )
             for name, value in self.state.values.items()
         )
+
+
+def _clauses(news: Iterable[News]) -> tuple[Clause, ...]:
+    return tuple(Clause(one.text, "form", id=one.id) for one in news)
 
 
 def _with_message(memory: Memory, message: Message) -> Memory:

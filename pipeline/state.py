@@ -139,6 +139,8 @@ class News:
     """`<visit>.<sentence>.<clause>`: of which tool call of the call, and where in what is said of it. The same in a
     call that is gone on with elsewhere."""
     text: str
+    asks: bool = False
+    """It asks what is waited for from then on: no news once somebody has answered."""
 
     @property
     def sentence(self) -> str:
@@ -163,6 +165,11 @@ class Memory:
         its beginning."""
         missed = {one.sentence for one in self.untold if one.id not in heard}
         return dataclasses.replace(self, untold=tuple(one for one in self.untold if one.sentence in missed))
+
+    def having_answered(self, asked_again: Container[str]) -> Memory:
+        """Without the questions that were put before the caller spoke, but for these."""
+        untold = tuple(one for one in self.untold if not one.asks or one.id in asked_again)
+        return dataclasses.replace(self, untold=untold)
 
 
 class NotSaved(Exception):

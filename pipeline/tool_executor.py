@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class ToolExecutor:
         following: ToolCall | None = call
         while following is not None:
             step = await self._step(state, following, turn)
-            act, news = step.act, news_of(state.visits, step.says)
+            act, news = step.act, news_of(state.visits, step.says, asks=step.state.waiting == "answer")
             following, ending = (act, None) if isinstance(act, ToolCall) else (None, act)
             state = step.state
             yield Outcome(state, news, ending)
@@ -100,14 +100,15 @@ class ToolExecutor:
         return await self._tools.run(call, level=state.level)
 
 
-def news_of(visit: int, says: Iterable[str]) -> tuple[News, ...]:
-    """What is said of a tool call, as clauses that can be told apart; `visit`: which call of the call's it was."""
+def news_of(visit: int, says: Sequence[str], *, asks: bool) -> tuple[News, ...]:
+    """What is said of a tool call, as clauses that can be told apart; `visit`: which call of the call's it was; `asks`:
+    the last of it is a question."""
     news: list[News] = []
     sentence = place = 0
-    for text in says:
+    for number, text in enumerate(says, start=1):
         clauses = split_clauses(text)
         for clause in clauses:
-            news.append(News(f"{visit}.{sentence}.{place}", clause))
+            news.append(News(f"{visit}.{sentence}.{place}", clause, asks=asks and number == len(says)))
             ends = clause is clauses[-1] or _SENTENCE_ENDS.search(clause)
             sentence, place = (sentence + 1, 0) if ends else (sentence, place + 1)
     return tuple(news)

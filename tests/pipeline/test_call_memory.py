@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call_services import CallServices
 from pipeline.state import CallState, HangUp, Memory, Transfer
+from pipeline.tools.calls import ToolResult
 from pipeline.workflow.definition import SayNode
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeTools
@@ -65,6 +68,27 @@ def test_a_result_that_was_broken_into_is_told_again_from_the_sentence_that_was_
     assert "Done" not in again
     assert again.endswith("along.")
     assert last == GENERATED["hours"][0]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("two thirty please", "Tuesday at two thirty in the afternoon for John Miller, right?"),
+        ("what is the price", "A cleaning costs ninety dollars. I have Tuesday at ten in the morning, or "),
+        ("I am not sure about that", "I have Tuesday at ten in the morning, or Tuesday"),
+    ],
+    ids=["answered", "another question", "not answered"],
+)
+def test_a_result_s_question_that_was_broken_into_is_asked_again_once_unless_it_was_answered(
+    said: str, told: str
+) -> None:
+    taken = FakeTools({"book": ToolResult("rejected", {}, "conflict")})
+    played = play([*BOOKING, (27.3, said)], for_s=36, tools=taken)
+    cut, reply = played.heard()[4:6]
+    assert cut == "That is taken. I have Tuesday at ten in the morning, or"
+    assert reply.startswith(told)
+    assert reply.count("I have") <= 1
+    assert "That is taken" not in reply
 
 
 def test_a_call_that_goes_on_does_not_tell_again_what_was_heard() -> None:
