@@ -160,7 +160,10 @@ class DialogueManager:
         """The plan, or another if these words of the utterance are what was asked for."""
         state = replace(self.state, misses=0, unclear=0)
         step = self._engine.answer(state, words, turn, certainty=CERTAINTY)
-        return self._policy.step_plan(plan.utterance, step, ending="may_go_on") if step.fitted else plan
+        if not step.fitted:
+            return plan
+        filled = self._policy.step_plan(plan.utterance, step, ending="may_go_on")
+        return replace(self._with_news(filled), language=self._agent.language)
 
     def _with_model(self, plan: Plan, understood: Understood) -> Plan:
         if not plan.facts:
@@ -195,6 +198,9 @@ class DialogueManager:
         if self.has_news:
             # They end with what is asked next.
             return AwaitsTool("", fixed=clauses_of_text(lines.resumed, "greeting"))
+        if not self.state.visits and not self.in_flow:
+            # It was cut off before that was found out.
+            self.look_up(turn)
         return Says("", fixed=clauses_of_text(f"{lines.resumed} {self._said_before_the_cut()}".strip(), "greeting"))
 
     def look_up(self, turn: int) -> None:

@@ -32,6 +32,14 @@ def test_a_call_that_was_cut_off_while_a_tool_worked_asks_for_it_under_the_same_
     assert "Booked, John Miller." in " ".join(after.heard())
 
 
+def test_what_a_call_had_not_looked_up_when_it_was_cut_off_is_looked_up_when_it_goes_on() -> None:
+    after = play([(6.0, "I want to book")], for_s=14, services=CallServices(memory=Memory()))
+    assert after.heard()[0] == "Sorry, we were cut off. Let's go on."
+    assert after.heard()[1].startswith("I have Tuesday at ten in the morning")
+    again = play([], for_s=8, services=CallServices(memory=after.saved[-1]))
+    assert not again.tools.calls
+
+
 def test_what_was_done_and_not_heard_is_told_when_the_call_goes_on() -> None:
     before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=1.0))
     done = next(memory for memory in before.saved if memory.untold)
