@@ -17,7 +17,7 @@ from pipeline.dialogue_manager import DialogueManager
 from pipeline.fixed_lines import FixedLines
 from pipeline.plan import Plan
 from pipeline.planner import Planner
-from pipeline.state import CallState, Memory
+from pipeline.state import CallState, Memory, Transfer
 
 LOOK_UP_S = 1.0
 """What was looked up while the greeting was said may take this much longer before another agent takes over."""
@@ -106,7 +106,8 @@ def _understood(plan: Plan) -> bool:
 
 
 def taken_over(memory: Memory, before: Agent, after: Agent) -> Memory:
-    """What an agent in another language goes on with: what the caller said of themselves.
+    """What an agent in another language goes on with: what the caller said of themselves, how much patience is left,
+    and whether they are being put through.
 
     It begins with no flow under way, and looks up anew what is on offer: that was put in the other language's words.
     """
@@ -116,5 +117,13 @@ def taken_over(memory: Memory, before: Agent, after: Agent) -> Memory:
         if name not in before.variables
         or (name in after.variables and before.variables[name].type == after.variables[name].type != "choice")
     }
-    state = CallState(values=kept, visits=memory.state.visits, level=memory.state.level)
+    state, closing = memory.state, memory.state.closing
+    targets = after.escalation.targets if after.escalation else ()
+    state = CallState(
+        values=kept,
+        visits=state.visits,
+        level=state.level,
+        impatience=state.impatience,
+        closing=closing if isinstance(closing, Transfer) and closing.target in targets else None,
+    )
     return Memory(state, memory.history, memory.context)

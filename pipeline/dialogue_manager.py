@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -28,12 +28,12 @@ from pipeline.filling import CERTAINTY, fill_request
 from pipeline.plan import AwaitsTool, ByTools, CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
 from pipeline.policy import DialoguePolicy
 from pipeline.ports import LanguageModel
-from pipeline.state import CallState, HangUp, Memory, Transfer, variables_set
+from pipeline.state import CallState, HangUp, Memory, News, Transfer, variables_set
 from pipeline.talk import Talker
 from pipeline.tool_executor import ToolExecutor
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
-from pipeline.workflow.engine import Step, WorkflowEngine
+from pipeline.workflow.engine import WorkflowEngine
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
@@ -165,23 +165,26 @@ class DialogueManager:
         """The plan, or another if these words of the utterance are what was asked for."""
         state = replace(self.state, misses=0, unclear=0)
         step = self._engine.answer(state, words, turn, certainty=CERTAINTY)
-        return self._policy.step_plan(plan.utterance, step, ending="may_go_on") if step.fitted else plan
+        if not step.fitted:
+            return plan
+        filled = self._policy.step_plan(plan.utterance, step, ending="may_go_on")
+        return replace(self._with_news(filled), language=self._agent.language)
 
     async def thought(self, plan: Plan, turn: int, request_id: str) -> Plan:
         """What a free conversation comes to by a language model's word; any other plan is as it was. Never raises for a
         model that fails: the flow goes where its file says."""
         if not isinstance(plan, Thinks):
             return plan
-        step = Step(plan.state or self.state, thinks=True)
-        thought = await self._talker.think(step, plan.utterance, self.history, turn, request_id)
-        said = (*plan.fixed, *thought.clauses)
-        made = self._policy.step_plan(plan.utterance, thought.step, ending=plan.ending, clauses=said)
+        state = plan.state or self.state
+        thought = await self._talker.think(state, plan.fixed, plan.utterance, self.history, turn, request_id)
+        made = self._policy.step_plan(plan.utterance, thought.step, ending=plan.ending, clauses=thought.clauses)
         return replace(made, facts=plan.facts, model=plan.model, choice=plan.choice, language=plan.language)
 
     async def _gone_on(self, step: Step, turn: int) -> Step:
         """The same for what a tool has come to."""
         request_id = f"{self._services.call_id}-tool-{step.state.visits}"
-        thought = await self._talker.think(step, "", self.history, turn, request_id)
+        told = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
+        thought = await self._talker.think(step.state, told, "", self.history, turn, request_id)
         return replace(thought.step, says=tuple(clause.text for clause in thought.clauses))
 
     def _with_model(self, plan: Plan, understood: Understood) -> Plan:
@@ -192,10 +195,12 @@ class DialogueManager:
         return replace(plan, model=by_node if by_node != "auto" or route is None else route.model)
 
     def _with_news(self, plan: Plan) -> Plan:
-        return replace(plan, fixed=(*self._news(), *plan.fixed)) if self._memory.untold else plan
-
-    def _news(self) -> tuple[Clause, ...]:
-        return tuple(clause for text in self._memory.untold for clause in clauses_of_text(text, "form"))
+        """The news come first; a question among them only if the utterance has not answered it, and it is not put again
+        by the plan itself."""
+        again = {clause.text for clause in plan.fixed}
+        in_vain = plan.state is not None and plan.state.tries > self.state.tries
+        news = tuple(one for one in self._memory.untold if not one.asks or (in_vain and one.text not in again))
+        return replace(plan, fixed=(*_clauses(news), *plan.fixed))
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -215,6 +220,9 @@ class DialogueManager:
         if self.has_news:
             # They end with what is asked next.
             return AwaitsTool("", fixed=clauses_of_text(lines.resumed, "greeting"))
+        if not self.state.visits and not self.in_flow:
+            # It was cut off before that was found out.
+            self.look_up(turn)
         return Says("", fixed=clauses_of_text(f"{lines.resumed} {self._said_before_the_cut()}".strip(), "greeting"))
 
     def look_up(self, turn: int) -> None:
@@ -238,6 +246,8 @@ class DialogueManager:
         if isinstance(plan, EndsCall):
             closing = plan.how
         memory = replace(memory, state=replace(plan.state or memory.state, closing=closing))
+        if plan.utterance and not isinstance(plan, AwaitsTool):
+            memory = memory.having_answered(asked_again={clause.id for clause in plan.fixed})
         said = Message(role="user", content=plan.utterance)
         if plan.utterance and said not in memory.history[-1:]:
             memory = _with_message(memory, said)
@@ -258,16 +268,16 @@ class DialogueManager:
         self._committed, self._before = (), None
         return plan.utterance
 
-    def heard(self, text: str) -> bool:
-        """These words of the agent reached the caller. Whether prompts begin otherwise from now on: turns were dropped,
-        and the engine should read the new beginning before the next question (`warm_up`)."""
+    def heard(self, text: str, told: Container[str] = ()) -> bool:
+        """These words of the agent reached the caller; `told`: the ids of the clauses heard whole, of those that have
+        one. Whether prompts begin otherwise from now on: turns were dropped, and the engine should read the new
+        beginning before the next question (`warm_up`)."""
         if not text:
             return False
         unanswered = itertools.takewhile(lambda message: message.role == "user", reversed(self.history))
         caller = " ".join(message.content for message in reversed(list(unanswered)))
         trimmed = self._context.add(Exchange(caller, text), self._known_values())
-        untold = tuple(one for one in self._memory.untold if one not in text)
-        self._keep(_with_message(replace(self._memory, untold=untold), Message(role="assistant", content=text)))
+        self._keep(_with_message(self._memory.having_told(told), Message(role="assistant", content=text)))
         return trimmed
 
     async def tools_done(self) -> None:
@@ -296,8 +306,10 @@ class DialogueManager:
         await begin()
         await self.tools_done()
         if isinstance(plan, CallsTool) or plan.understood is None:
-            for clause in self._news():
-                yield clause
+            told = {clause.id for clause in plan.fixed}
+            for clause in _clauses(self._memory.untold):
+                if clause.id not in told:
+                    yield clause
             return
         # Its news come first in the plan for what was said meanwhile.
         again = await self.thought(self.plan(plan.utterance, plan.understood, turn), turn, request_id)
@@ -314,15 +326,12 @@ class DialogueManager:
             self._tools = self._spawn(self._carry_out(state, call, turn))
 
     async def _carry_out(self, state: CallState, call: ToolCall, turn: int) -> None:
-        async with aclosing(self._executor.steps(state, call, turn)) as steps:
-            async for step in steps:
-                self._result_came(step)
-
-    def _result_came(self, step: Step) -> None:
-        ending = None if isinstance(step.act, ToolCall) else step.act
-        state = replace(step.state, closing=self.state.closing or ending)
-        self._before = None
-        self._keep(replace(self._memory, state=state, untold=(*self._memory.untold, *step.says)))
+        async with aclosing(self._executor.outcomes(state, call, turn)) as outcomes:
+            async for outcome in outcomes:
+                closing = self.state.closing or outcome.ending
+                after = replace(outcome.state, closing=closing)
+                self._before = None
+                self._keep(replace(self._memory, state=after, untold=(*self._memory.untold, *outcome.news)))
 
     def _said_before_the_cut(self) -> str:
         """What is said again of what a call that was cut off has come to."""
@@ -373,6 +382,10 @@ class DialogueManager:
             )
             for name, value in self.state.values.items()
         )
+
+
+def _clauses(news: Iterable[News]) -> tuple[Clause, ...]:
+    return tuple(Clause(one.text, "form", id=one.id) for one in news)
 
 
 def _with_message(memory: Memory, message: Message) -> Memory:

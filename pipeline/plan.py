@@ -30,6 +30,8 @@ class Clause:
     """What the language model said instead, if the knowledge did not bear it out."""
     failure: str = ""
     """Why the language model could not be asked, if the fact is said as written for want of it."""
+    id: str = ""
+    """Of news, see state.News: by it the call remembers that they were heard. Empty: it may be forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

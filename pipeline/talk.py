@@ -38,7 +38,7 @@ class Thought:
 
     step: Step
     clauses: tuple[Clause, ...]
-    """What is said, with whose words they are."""
+    """All that is said, with whose words they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,27 @@ class Talker:
         self._clock = clock
 
     async def think(
-        self, step: Step, utterance: str, history: Sequence[Message], turn: int, request_id: str
+        self,
+        state: CallState,
+        saying: tuple[Clause, ...],
+        utterance: str,
+        history: Sequence[Message],
+        turn: int,
+        request_id: str,
     ) -> Thought:
-        """How the conversation goes on in which the step stands; empty words: the caller has said nothing since.
+        """How the conversation goes on in which the state stands. `saying`: what is said before, whatever comes of it;
+        no `utterance`: the caller has said nothing since.
 
         Never raises for a model that fails: the flow then goes where its file says.
         """
-        clauses = _written(step.says)
+        step, clauses = Step(state, thinks=True), saying
         for number in range(MOST_IN_A_ROW):
-            if not step.thinks:
-                break
-            saying = " ".join(clause.text for clause in clauses)
-            words = Words(utterance, saying, tuple(history))
+            words = Words(utterance, " ".join(clause.text for clause in clauses), tuple(history))
             step, more = await self._once(step.state, words, turn, f"{request_id}-talk-{number}")
             clauses += more
-        if step.thinks:
+            if not step.thinks:
+                break
+        else:
             step = self._engine.gave_up(step.state, "exhausted")
             clauses += _written(step.says)
         if not clauses and step.act is None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.clauses import split_clauses
 from pipeline.events import Event, ToolFinished, ToolStarted
-from pipeline.state import CallState, NotSaved
+from pipeline.state import CallState, Ending, News, NotSaved
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.workflow.engine import Step, WorkflowEngine
+
+_SENTENCE_ENDS = re.compile(r"[.!?…][\"')\]]*$")
 
 
 class Tools(Protocol):
@@ -25,6 +30,17 @@ class Tools(Protocol):
     def loggable(self, call: ToolCall) -> Iterable[str]:
         """The names of the call's arguments that may be logged."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one tool call."""
+
+    state: CallState
+    news: tuple[News, ...]
+    """What is to be said of it."""
+    ending: Ending | None
+    """How the call is to end when that has been heard; None: it goes on."""
 
 
 class ToolExecutor:
@@ -47,13 +63,15 @@ class ToolExecutor:
         self._saved = saved
         self._think = think
 
-    async def steps(self, state: CallState, call: ToolCall, turn: int) -> AsyncGenerator[Step, None]:
-        """Carry out a call, and all that follow from it: the flow's step after each."""
+    async def outcomes(self, state: CallState, call: ToolCall, turn: int) -> AsyncGenerator[Outcome, None]:
+        """Carry out a call, and all that follow from it; what comes of each as soon as it is known."""
         following: ToolCall | None = call
         while following is not None:
             step = await self._step(state, following, turn)
-            yield step
-            state, following = step.state, step.act if isinstance(step.act, ToolCall) else None
+            act, news = step.act, news_of(state.visits, step.says, asks=step.state.waiting == "answer")
+            following, ending = (act, None) if isinstance(act, ToolCall) else (None, act)
+            state = step.state
+            yield Outcome(state, news, ending)
 
     async def _step(self, state: CallState, call: ToolCall, turn: int) -> Step:
         arguments = {name: self._engine.said(state, name) for name in self._tools.loggable(call)}
@@ -84,3 +102,17 @@ class ToolExecutor:
             except NotSaved as error:
                 return ToolResult("failed", {}, detail=f"not sent, since the call's state cannot be saved: {error}")
         return await self._tools.run(call, level=state.level)
+
+
+def news_of(visit: int, says: Sequence[str], *, asks: bool) -> tuple[News, ...]:
+    """What is said of a tool call, as clauses that can be told apart; `visit`: which call of the call's it was; `asks`:
+    the last of it is a question."""
+    news: list[News] = []
+    sentence = place = 0
+    for number, text in enumerate(says, start=1):
+        clauses = split_clauses(text)
+        for clause in clauses:
+            news.append(News(f"{visit}.{sentence}.{place}", clause, asks=asks and number == len(says)))
+            ends = clause is clauses[-1] or _SENTENCE_ENDS.search(clause)
+            sentence, place = (sentence + 1, 0) if ends else (sentence, place + 1)
+    return tuple(news)

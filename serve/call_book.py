@@ -105,7 +105,7 @@ class CallBook:
         memory = record.memory
         if saved.agent_version != kits[0].version:
             # Its place in a flow may not be there any more; what is known of the caller stays.
-            state = dataclasses.replace(memory.state, stack=(), waiting="free", tries=0)
+            state = dataclasses.replace(memory.state, stack=(), waiting="free", tries=0, closing=None)
             memory = dataclasses.replace(memory, state=state)
         return Kept(kits, memory, record.package)
 

@@ -78,6 +78,14 @@ class Played:
 
 
 Step = tuple[float, str | Callable[[Call], None]]
+BOOKING: list[Step] = [
+    (3.0, "I want to book"),
+    (9.5, "Tuesday at ten please"),
+    (15.0, "my name is John Miller"),
+    (23.0, "yes that is right"),
+]
+SLOW = 4.0
+"""Seconds that the business system takes: the caller can do much meanwhile."""
 
 
 def play(

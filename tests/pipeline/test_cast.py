@@ -9,7 +9,7 @@ from pipeline import events as ev
 from pipeline.call_services import CallServices
 from pipeline.cast import taken_over
 from pipeline.escalation import HandOver
-from pipeline.state import CallState, Memory, Place, Value
+from pipeline.state import CallState, HangUp, Memory, Place, Transfer, Value
 from pipeline.tools.calls import ToolResult
 from tests.pipeline.agents import AGENT, SPANISH
 from tests.pipeline.fakes import FakeModels, FakeTools, decision
@@ -142,6 +142,17 @@ def test_what_the_caller_said_of_themselves_goes_with_them_and_what_was_on_offer
     assert (after.stack, after.waiting, after.lists) == ((), "free", {})
     # Keys of tool calls never come twice; who the caller is stays proven.
     assert (after.visits, after.level) == (3, 1)
+
+
+def test_lost_patience_and_a_hand_over_under_way_go_with_the_caller_and_a_goodbye_does_not() -> None:
+    for closing, goes in (
+        (Transfer("request", "desk", ""), True),
+        (Transfer("request", "nobody", ""), False),
+        (HangUp(), False),
+    ):
+        after = taken_over(Memory(CallState(impatience=2, closing=closing)), AGENT, SPANISH).state
+        assert after.impatience == 2
+        assert after.closing == (closing if goes else None)
 
 
 def test_a_failed_look_up_does_not_keep_the_caller() -> None:

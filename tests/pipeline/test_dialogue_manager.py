@@ -1,6 +1,7 @@
 """What is said to what: planning changes nothing, committing does."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -9,11 +10,12 @@ from pipeline.agent import Agent
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.endpointing import sounds_unfinished
 from pipeline.escalation import Away
-from pipeline.plan import EndsCall, Plan, Says
-from pipeline.state import HangUp, Transfer
+from pipeline.plan import Clause, EndsCall, Plan, Says
+from pipeline.state import CallState, HangUp, Memory, News, Transfer
+from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import decision, plan_of
-from tests.pipeline.rig import manager
+from tests.pipeline.rig import looked_up, manager
 
 
 def say(agent: DialogueManager, plan: Plan) -> list[tuple[str, str]]:
@@ -225,3 +227,97 @@ def test_a_fact_that_takes_over_in_the_middle_of_an_answer_says_nothing_twice() 
     agent, _ = manager({"tickets": generated}, AGENT.model_copy(update={"facts": (fact, *AGENT.facts[1:])}))
     said = [clause for _, clause in say(agent, Says("tickets", facts=(fact,)))]
     assert said == ["We sell no tickets on Mondays,", "and the hall is closed then."]
+
+
+def done_twice() -> Agent:
+    """One wish has two tools called; what is said of the first can be found in what is said of the second."""
+    flow = Flow.model_validate(
+        {
+            "start": "one",
+            "nodes": {
+                "one": {"do": "call", "tool": "book", "go": "first", "failed": "end"},
+                "first": {"do": "say", "say": "All done.", "go": "two"},
+                "two": {"do": "call", "tool": "book", "go": "second", "failed": "end"},
+                "second": {
+                    "do": "say",
+                    "say": "All done. Your table by the window is kept until nine, and the kitchen knows of it.",
+                    "go": "end",
+                },
+            },
+        }
+    )
+    return AGENT.model_copy(update={"flows": {**AGENT.flows, "book": flow}, "on_call": None})
+
+
+def told_of(agent: Agent, *, hears: int) -> tuple[list[Clause], list[str]]:
+    """All that is told of both tools, and what is still to be told when so many clauses of it have been heard."""
+
+    async def main() -> tuple[list[Clause], list[str]]:
+        one, _ = manager(agent=agent)
+        plan = plan_of(one, "book please", decision("booking"), 1, agent=agent)
+
+        async def begin() -> None:
+            one.commit(plan, 1)
+
+        told = [clause async for clause in one.clauses(plan, 1, "r1", begin)]
+        heard = told[:hears]
+        one.heard(" ".join(clause.text for clause in heard), {clause.id for clause in heard})
+        return told, [news.text for news in one.memory.untold]
+
+    return asyncio.run(main())
+
+
+def test_results_in_the_same_words_are_told_apart() -> None:
+    told, left = told_of(done_twice(), hears=1)
+    assert [clause.text for clause in told[:2]] == ["All done."] * 2
+    assert len({clause.id for clause in told}) == len(told)
+    assert left[0] == "All done."
+    assert len(left) == len(told) - 1
+
+
+def test_a_sentence_that_was_broken_into_is_told_again_whole() -> None:
+    told, left = told_of(done_twice(), hears=3)
+    assert told[2].text == "Your table by the window is kept until nine,"
+    assert left == ["Your table by the window is kept until nine,", "and the kitchen knows of it."]
+    assert told_of(done_twice(), hears=4)[1] == []
+
+
+def test_words_of_a_result_in_another_reply_are_not_taken_for_it() -> None:
+    one, _ = manager(memory=Memory(looked_up(), untold=(News("2.0.0", "All done."),)))
+    one.heard("The painting is all done. All done.")
+    assert one.has_news
+
+
+def test_what_is_told_before_a_tool_is_called_is_not_told_after_it_again() -> None:
+    agent = done_twice()
+
+    async def main() -> list[str]:
+        one, _ = manager(agent=agent, memory=Memory(CallState(visits=7), untold=(News("7.0.0", "Parked."),)))
+        plan = plan_of(one, "book please", decision("booking"), 1, agent=agent)
+
+        async def begin() -> None:
+            one.commit(plan, 1)
+
+        return [clause.text async for clause in one.clauses(plan, 1, "r1", begin)]
+
+    assert asyncio.run(main()).count("Parked.") == 1
+
+
+def test_a_goodbye_that_was_cut_off_is_forgotten_as_soon_as_the_caller_speaks_and_a_hand_over_is_not() -> None:
+    for closing, stays in ((HangUp(), False), (Transfer("request", "desk", ""), True)):
+        one, _ = manager(memory=Memory(replace(looked_up(), closing=closing)))
+        assert one.state.closing == closing
+        plan = plan_of(one, "what does a cleaning cost", decision("knowledge", "cleaning"))
+        one.commit(plan)
+        assert one.state.closing == (closing if stays else None)
+        one.take_back(plan)
+        assert one.state.closing == (closing if stays else None)
+
+
+def test_a_goodbye_that_came_too_soon_is_taken_back() -> None:
+    one, _ = manager()
+    plan = plan_of(one, "goodbye", decision("farewell"))
+    one.commit(plan)
+    assert one.memory.state.closing == HangUp()
+    one.take_back(plan)
+    assert one.memory.state.closing is None

@@ -13,9 +13,10 @@ from models.types import GenerateRequest, RouteDecision
 from pipeline.filling import CERTAINTY, MOST_SPAN_WORDS, NOTHING, fill_request, pointed_at, spans
 from pipeline.slots.reading import Option, ReadingContext
 from pipeline.slots.variables import Variable
+from pipeline.state import Memory, News
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision, plan_of
-from tests.pipeline.rig import manager
+from tests.pipeline.rig import looked_up, manager
 
 CONTEXT = ReadingContext(today=date(2026, 11, 25))
 NAME = Variable(type="name")
@@ -45,12 +46,14 @@ def test_a_choice_is_made_among_what_is_on_offer() -> None:
     assert request.choices == ("at ten", "at noon", NOTHING)
 
 
+FILLED = AGENT.model_copy(update={"variables": {**AGENT.variables, "name": Variable(type="name", fill="model")}})
+
+
 def asked_for_the_name(points_at: str) -> tuple[str, float, Pointing]:
     """The name known after an answer that the reader cannot read, and how surely."""
-    agent = AGENT.model_copy(update={"variables": {**AGENT.variables, "name": Variable(type="name", fill="model")}})
 
     async def main() -> tuple[str, float, Pointing]:
-        one, _ = manager(agent=agent)
+        one, _ = manager(agent=FILLED)
         model = Pointing(utterances=[])
         model.at = points_at
         one.commit(plan_of(one, "book please", decision("booking")))
@@ -87,3 +90,13 @@ def test_a_variable_is_filled_by_the_reader_alone_unless_the_agent_file_says_oth
     plan = plan_of(one, "well that depends on a lot of things", RouteDecision("knowledge", 0.1))
     assert not plan.unfit
     assert one.to_fill(plan, "r") is None
+
+
+def test_news_are_told_with_an_answer_that_a_model_found() -> None:
+    one, _ = manager(agent=FILLED, memory=Memory(looked_up(), untold=(News("7.0.0", "Your car is parked."),)))
+    for said in ("book please", "Tuesday at ten"):
+        one.commit(plan_of(one, said, decision("booking")))
+    plan = plan_of(one, "you had better ask my wife, hers is Gloria", RouteDecision("knowledge", 0.1))
+    filled = one.filled(plan, "Gloria", 3)
+    assert filled is not plan
+    assert filled.fixed[0].text == "Your car is parked."
