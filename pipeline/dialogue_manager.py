@@ -33,7 +33,7 @@ from pipeline.talk import Talker
 from pipeline.tool_executor import ToolExecutor
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
-from pipeline.workflow.engine import WorkflowEngine
+from pipeline.workflow.engine import Step, WorkflowEngine
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""

@@ -143,7 +143,7 @@ def without_assent(sentence: str, language: Language) -> str:
     """The sentence without a yes before it, which would grant what the caller has just asked for."""
     match = _ASSENT[language].match(fold(sentence))
     rest = sentence[match.end() :] if match else sentence
-    return rest[:1].upper() + rest[1:]
+    return re.sub(r"^[¿¡]*\w", lambda first: first[0].upper(), rest)
 
 
 def may_be_said(sentence: str, given: Given, language: Language) -> bool:

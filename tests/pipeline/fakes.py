@@ -80,6 +80,8 @@ class FakeModels:
     spoken: list[str] = field(default_factory=list)
     aborted: int = 0
     requests: list[GenerateRequest] = field(default_factory=list)
+    schemas: list[Mapping[str, object]] = field(default_factory=list)
+    """What the answers in free conversations were bound to."""
     read_ahead: list[str] = field(default_factory=list)
     """Questions of the prompts that were prefilled."""
 
@@ -128,6 +130,7 @@ class FakeModels:
 
     async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
         self.requests.append(request)
+        self.schemas.append(schema)
         await self._stage("talk", self.talk_s)
         return self.scripted.pop(0) if self.scripted else self.otherwise
 

@@ -116,7 +116,7 @@ def test_the_same_in_spanish(sentence: str, said: bool) -> None:
         ("Sure, which locker is it?", "en", "Which locker is it?"),
         ("Of course! No problem.", "en", ""),
         ("Surely it is open.", "en", "Surely it is open."),
-        ("Sí, claro, ¿qué día?", "es", "¿qué día?"),
+        ("Sí, claro, ¿qué día?", "es", "¿Qué día?"),
     ],
 )
 def test_a_yes_before_a_sentence_is_left_out(sentence: str, language: Language, bare: str) -> None:

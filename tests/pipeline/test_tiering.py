@@ -134,6 +134,19 @@ def test_the_small_model_answers_for_a_large_one_that_failed_before_its_first_cl
         answer(FakeModel("small", fails_after=0), FakeModel("large"), "small")
 
 
+def test_what_is_bound_to_a_schema_is_asked_of_the_model_that_the_request_names_and_of_no_other() -> None:
+    async def main() -> None:
+        request = GenerateRequest("r", (Message("user", "why"),), tier="large")
+        tiers = Tiers(FakeModel("small"), FakeModel("large"), Pace(), LoopClock())
+        assert await tiers.structured(request, {}) == '"large"'
+        with pytest.raises(ModelFailure):
+            await Tiers(FakeModel("small"), FakeModel("large", fails_after=0), Pace(), LoopClock()).structured(
+                request, {}
+            )
+
+    run_virtual(main())
+
+
 def test_the_choice_is_logged_and_reaches_the_request() -> None:
     async def main() -> None:
         one, models = manager({"hours": ["Sure."]})

@@ -113,6 +113,32 @@ async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:
     assert stream.cancelled
 
 
+async def test_a_structured_answer_that_nobody_waits_for_any_more_is_cancelled_at_the_replica() -> None:
+    class Response:
+        cancelled = False
+
+        def __await__(self) -> Generator[Any, None, str]:
+            yield from asyncio.sleep(60).__await__()
+            return "{}"
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    response = Response()
+    asked: list[Any] = []
+
+    def structured(*of: Any) -> Response:
+        asked.append(of)
+        return response
+
+    model = RayLanguageModel(Remote("LargeLanguageModel", handle(structured=structured), 30))
+    asking = asyncio.create_task(model.structured(REQUEST, {"type": "object"}))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert (response.cancelled, asked) == (True, [(REQUEST, {"type": "object"})])
+
+
 async def test_a_judgement_that_nobody_waits_for_any_more_is_cancelled_at_the_replica() -> None:
     judged = Judgement((("book", 1.0),))
 
