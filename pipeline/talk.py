@@ -151,6 +151,7 @@ class Talker:
             true=(
                 *(fact.text for fact in self._agent.facts),
                 *(text for one in learnt if not one.code for text in self._results(one)),
+                *(f"{one.label} {one.value}" for one in conversation.known if one.from_system and not one.sensitive),
             ),
             refused=tuple(f"{self._what(one)} {one.code.replace('_', ' ')}" for one in learnt if one.code),
             told=conversation.told,

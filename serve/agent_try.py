@@ -97,6 +97,10 @@ def _show_event(event: ev.Event, console: Console) -> None:
             text = f"{tool}: {status} {code}".rstrip()
         case ev.VariableSet(name=name, value=value, confidence=confidence):
             text = f"{name} = {value or '(not shown)'}" + (f" ({confidence:.1f})" if confidence < 1 else "")
+        case ev.Talked(call=call, leave=leave, dropped=dropped):
+            wants = (f"call {call}" if call else "", f"leave by {leave}" if leave else "")
+            said_not = (f"not said, since nothing bears it out: {sentence}" for sentence in dropped)
+            text = "; ".join(part for part in ("the model answers", *wants, *said_not) if part)
         case ev.StageFailed(stage=stage, error=error):
             text = f"{stage} failed: {error}"
         case _:

@@ -19,7 +19,7 @@ from pipeline import events as ev
 from pipeline.agent import Agent, load_agent
 from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.state import CallState, Memory
+from pipeline.state import CallState, Memory, Value
 from pipeline.talk import MOST_IN_A_ROW, Talker
 from pipeline.talk_prompt import proposal
 from pipeline.text_call import FactsAsWritten, TextCall
@@ -295,6 +295,12 @@ def test_in_spanish() -> None:
         "La recogida es el martes, uno de diciembre, ¿es correcto?",
         "Queda reservada. Gracias por llamar.",
     ]
+
+
+def test_what_a_business_system_has_told_earlier_in_the_call_may_be_said() -> None:
+    known = CallState(values={"bike_state": Value("waiting for a part", source="tool")})
+    said = talk(LINES[:1], [proposed("Your bike is waiting for a part. It is ready.")], memory=Memory(known))
+    assert said.said[1] == "Your bike is waiting for a part."
 
 
 @dataclass
