@@ -26,7 +26,7 @@ _WAITS = "(waits to hear how it goes on)"
 _LANGUAGES: Mapping[Language, str] = {"en": "English", "es": "Spanish, with usted"}
 _RULES = (
     "Answer as JSON:",
-    "set: the variables that the caller's last words tell, each with those very words.",
+    "set: for each variable the very words of the caller's last ones that tell it, or null.",
     "call: the tool to call now, or null. It gets its arguments from the variables.",
     "leave: the way out to take now, or null while your task goes on.",
     "say: what you say to the caller now, one or two short sentences. State only what stands under Known and Learnt, "
@@ -70,9 +70,16 @@ def proposal(text: str) -> Proposal:
 
 def schema(conversation: Conversation) -> dict[str, object]:
     """What the answer must fit. What is decided comes before what is said about it."""
-    words = {"type": "string", "maxLength": _LONGEST_WORDS}
+    words = {"type": ["string", "null"], "maxLength": _LONGEST_WORDS}
+    # Each variable is named, or small models pass them over.
+    told = {
+        "type": "object",
+        "properties": dict.fromkeys(conversation.fill, words),
+        "required": list(conversation.fill),
+        "additionalProperties": False,
+    }
     parts: dict[str, object] = {
-        "set": {"type": "object", "properties": dict.fromkeys(conversation.fill, words), "additionalProperties": False},
+        "set": told,
         "call": {"enum": [*conversation.tools, None]},
         "leave": {"enum": [*conversation.node.ways, None]},
         "say": {"type": "string", "maxLength": _LONGEST_SAY},

@@ -377,12 +377,8 @@ class WorkflowEngine:
     def moved(self, state: CallState, move: Move) -> Step:
         """What comes of a model's move: as much of it as the node allows. Raises FlowError as `conversation` does."""
         node = self._talk_node(state)
-        if move.leave in node.ways:
-            # What is asked next stands there.
-            said = tuple(text for text in move.says if not text.endswith("?"))
-            return _saying(said, self._run(_go(state, node.ways[move.leave])))
         talk = talk_of(state)
-        says = move.says
+        says, lacking = move.says, None
         if move.call in self._talks.conversation(state, node).tools:
             lacking = self._talks.lacks(state, node, move.call)
             read_back = self._talks.read_back(state, node, move.call)
@@ -391,8 +387,12 @@ class WorkflowEngine:
             if lacking is None and read_back:
                 talk = dataclasses.replace(talk, calling=move.call, asked=read_back)
                 return Step(with_talk(state, talk), (read_back,))
-            if lacking in node.fill and not any(text.endswith("?") for text in says):
-                says = (*says, self._words.render(state, node.fill[lacking]))
+        if move.leave in node.ways:
+            # What is asked next stands there.
+            said = tuple(text for text in says if not text.endswith("?"))
+            return _saying(said, self._run(_go(state, node.ways[move.leave])))
+        if lacking in node.fill and not any(text.endswith("?") for text in says):
+            says = (*says, self._words.render(state, node.fill[lacking]))
         question = self._talks.question(state, node)
         says = says or ((question,) if question else ())
         asked = next((text for text in reversed(says) if text.endswith("?")), "")

@@ -264,6 +264,12 @@ def test_it_leaves_by_its_named_ways_and_by_no_others() -> None:
     assert say(begun(), "that was all", Move(leave="out_of_the_window")).says == ("What is your card number?",)
 
 
+def test_a_tool_that_can_be_called_is_called_before_it_leaves() -> None:
+    step = say(begun(), "it's card 4711", Move(call="find_loans", leave="done"), card="4711")
+    assert step.act is not None
+    assert say(begun(), "that was all", Move(call="find_loans", leave="done")).says == ("Enjoy your books.",)
+
+
 def test_it_ends_after_its_turns_and_calls_no_more_tools_than_it_may() -> None:
     state = begun()
     for _ in range(4):
