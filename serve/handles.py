@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MODELS_APP = "models"
 RECOVERING_TIMEOUT_S = 1.0
-"""A deployment whose replica died is asked before each request whether it is back, and given this long: the caller hears
-the apology soon instead of sitting through the whole time-out while the replica restarts."""
+"""A deployment whose replica died is asked before each request whether it is back, and given this long to say so: the
+caller hears the apology soon instead of sitting through the whole time-out while the replica restarts."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
