@@ -13,13 +13,13 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call, EndReason
 from pipeline.call_models import CallModels
+from pipeline.call_services import CallServices
 from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, StoppableClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
-from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router, UnderstandingModel
 from pipeline.speculation import SpeculationBudget
 from pipeline.state import CallState
@@ -64,7 +64,7 @@ class TextCall:
         agent: Agent,
         router: Router,
         language_model: LanguageModel,
-        matter: Matter,
+        services: CallServices,
         clock: Clock,
         *,
         understanding: UnderstandingModel | None = None,
@@ -74,7 +74,7 @@ class TextCall:
         self._clock = StoppableClock(clock)
         self.log = ev.EventLog(self._clock)
         self.log.subscribe(self._note)
-        self._matter = matter
+        self._services = services
         self._line = TextLine()
         ears = NoEars()
         self._call = Call(
@@ -91,7 +91,7 @@ class TextCall:
                 ),
                 written_lines(agent),
                 AgentContext(agent, RoughCounter()),
-                dataclasses.replace(matter, hand_over=self._give),
+                dataclasses.replace(services, hand_over=self._give),
             ),
             vad=ears,
             line=self._line,
@@ -108,7 +108,7 @@ class TextCall:
 
     @property
     def state(self) -> CallState:
-        return self._call.responder.state
+        return self._call.manager.state
 
     async def open(self) -> Said:
         """The agent answers the call."""
@@ -117,7 +117,7 @@ class TextCall:
         # A caller hears the greeting out before he speaks, and what is looked up meanwhile is mostly there by then.
         with self._clock.going(), suppress(TimeoutError):
             async with asyncio.timeout(_WORD_S * len(greeting.text.split())):
-                await self._call.side.errands.finished()
+                await self._call.manager.tools_done()
         return greeting
 
     async def close(self) -> None:
@@ -155,7 +155,7 @@ class TextCall:
 
     async def _give(self, package: HandOver) -> None:
         self.hand_over = package
-        await self._matter.hand_over(package)
+        await self._services.hand_over(package)
 
     def _note(self, event: ev.Event) -> None:
         match event:

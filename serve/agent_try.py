@@ -15,8 +15,8 @@ from rich.markup import escape
 
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.matter import Matter
 from pipeline.ports import LanguageModel
 from pipeline.text_call import FactsAsWritten, Said, TextCall
 from pipeline.tools.outbox import MemoryOutbox
@@ -65,8 +65,10 @@ async def try_agent(
                 engine = await up.enter_async_context(understanding_engine(stack.understanding))
                 understanding, policy = await engine.of(agent), stack.understanding.policy()
         tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
-        matter = Matter(call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today)
-        call = TextCall(agent, router, model, matter, clock, understanding=understanding, policy=policy)
+        services = CallServices(
+            call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today
+        )
+        call = TextCall(agent, router, model, services, clock, understanding=understanding, policy=policy)
         call.log.subscribe(lambda event: _show_event(event, console))
         _show(await call.open(), console)
         async for line in lines:

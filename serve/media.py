@@ -15,9 +15,9 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
+from pipeline.call_services import CallServices
 from pipeline.cast import Part
 from pipeline.events import CallStarted, EventLog
-from pipeline.matter import Matter
 from pipeline.speculation import tally
 from serve.call_store import StoreError
 from serve.desk import MEDIA_PATH, Desk
@@ -123,7 +123,7 @@ class _GatewayCall:
         )
         part, *others = (self._part(info, kit, kits) for kit in kits)
         if before is not None:
-            part = replace(part, matter=replace(part.matter, memory=before.memory))
+            part = replace(part, services=replace(part.services, memory=before.memory))
         return Call(
             part,
             others=others,
@@ -138,7 +138,7 @@ class _GatewayCall:
         book = self._desk.book
         kits = (kit, *(other for other in kits if other is not kit))
         return kit.part(
-            Matter(
+            CallServices(
                 call_id=info.call_sid,
                 caller=info.caller,
                 tools=kit.tools,

@@ -18,7 +18,7 @@ from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, rea
 from pipeline.slots.types import LIKELY
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
-from pipeline.state import CallState, Place, Value
+from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
 from pipeline.tools.calls import JsonValue, ToolCall, ToolResult
 from pipeline.workflow.definition import (
     END,
@@ -58,23 +58,7 @@ class FlowError(RuntimeError):
     """A flow cannot go on; `trunkline agent validate` would have said so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """Hand the call over to a person."""
-
-    reason: str
-    target: str
-    next_step: str
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """End the call once everything has been said."""
-
-    reason: Literal["farewell", "escalated"] = "farewell"
-
-
-Act = ToolCall | Transfer | HangUp
+Act = ToolCall | Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +207,6 @@ class WorkflowEngine:
     def model(self, state: CallState) -> Literal["auto", "small", "large"]:
         """What the node where the call stands says of the language model."""
         return self._node(state).model if state.stack else "auto"
-
-    def ending(self, state: CallState) -> Transfer | HangUp | None:
-        """How a flow was about to end the call where the state stands; for a call that is resumed."""
-        node = self._node(state) if state.stack and state.waiting == "over" else None
-        match node:
-            case TransferNode():
-                return Transfer(node.reason, node.target, node.next_step)
-            case HangUpNode():
-                return HangUp()
-        return None
 
     # -- answers ---------------------------------------------------------------------------------------------------
 

@@ -21,9 +21,9 @@ from models.types import (
     Word,
 )
 from pipeline.agent import Agent
+from pipeline.dialogue_manager import DialogueManager
 from pipeline.plan import Plan
 from pipeline.ports import HeardClause, LineListener
-from pipeline.responder import Responder
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.understanding.rules import by_rules
 from tests.pipeline.agents import AGENT
@@ -147,11 +147,11 @@ def decision(label: str, fact: str | None = None, *, confidence: float = 0.9, sc
 
 
 def plan_of(
-    responder: Responder, utterance: str, decision: RouteDecision, turn: int = 0, *, agent: Agent = AGENT
+    manager: DialogueManager, utterance: str, decision: RouteDecision, turn: int = 0, *, agent: Agent = AGENT
 ) -> Plan:
-    """What the agent's responder plans for an utterance that the router alone has understood."""
-    in_flow = responder.state.waiting == "answer"
-    return responder.plan(utterance, by_rules(agent, utterance, decision, in_flow=in_flow), turn)
+    """What the agent's dialogue manager plans for an utterance that the router alone has understood."""
+    in_flow = manager.state.waiting == "answer"
+    return manager.plan(utterance, by_rules(agent, utterance, decision, in_flow=in_flow), turn)
 
 
 class FakeLine:

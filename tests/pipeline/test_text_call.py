@@ -12,8 +12,8 @@ import pytest
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call
+from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.matter import Matter
 from pipeline.text_call import TextCall
 from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT, SPANISH
@@ -58,8 +58,8 @@ def write(
     result: list[Written] = []
 
     async def main() -> None:
-        matter = Matter(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25))
-        call = TextCall(agent, models, models, matter, LoopClock())
+        services = CallServices(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25))
+        call = TextCall(agent, models, models, services, LoopClock())
         await call.open()
         await talk(call)
         await call.close()

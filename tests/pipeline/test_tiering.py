@@ -18,7 +18,7 @@ from pipeline.planner import Planner
 from pipeline.tiering import Choice, Override, Pace, Routing, Tiers, choose
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision
-from tests.pipeline.test_responder import responder
+from tests.pipeline.rig import manager
 from tests.virtual_time import run_virtual
 
 SETTINGS = Routing()
@@ -131,7 +131,7 @@ def test_the_small_model_answers_for_a_large_one_that_failed_before_its_first_cl
 
 def test_the_choice_is_logged_and_reaches_the_request() -> None:
     async def main() -> None:
-        one, models = responder({"hours": ["Sure."]})
+        one, models = manager({"hours": ["Sure."]})
         log = ev.EventLog(LoopClock())
         router = FakeModels(utterances=[], routes={"hours": decision("knowledge", "hours", confidence=0.5)})
         planner = Planner(AGENT, CallModels(router, router, router, router, router), one, log, LoopClock())

@@ -8,10 +8,10 @@ import pytest
 
 from models.settings import StrictModel, parse_settings
 from pipeline.slots.variables import Variable
-from pipeline.state import CallState, Value
+from pipeline.state import CallState, HangUp, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.workflow.definition import Flow
-from pipeline.workflow.engine import FlowError, HangUp, Step, Transfer, WorkflowEngine
+from pipeline.workflow.engine import FlowError, Step, WorkflowEngine
 
 TODAY = date(2026, 11, 25)
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from pipeline.errands import Tools
 from pipeline.escalation import HandOver
 from pipeline.state import Memory
+from pipeline.tool_executor import Tools
 from pipeline.tools.calls import ToolCall, ToolResult
 
 
@@ -42,7 +42,7 @@ async def _to_nobody(package: HandOver) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Matter:
+class CallServices:
     """One call's ties to the world beyond the line."""
 
     call_id: str = "call"
