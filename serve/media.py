@@ -142,6 +142,7 @@ class _GatewayCall:
                 call_id=info.call_sid,
                 caller=info.caller,
                 tools=kit.tools,
+                today=lambda: kit.agent.date_at(self._desk.services.clock.wall_time_s()),
                 save=partial(book.save, info.call_sid, kits),
                 saved=partial(book.saved, info.call_sid),
                 hand_over=partial(deliver, self._desk, info, kits),
