@@ -32,9 +32,7 @@ def test_who_did_not_catch_the_answer_wants_it_again_whatever_the_router_makes_o
 ) -> None:
     again = Route(name="again", kind="repeat", examples=("a", "b", "c"))
     decision = RouteDecision("person", 0.9, NEAR)
-    understood = by_rules(
-        agent.model_copy(update={"routes": (*agent.routes, again)}), said, decision, in_flow=in_flow
-    )
+    understood = by_rules(agent.model_copy(update={"routes": (*agent.routes, again)}), said, decision, in_flow=in_flow)
     assert (understood.act, understood.confidence) == (Wishes(again), 1.0)
     assert by_rules(agent, said, decision, in_flow=in_flow).act != Wishes(again)
 
