@@ -167,6 +167,8 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
     match node:
         case AskNode():
             yield from _is_variable(f"{where}.variable", node.variable, agent)
+            if node.settled_by is not None:
+                yield from _is_variable(f"{where}.settled_by", node.settled_by, agent)
             variable = agent.variables.get(node.variable)
             if variable is not None and variable.options_from and variable.options_from not in agent.lists:
                 what = (
@@ -300,7 +302,7 @@ class _Knowledge:
             case SayNode():
                 yield node.go, known
             case AskNode():
-                yield node.go, known | {node.variable}
+                yield node.go, known if node.settled_by else known | {node.variable}
                 yield node.exhausted, known
             case DecideNode():
                 not_so: Names = frozenset()
