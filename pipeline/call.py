@@ -297,7 +297,9 @@ class Call:
 
     def _answer_keys(self, meaning: str) -> None:
         """Keys are answered as if it had been said what they stand for."""
-        self._answer_words(self._current.without_speech(), meaning)
+        reply = self._current.keyed(meaning)
+        if reply is not None:
+            self._answer_words(reply, meaning)
 
     def _answer_words(self, reply: Reply, utterance: str, *, poor: bool = False) -> None:
         """They are not waited with."""
@@ -355,6 +357,8 @@ class Call:
         self._current.close(reply)
         if reply.plan is not None:
             self._watch.answered()
+            if any(clause.source == "waiting" for clause in reply.clauses):
+                self._watch.grant_moment()
             self._floor.carried = ""
             if self._cast.counts(reply.role, reply.plan, reply.turn):
                 self._spawn(reply.role.planner.warm_up(self._warm_up_id))

@@ -26,7 +26,7 @@ class NoTools:
 
 
 def _today() -> date:
-    return datetime.now(UTC).date()
+    return datetime.now(UTC).astimezone().date()
 
 
 def _nowhere(memory: Memory) -> None:
@@ -51,7 +51,7 @@ class CallServices:
     """The caller's number: a look-up key, never proof."""
     tools: Tools = field(default_factory=NoTools)
     today: Callable[[], date] = _today
-    """The date where the business is."""
+    """The date where the business is; by itself, where the machine is."""
     memory: Memory | None = None
     """Of a call that is resumed; None: it begins."""
     save: Callable[[Memory], None] = _nowhere

@@ -19,6 +19,7 @@ ReplySource = Literal[
     "llm",
     "knowledge",
     "line",
+    "waiting",
     "form",
     "fallback",
     "repeat",

@@ -25,6 +25,8 @@ HARDLY_AN_ANSWER = 0.15
 """Below this, the model does not believe what a reader has read in an utterance that it takes for something else."""
 TRIES_BEFORE_KEYPAD = 2
 """Utterances in a row that came to nothing."""
+_COURTESIES = ("line", "repeat", "waiting")
+"""Sources of clauses that answer nothing."""
 _ANYWHERE = ("person", "cancel", "repeat")
 """Kinds of routes that are meant wherever the call stands."""
 
@@ -41,7 +43,7 @@ class DialoguePolicy:
         """How to answer. `last_said`: the agent's last words as heard."""
         fresh = dataclasses.replace(state, misses=0, unclear=0)
         if state.waiting == "answer":
-            plan = self._in_flow(utterance, understood, fresh, turn)
+            plan = self._in_flow(utterance, understood, fresh, turn, last_said)
         else:
             plan = self._between_flows(utterance, understood, state, fresh, turn, last_said)
         return self._with_patience(plan, state, turn)
@@ -90,7 +92,9 @@ class DialoguePolicy:
         if self._patience is None or isinstance(plan, EndsCall):
             return plan
         answered = self.answers(plan)
-        courtesy = isinstance(plan, Says) and all(clause.source in ("line", "repeat") for clause in plan.fixed)
+        courtesy = isinstance(plan, Says) and all(
+            clause.source in ("line", "repeat", "waiting") for clause in plan.fixed
+        )
         if courtesy and self._patience.is_angry(plan.utterance):
             answered = bool(plan.facts)  # A courtesy is no answer to abuse, whatever wish it was taken for.
         lost = self._patience.after(state.impatience, plan.utterance, answered=answered)
@@ -146,7 +150,7 @@ class DialoguePolicy:
 
     # -- in the middle of a flow -------------------------------------------------------------------------------------
 
-    def _in_flow(self, utterance: str, understood: Understood, state: CallState, turn: int) -> Plan:
+    def _in_flow(self, utterance: str, understood: Understood, state: CallState, turn: int, last_said: str) -> Plan:
         act = understood.act
         if isinstance(act, Wishes) and act.route.flow in {place.flow for place in state.stack}:
             # What is under way already is not wished for again: it is being answered.
@@ -154,7 +158,7 @@ class DialoguePolicy:
             understood = dataclasses.replace(understood, answers=None)
         step = self._engine.answer(state, utterance, turn)
         if step.thinks:
-            return self._in_talk(utterance, understood, step, state, turn)
+            return self._in_talk(utterance, understood, step, state, turn, last_said)
         if not step.fitted and isinstance(act, Answers | Changes) and understood.otherwise is not None:
             # No reader finds an answer in it: then it is likely none.
             other, share = understood.otherwise
@@ -170,6 +174,8 @@ class DialoguePolicy:
             return dataclasses.replace(answered, facts=asked)
         if isinstance(act, Waits):
             return self._waits(utterance, state)
+        if route is not None and route.kind == "repeat":
+            return self._said_again(utterance, state, last_said)
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
             return plan
         if understood.facts:
@@ -182,12 +188,16 @@ class DialoguePolicy:
         plan = self.step_plan(utterance, step, ending="open")
         return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
 
-    def _in_talk(self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int) -> Plan:
+    def _in_talk(
+        self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int, last_said: str
+    ) -> Plan:
         """In a free conversation the model answers whatever is not surely something else."""
         act = understood.act
         if isinstance(act, Waits):
             return self._waits(utterance, state)
         if understood.confidence >= LIKELY_ENOUGH:
+            if isinstance(act, Wishes) and act.route.kind == "repeat":
+                return self._said_again(utterance, state, last_said)
             if isinstance(act, Wishes):
                 unfit = dataclasses.replace(step, fitted=False)
                 plan = self._wished_in_flow(utterance, act.route, unfit, state, turn)
@@ -212,8 +222,6 @@ class DialoguePolicy:
             case "cancel":
                 over = self._engine.cancel(state)
                 return self.step_plan(utterance, over, ending=self._asks_or_open(utterance)) if over else None
-            case "repeat":
-                return Says(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
             case "farewell" if not step.fitted:
                 return self._farewell(utterance, state)
             case "flow" if not step.fitted:
@@ -221,6 +229,11 @@ class DialoguePolicy:
                 other = self._engine.start(state, route.flow, utterance, turn)
                 return self.step_plan(utterance, other, ending="may_go_on")
         return None
+
+    def _said_again(self, utterance: str, state: CallState, last_said: str) -> Plan:
+        """What is asked; and what was answered before the question came back."""
+        prompt = self._engine.prompt(state)
+        return Says(utterance, state, clauses_of_text(last_said if prompt in last_said else prompt, "form"))
 
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
@@ -230,7 +243,7 @@ class DialoguePolicy:
     # -- anywhere ----------------------------------------------------------------------------------------------------
 
     def _waits(self, utterance: str, state: CallState) -> Plan:
-        return Says(utterance, state, clauses_of_text(self._agent.waiting, "line"), ending="may_go_on")
+        return Says(utterance, state, clauses_of_text(self._agent.waiting, "waiting"), ending="may_go_on")
 
     def _farewell(self, utterance: str, state: CallState) -> Plan:
         return EndsCall(utterance, state, clauses_of_text(self._agent.lines.farewell, "farewell"), how=HangUp())

@@ -133,9 +133,14 @@ class TextCall:
         """The caller says something, perhaps in vain (''); the whole reply."""
         return await self._listen(lambda: self._call.hear_words(utterance, unclear=unclear))
 
-    async def press(self, key: str) -> Said:
-        """The caller presses a key; the reply, if it has a meaning."""
-        return await self._listen(lambda: self._call.press(key))
+    async def press(self, keys: str) -> Said:
+        """The caller presses keys, one right after another; the reply, if they have a meaning."""
+
+        def press_all() -> None:
+            for key in keys:
+                self._call.press(key)
+
+        return await self._listen(press_all)
 
     async def silence(self) -> Said:
         """The caller stays silent until the agent speaks up."""

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from rich.console import Console
@@ -66,7 +66,10 @@ async def try_agent(
                 understanding, policy = await engine.of(agent), stack.understanding.policy()
         tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
         services = CallServices(
-            call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today
+            call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
+            caller=caller,
+            tools=tools,
+            today=lambda: agent.date_at(clock.wall_time_s()),
         )
         call = TextCall(agent, router, model, services, clock, understanding=understanding, policy=policy)
         call.log.subscribe(lambda event: _show_event(event, console))
@@ -77,10 +80,6 @@ async def try_agent(
                 break
         await call.close()
         _show_end(call, console)
-
-
-def _today() -> date:
-    return datetime.now(UTC).astimezone().date()
 
 
 def _show(said: Said, console: Console) -> None:

@@ -117,8 +117,10 @@ class SpeechToText:
 class LanguageModel:
     """vLLM; clauses, not tokens, leave the replica."""
 
-    async def __init__(self, settings: LanguageModelSettings) -> None:  # type: ignore[misc]  # Serve awaits it
-        step_back(LLM_NICENESS)
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: LanguageModelSettings | UnderstandingSettings, niceness: int = LLM_NICENESS
+    ) -> None:
+        step_back(niceness)
         self._model = VllmLanguageModel(settings.engine)
         await self._model.start(prepared_folder(settings.weights))
 
@@ -145,14 +147,12 @@ class LanguageModel:
         return True
 
 
-class Understanding:
-    """A language model that has read what may be meant to each version of an agent, and chooses."""
+class Understanding(LanguageModel):
+    """A language model that has read what may be meant to each version of an agent, and chooses. It may word too."""
 
     async def __init__(self, settings: UnderstandingSettings, catalogues: dict[str, Catalogue]) -> None:  # type: ignore[misc]  # Serve awaits it
         """`catalogues`: by version."""
-        step_back()
-        self._model = VllmLanguageModel(settings.engine)
-        await self._model.start(prepared_folder(settings.weights))
+        await super().__init__(settings, MODEL_NICENESS)
         self._agents = {
             version: OneStepUnderstanding(self._model, catalogue, examples=settings.examples)
             for version, catalogue in catalogues.items()
@@ -169,14 +169,6 @@ class Understanding:
         if len(situation.utterance) > LONGEST_TEXT:
             situation = replace(situation, utterance=situation.utterance[-LONGEST_TEXT:])
         return await agent.judge(situation, request_id)
-
-    async def check_health(self) -> None:
-        """A timed one-token generation; Serve restarts the replica after three failures. Raises ModelFailure."""
-        await self._model.check()
-
-    async def ready(self) -> bool:
-        """Answers when the engine is up and has read its prompts."""
-        return True
 
 
 class TextToSpeech:

@@ -72,7 +72,7 @@ def direct_router(agent: Agent, weights: str) -> DirectRouter:
 @asynccontextmanager
 async def direct_language_model(stack: Stack) -> AsyncGenerator[DirectLanguageModel, None]:
     """The stack's small language model. Raises ModelFailure."""
-    settings = stack.small_language_model
+    settings = stack.language_model("small").settings
     model = VllmLanguageModel(settings.engine)
     await model.start(prepared_folder(settings.weights))
     try:

@@ -170,6 +170,8 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
     match node:
         case AskNode():
             yield from _asked_for(f"{where}.variable", node.variable, agent)
+            if node.settled_by is not None:
+                yield from _is_variable(f"{where}.settled_by", node.settled_by, agent)
         case ConfirmNode():
             for name in (*node.variables, *node.forget):
                 yield from _is_variable(where, name, agent, or_list=True)
@@ -340,7 +342,7 @@ class _Knowledge:
             case SayNode():
                 yield node.go, known
             case AskNode():
-                yield node.go, known | {node.variable}
+                yield node.go, known if node.settled_by else known | {node.variable}
                 yield node.exhausted, known
             case DecideNode():
                 not_so: Names = frozenset()

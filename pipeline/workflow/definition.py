@@ -76,6 +76,8 @@ class AskNode(Node):
 
     do: Literal["ask"]
     variable: str
+    settled_by: str | None = None
+    """Another variable: once that is known, this question is needless, and the flow goes on as if it were answered."""
     say: tuple[Text, ...] = Field(min_length=1)
     """The question; then other wordings of it, for when the answer did not fit."""
     narrow: Text | None = None

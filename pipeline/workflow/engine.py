@@ -231,7 +231,7 @@ class WorkflowEngine:
             narrowed = tuple(option.value for option in several)
             return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
         if offered.values != state.values:
-            return Step(dataclasses.replace(offered, waiting="answer"), (self._words.render(offered, node.say[0]),))
+            return self._run(offered)
         return self._miss(state, node)
 
     def _reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
@@ -472,7 +472,7 @@ class WorkflowEngine:
                     state = _go(state.without(node.forget).with_values(**made), node.go)
                 case DecideNode():
                     state = _go(state, next((e.go for e in node.edges if holds(e.when, state)), node.otherwise))
-                case AskNode() if state.knows(node.variable):
+                case AskNode() if any(state.knows(name) for name in (node.variable, node.settled_by) if name):
                     state = _go(state, node.go)
                 case FlowNode():
                     place = Place(node.flow, self._flow(node.flow).start)

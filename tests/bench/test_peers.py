@@ -39,7 +39,7 @@ from pipeline.fixed_lines import fixed_texts
 from pipeline.grounding import answers, is_borne_out
 from pipeline.plan import Says
 from serve.build import _implementation
-from serve.config import EMBEDDED_STACK, load_stack
+from serve.config import WORDS_STACK, LanguageModelSettings, load_stack
 from serve.deployments import LanguageModel
 
 
@@ -203,7 +203,8 @@ def halted(*processes: subprocess.Popen[bytes]) -> list[bool]:
 
 
 def test_a_stack_file_may_name_another_class_for_its_language_model() -> None:
-    settings = load_stack(EMBEDDED_STACK).small_language_model
+    settings = load_stack(WORDS_STACK).small_language_model
+    assert isinstance(settings, LanguageModelSettings)
     named = settings.model_copy(update={"implementation": FIXED_TEXT_MODEL})
     assert (_implementation(settings), _implementation(named)) == (LanguageModel, FixedTextLanguageModel)
     for wrong in ("bench.peers.nowhere:Model", "bench.peers.ours:Nothing", "bench.peers.ours:AGENT"):

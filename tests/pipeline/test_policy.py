@@ -67,6 +67,20 @@ def test_who_asks_for_a_moment_gets_one_and_is_asked_nothing_anew() -> None:
         assert plan.state.place == state.place
 
 
+def test_who_did_not_catch_it_in_a_flow_hears_the_question_again_and_what_was_answered_before_it() -> None:
+    again = Route(name="again", kind="repeat", examples=("a", "b", "c"))
+    policy, state = DialoguePolicy(AGENT, ENGINE), booking("Tuesday at ten")
+    for last_said, repeated in (
+        ("A cleaning costs ninety dollars. What is your name?", "A cleaning costs ninety dollars. What is your name?"),
+        ("Sorry, could you say that again?", "What is your name?"),
+        ("What is", "What is your name?"),
+    ):
+        plan = policy.decide("huh?", understood(Wishes(again)), state, 2, last_said)
+        assert " ".join(texts(plan)) == repeated
+        assert plan.state is not None
+        assert plan.state.place == state.place
+
+
 def test_a_question_in_a_flow_is_answered_and_the_flow_comes_back_with_its_own() -> None:
     plan = decide("what's a cleaning", understood(AsksFact(CLEANING), answers=0.02), booking("Tuesday at ten"))
     assert plan.facts == (CLEANING,)

@@ -35,7 +35,7 @@ ROUTES = {
     "open": decision("question", "hours"),
     "goodbye": decision("goodbye"),
     "forget it": decision("never_mind"),
-    "human": decision("person"),
+    "say that again": decision("again"),
 }
 BOOKING = [
     proposed("Sure, what is the ticket number?"),
@@ -199,6 +199,8 @@ def test_questions_persons_and_calling_off_work_there_as_anywhere() -> None:
         "We are open Monday to Saturday from nine to six. So you'll pick up the bike"
     )
     assert [call.tool for call in at_read_back.tools.done] == ["find_repair", "book_pick_up"]
+    again = talk([*LINES[:2], "say that again"], BOOKING)
+    assert again.said[3] == again.said[2]
     goodbye = talk([*LINES[:2], "goodbye"], BOOKING)
     assert (goodbye.said[-1], goodbye.call.end) == ("Thank you for calling Harbour Bikes. Goodbye!", "farewell")
 

@@ -375,3 +375,33 @@ def test_a_name_is_never_sure_and_nothing_is_where_nothing_was_asked() -> None:
     assert not one.surely_answers(CallState(), "Tuesday at ten")
     read_back = one.answer(named, "John Miller", 3).state
     assert one.surely_answers(read_back, "Yes, that's right")
+
+
+def test_a_question_that_another_answer_settles_is_not_asked_any_more() -> None:
+    flow = Flow.model_validate(
+        {
+            "start": "same",
+            "nodes": {
+                "same": {
+                    "do": "ask",
+                    "variable": "urgent",
+                    "settled_by": "phone",
+                    "say": ("Shall we call this number?",),
+                    "go": "which",
+                    "exhausted": "end",
+                },
+                "which": {"do": "ask", "variable": "phone", "say": ("Which?",), "go": "told", "exhausted": "end"},
+                "told": {"do": "say", "say": "We call {phone}.", "go": "end"},
+            },
+        }
+    )
+    engine = WorkflowEngine({"ring": flow}, DESK.variables, call_id="CA1", today=lambda: TODAY)
+    asked = engine.start(CallState(), "ring", "", 1)
+    assert asked.says == ("Shall we call this number?",)
+    for said in ("2065550147", "well, you can call me at 206 555 0147"):
+        assert engine.answer(asked.state, said, 2).says == (
+            "We call two zero six, five five five, zero one four seven.",
+        )
+    assert engine.answer(asked.state, "no", 2).says == ("Which?",)
+    known = CallState().with_values(phone=Value("+12065550147"))
+    assert engine.start(known, "ring", "", 1).says[0].startswith("We call two zero six")
