@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.llm import VllmLanguageModel
+from models.structured_understanding import StructuredUnderstanding
 from models.types import (
     HEARING_RATE_HZ,
     Catalogue,
@@ -141,6 +142,16 @@ class LanguageModel:
         return True
 
 
+def understanding_of(
+    model: VllmLanguageModel, catalogue: Catalogue, settings: UnderstandingSettings
+) -> OneStepUnderstanding | StructuredUnderstanding:
+    """One agent's catalogue on a running engine, by the stack's profile. Raises ModelFailure if its meanings cannot be
+    told apart."""
+    if settings.profile == "structured":
+        return StructuredUnderstanding(model, catalogue, examples=settings.examples)
+    return OneStepUnderstanding(model, catalogue, examples=settings.examples)
+
+
 class Understanding:
     """A language model that has read what may be meant to each version of an agent, and chooses."""
 
@@ -150,8 +161,7 @@ class Understanding:
         self._model = VllmLanguageModel(settings.engine)
         await self._model.start(prepared_folder(settings.weights))
         self._agents = {
-            version: OneStepUnderstanding(self._model, catalogue, examples=settings.examples)
-            for version, catalogue in catalogues.items()
+            version: understanding_of(self._model, catalogue, settings) for version, catalogue in catalogues.items()
         }
         for version, agent in self._agents.items():
             await agent.warm_up(f"warm-up-{version}")

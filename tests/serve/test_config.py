@@ -39,6 +39,8 @@ def test_memory_counts_every_replica_and_ray_itself() -> None:
         ("port: 8080", "port: 80", "gateway.port: Input should be greater than or equal to 1024"),
         ("compute_type: int8", "compute_type: int7", "speech_to_text.compute_type"),
         ("alias_of: small_language_model", "alias_of: large", "large_language_model"),
+        ("profile: one_step", "profile: two_step", "understanding.profile"),
+        ("profile: one_step", "profil: structured", "understanding.profil: unknown key"),
         ("mode: windowed", "mode: true", "text_to_speech.mode"),
         ("  timeout_s: 8", "", "text_to_speech.timeout_s: missing"),
         ("max_calls: 4", "max_calls: 4\n  max_calls: [", "not valid YAML"),
