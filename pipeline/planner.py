@@ -37,8 +37,8 @@ class Planner:
 
     async def plan(self, turn: int, utterance: str, request_id: str) -> Plan:
         """How the utterance will be answered. Raises ModelFailure or TimeoutError if it cannot be routed."""
-        situation, answered = self._situation(utterance), self._responder.surely_answered(utterance)
-        understood = await self._interpreter.understand(situation, turn, request_id, answered=answered)
+        situation = self._situation(utterance)
+        understood = await self._interpreter.understand(situation, turn, request_id, self._responder)
         plan = self._with_model(self._responder.plan(utterance, understood, turn), understood)
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):

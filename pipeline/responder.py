@@ -91,6 +91,10 @@ class Responder:
         asked_back = asks(_COURTEOUS_END.sub("", utterance), self._agent.language)
         return not asked_back and self._engine.surely_answers(self._state, utterance)
 
+    def tells(self, utterance: str, flow: str) -> bool:
+        """Whether it surely tells something that the flow would ask for, and that is seldom said otherwise."""
+        return self._engine.tells(self._state, utterance, flow)
+
     @property
     def closing(self) -> Transfer | HangUp | None:
         """How the call is to end once what is being said has been heard; None: it goes on."""

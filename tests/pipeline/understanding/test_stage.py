@@ -41,6 +41,20 @@ class FakeUnderstanding:
 
 
 @dataclass
+class FakeReaders:
+    """Reads what it is told is an answer, and of flows what it is told is said of them."""
+
+    answers: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+    def surely_answered(self, utterance: str) -> bool:
+        return utterance in self.answers
+
+    def tells(self, utterance: str, flow: str) -> bool:
+        return flow in self.told
+
+
+@dataclass
 class FakeRouter:
     decision: RouteDecision
 
@@ -104,7 +118,9 @@ def test_what_a_reader_is_sure_of_needs_no_model_unless_it_may_be_a_wish_meant_a
     async def main() -> Understood:
         log, model = ev.EventLog(LoopClock()), FakeUnderstanding()
         one = Interpreter(AGENT, FakeRouter(decision), model, UnderstandingPolicy(), log, LoopClock())
-        return await one.understand(Situation("no, a person", "Is that right?"), 1, "r1", answered=True)
+        return await one.understand(
+            Situation("no, a person", "Is that right?"), 1, "r1", FakeReaders(answers=("no, a person",))
+        )
 
     assert run_virtual(main()).way == way
 
