@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
 from models.types import GenerateRequest, Message, ModelFailure, Tier
@@ -91,9 +91,13 @@ class Responder:
         asked_back = asks(_COURTEOUS_END.sub("", utterance), self._agent.language)
         return not asked_back and self._engine.surely_answers(self._state, utterance)
 
-    def tells(self, utterance: str, flow: str) -> bool:
-        """Whether it surely tells something that the flow would ask for, and that is seldom said otherwise."""
-        return self._engine.tells(self._state, utterance, flow)
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
+        return self._engine.told_flows(utterance)
+
+    def only_tells(self, part: str) -> bool:
+        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        return self._engine.only_tells(part)
 
     @property
     def closing(self) -> Transfer | HangUp | None:

@@ -7,7 +7,7 @@ misunderstood needs more certainty than an answer does; where it is missing, the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
@@ -34,7 +34,7 @@ _MODEL_WEIGHT = 0.5
 """Exponent of the model's probabilities beside the neighbours' shares: a small model is surer than it is right. Best of
 0.25, 0.5 and 1 on 266 utterances that neither had seen: 93%, for the neighbours alone 89%, for the model alone 85%."""
 _TOLD = 3.0
-"""A wish is so many times as probable if a value is told with it that it would ask for ("leave it in the garage")."""
+"""A wish is so many times as probable for each value told with it that it would ask for ("leave it in the garage")."""
 _ANSWERED = Understood((Answers(),), 1.0, "fast", answers=1.0, label=ANSWER)
 """What a reader of values has understood by itself."""
 _NEAR = 0.7
@@ -50,8 +50,12 @@ class Readers(Protocol):
         """Whether it is surely the answer to what was asked, and asks nothing back."""
         ...
 
-    def tells(self, utterance: str, flow: str) -> bool:
-        """Whether it surely tells something that the flow would ask for, and that is seldom said otherwise."""
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
+        ...
+
+    def only_tells(self, part: str) -> bool:
+        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
         ...
 
 
@@ -86,14 +90,15 @@ class Interpreter:
         """
         if self._last is not None and self._last[0] == situation:
             return self._last[1]
-        decision = await self._routed(situation.utterance, turn)
+        meant = self._without_values(situation, readers)
+        decision = await self._routed(meant.utterance, turn)
         began_s = self._clock.now_s()
         answered = readers is not None and readers.surely_answered(situation.utterance)
         evidence: tuple[Said, ...] = ()
         if answered and self._model is not None and not self._may_mean_else(situation.utterance, decision):
             understood = _ANSWERED
         else:
-            understood, evidence = await self._weighed(situation, decision, turn, request_id, readers)
+            understood, evidence = await self._weighed(meant, decision, turn, request_id, readers, situation.utterance)
         self._log.append(
             ev.Understood(
                 turn=turn,
@@ -106,6 +111,15 @@ class Interpreter:
         )
         self._last = (situation, understood)
         return understood
+
+    def _without_values(self, situation: Situation, readers: Readers | None) -> Situation:
+        """The situation without the parts of the utterance that only tell a number or name: the flow that is wished for
+        reads them, and examples of what such a number is would drown the wish. In a flow they may be the answer."""
+        if situation.agent_said or readers is None:
+            return situation
+        parts = segments(situation.utterance, self._agent.language)
+        left = " ".join(part for part in parts if not readers.only_tells(part))
+        return replace(situation, utterance=left) if left and left != " ".join(parts) else situation
 
     async def guess(self, situation: Situation) -> Understood:
         """By the router alone, for words that may still go on. Raises ModelFailure or TimeoutError."""
@@ -141,6 +155,7 @@ class Interpreter:
         turn: int,
         request_id: str,
         readers: Readers | None,
+        whole: str,
     ) -> tuple[Understood, tuple[Said, ...]]:
         in_flow = bool(situation.agent_said)
         rules = by_rules(self._agent, situation.utterance, decision, in_flow=in_flow)
@@ -164,16 +179,9 @@ class Interpreter:
             return rules, ()
         weighed = together(judgement, decision.meant)
         if readers is not None and not in_flow:
-            weighed = backed(weighed, self._told(situation.utterance, readers))
+            told = readers.told_flows(whole)
+            weighed = backed(weighed, {route.name: told.get(route.flow or "", 0) for route in self._agent.routes})
         return self._judged(judgement, weighed, decision, in_flow=in_flow), weighed
-
-    def _told(self, utterance: str, readers: Readers) -> frozenset[str]:
-        """The wishes of which the utterance tells something that they would ask for."""
-        return frozenset(
-            route.name
-            for route in self._agent.routes
-            if route.flow is not None and readers.tells(utterance, route.flow)
-        )
 
     def _judged(
         self, judgement: Judgement, weighed: tuple[Said, ...], decision: RouteDecision, *, in_flow: bool
@@ -249,8 +257,8 @@ def together(judgement: Judgement, meant: Meant) -> tuple[tuple[str, float], ...
     return tuple(sorted(shares.items(), key=lambda pair: -pair[1]))
 
 
-def backed(weighed: tuple[Said, ...], told: Collection[str]) -> tuple[Said, ...]:
-    """With more for the wishes of which something is told; likeliest first."""
-    raised = [(label, share * _TOLD if label in told else share) for label, share in weighed]
+def backed(weighed: tuple[Said, ...], told: Mapping[str, int]) -> tuple[Said, ...]:
+    """With more for the wishes of which so many values are told; likeliest first."""
+    raised = [(label, share * _TOLD ** told.get(label, 0)) for label, share in weighed]
     total = sum(share for _, share in raised)
     return tuple(sorted(((label, share / total) for label, share in raised), key=lambda pair: -pair[1]))

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read, spoken
-from pipeline.slots.types import LIKELY, SURE
+from pipeline.slots.types import LIKELY
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Place, Value
@@ -35,6 +35,7 @@ from pipeline.workflow.definition import (
     SetNode,
     TransferNode,
 )
+from pipeline.workflow.telling import only_tells, tells
 
 Language = Literal["en", "es"]
 
@@ -49,8 +50,6 @@ VERIFIED = "verification_level"
 
 _FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
-_TELLING = ("choice", "digits", "phone", "email", "date")
-"""Types whose values are seldom said but to tell them."""
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _YES_NO = Variable(type="yes_no")
 _OR: Mapping[str, str] = {"en": "or", "es": "o"}
@@ -194,17 +193,18 @@ class WorkflowEngine:
             return False
         return len(utterance.split()) - len(reading.words.split()) <= _FEW_WORDS
 
-    def tells(self, state: CallState, utterance: str, flow: str) -> bool:
-        """Whether a reader is sure that it tells, unasked, a value that the flow would ask for, of a kind that is
-        seldom said otherwise: no small numbers, names, times of day or yes and no."""
-        for name in self._will_ask_for((Place(flow, self._flow(flow).start),)):
-            variable = self._variable(name)
-            if variable.type in _TELLING and variable.options_from is None:
-                context = dataclasses.replace(self._context(state, variable), asked=False)
-                reading = read(variable, utterance, context)
-                if reading is not None and reading.confidence >= SURE:
-                    return True
-        return False
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
+        context = dataclasses.replace(self._plain(), asked=False)
+        told = {name for name, variable in self._variables.items() if tells(variable, utterance, context)}
+        if not told:
+            return {}
+        asked = {name: self._will_ask_for((Place(name, flow.start),)) for name, flow in self._flows.items()}
+        return {name: len(told.intersection(variables)) for name, variables in asked.items()}
+
+    def only_tells(self, part: str) -> bool:
+        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        return only_tells(self._variables.values(), part, dataclasses.replace(self._plain(), asked=False))
 
     def asks_for_value(self, state: CallState) -> bool:
         """Whether the answer waited for is more than a yes or no: people often add to it."""
