@@ -7,14 +7,14 @@ from contextlib import aclosing, asynccontextmanager
 
 from models.llm import VllmLanguageModel
 from models.router import IntentRouter, KnowledgePassage
-from models.types import GenerateRequest, Judgement, RouteDecision, Situation
-from models.understanding import OneStepUnderstanding
+from models.types import GenerateRequest, RouteDecision
 from pipeline.agent import Agent
 from pipeline.clauses import clauses_of
+from pipeline.ports import UnderstandingModel
 from pipeline.understanding.catalogue import catalogue
 from serve.build import lesson
 from serve.config import Stack, UnderstandingSettings
-from serve.deployments import prepared_folder
+from serve.deployments import prepared_folder, understanding_of
 
 
 class DirectRouter:
@@ -25,16 +25,6 @@ class DirectRouter:
 
     async def route(self, text: str) -> RouteDecision:
         return self._router.route(text)
-
-
-class DirectUnderstanding:
-    """pipeline.ports.UnderstandingModel over a vLLM engine."""
-
-    def __init__(self, model: OneStepUnderstanding) -> None:
-        self._model = model
-
-    async def judge(self, situation: Situation, request_id: str) -> Judgement:
-        return await self._model.judge(situation, request_id)
 
 
 class DirectLanguageModel:
@@ -88,11 +78,11 @@ class UnderstandingEngine:
         self._model = model
         self._settings = settings
 
-    async def of(self, agent: Agent) -> DirectUnderstanding:
+    async def of(self, agent: Agent) -> UnderstandingModel:
         """For one agent, its prompt read. Raises ModelFailure."""
-        understanding = OneStepUnderstanding(self._model, catalogue(agent), examples=self._settings.examples)
+        understanding = understanding_of(self._model, catalogue(agent), self._settings)
         await understanding.warm_up(f"warm-up-{agent.name}")
-        return DirectUnderstanding(understanding)
+        return understanding
 
 
 @asynccontextmanager
