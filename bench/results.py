@@ -160,12 +160,10 @@ def _draw_series(axes: Axes, series: Sequence[Series]) -> None:
 def _draw_trade(axes: Axes, trade: Trade) -> None:
     things = list(dict.fromkeys(point.thing for point in trade.points))
     ways = list(dict.fromkeys(point.way for point in trade.points))
-    for thing in things:
-        points = [point for point in trade.points if point.thing == thing]
-        (line,) = axes.plot([point.x for point in points], [point.share for point in points], alpha=0.3)
-        for point in points:
-            marker = "os^DvP"[ways.index(point.way) % 6]
-            axes.plot(point.x, point.share, marker, color=line.get_color(), label=f"{point.thing}: {point.way}")
+    for point in trade.points:
+        marker = "os^DvP"[ways.index(point.way) % 6]
+        color = f"C{things.index(point.thing)}"
+        axes.plot(point.x, point.share, marker, color=color, label=f"{point.thing}: {point.way}")
     for name, share in trade.levels.items():
         axes.axhline(share, color="grey", linewidth=0.8, linestyle=":")
         axes.annotate(name, (0, share), xycoords=("axes fraction", "data"), fontsize=6, va="bottom")

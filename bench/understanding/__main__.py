@@ -6,9 +6,10 @@
 
 The router, the model and the stage that weighs them are those of a call (`understanding` in the stack file): each data
 set is made an agent whose routes are its intents. As shipped, what is out of scope is refused where that is the
-likeliest meaning of all; with a threshold, also where sureness is below what was best on the validation split, which
-has the best mean of accuracy in scope and recall out of scope. Of several intents in one utterance, those are named
-whose share beside the likeliest one's is above what gave the best micro-F1 there. Nothing is chosen on the test split.
+likeliest meaning of all; with a threshold, also where a measure of sureness is below a value: measure and value with
+which most was right on the validation split, where as in the test split one in four is out of scope. Of several intents
+in one utterance, those are named whose share beside the likeliest one's is above what gave the best micro-F1 there.
+Nothing is chosen on the test split.
 
 With 150 intents the model has one example of each in its prompt instead of three, and chooses among the ten that are
 nearest by the votes: of more than 128 words at once the engine does not say how likely they are. `models.understanding`

@@ -21,7 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models.types import ModelFailure
 from pipeline.agent import Agent, Fact, Lines, Route
-from pipeline.understanding.acts import ANSWER, CHANGE, UNKNOWN, WAIT
+from pipeline.understanding.acts import CHANGE
 
 EXAMPLES = 20
 """Of each intent of CLINC150."""
@@ -191,9 +191,8 @@ def drawn(of: Sequence[Labelled], most: int) -> list[Labelled]:
 
 
 def called(intent: str) -> str:
-    """An intent's name as a route may have it: without digits, and none that every agent has already."""
-    name = re.sub(r"[0-9]+", "", intent).strip("_")
-    return f"{name}_something" if name in (ANSWER, CHANGE, UNKNOWN, WAIT) else name
+    """An intent's name as a route may have it: without digits, and not the one of what every agent understands."""
+    return "alter" if intent == CHANGE else re.sub(r"[0-9]+", "", intent).strip("_")
 
 
 def described(question: str) -> str:

@@ -7,9 +7,8 @@ CLINC150, 150 intents, whole test split:
   "Discriminative Nearest Neighbor Few-Shot Intent Detection" (EMNLP), as listed in the README of
   github.com/jianguoz/Few-Shot-Intent-Detection: 10 examples of each intent, nothing out of scope to train on or asked.
 
-NLU++ is published as micro-F1 in three regimes, each a mean over all its splits: 1 fold of 20 to train on (20-fold), 2
-(10-fold), or nearly all (large). Only the last is near to what is measured here; none of its figures is given, as the
-paper's tables could not be read where this was written.
+NLU++ is published as micro-F1 in three regimes, each a mean over all its splits: to learn from are 1 fold of 20, 2, or
+all but one or two. What is measured here is near to the last, on one split, and is given beside none of them.
 """
 
 from __future__ import annotations

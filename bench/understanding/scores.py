@@ -94,18 +94,18 @@ def scope(taken: Iterable[Taken], refusal: Refusal = NEVER) -> Scope:
 
 
 def choose_refusal(validation: Sequence[Taken]) -> Refusal:
-    """The one with the best mean of accuracy in scope and recall out of scope; never, if none is better."""
+    """The one with which most is right, in scope and out of it; never, if none is better."""
     tried = [
         Refusal(measure, below)
         for measure in validation[0].sureness
         for below in sorted({one.sureness[measure] for one in validation})
     ]
 
-    def mean(refusal: Refusal) -> float:
+    def right(refusal: Refusal) -> int:
         found = scope(validation, refusal)
-        return (found.accuracy + found.recall) / 2
+        return found.right + found.refused
 
-    return max((NEVER, *tried), key=mean)
+    return max((NEVER, *tried), key=right)
 
 
 def named(taken: Taken, least: float) -> frozenset[str]:

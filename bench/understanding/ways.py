@@ -15,7 +15,7 @@ from pipeline.agent_examples import FACT
 from pipeline.clock import LoopClock
 from pipeline.events import EventLog
 from pipeline.ports import Router, UnderstandingModel
-from pipeline.understanding.acts import UNKNOWN, DialogueAct, Waits, Way, Wishes
+from pipeline.understanding.acts import UNKNOWN, WAIT, DialogueAct, Waits, Way, Wishes
 from pipeline.understanding.settings import UnderstandingPolicy
 from pipeline.understanding.stage import Interpreter, together
 
@@ -142,5 +142,5 @@ def label_of(act: DialogueAct) -> str:
         case Wishes(route=route):
             return route.name
         case Waits():
-            return "wait"
+            return WAIT
     return UNKNOWN

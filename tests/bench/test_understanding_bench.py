@@ -92,7 +92,7 @@ def test_missing_data_say_what_and_where_from(tmp_path: Path) -> None:
 
 def test_intents_become_routes_that_an_agent_may_have(tmp_path: Path) -> None:
     assert called("rollover_401k") == "rollover_k"
-    assert called("change") == "change_something"
+    assert called("change") == "alter"
     assert described("is the intent to change something?") == "means to change something"
     assert described("is the intent asking about a loan?") == "is asking about a loan"
     agent = as_agent(load(data_folder(tmp_path), 10)[1])
