@@ -363,8 +363,8 @@ class DialogueManager:
         """Have the engine read the prompt that the plan leads to; whether there is one. Raises ModelFailure."""
         if plan.fact is None:
             return False
-        await self._writer.read(Ask(question=plan.utterance, fact=plan.fact.text), self._known_values(), request_id)
-        return True
+        ask = Ask(question=plan.utterance, fact=plan.fact.text)
+        return await self._writer.read(ask, self._known_values(), request_id)
 
     async def warm_up(self, request_id: str) -> None:
         """Have the prompt's stable part in the engine's prefix cache before the next question. Raises ModelFailure."""
