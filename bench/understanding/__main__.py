@@ -42,7 +42,7 @@ from models.settings import SettingsError
 from models.types import ModelFailure
 from serve.config import EMBEDDED_STACK, Stack, UnderstandingSettings, load_stack
 from serve.deployments import prepared_folder
-from serve.direct import UnderstandingEngine, direct_router
+from serve.direct import direct_router, prompted
 
 READING_S = 600.0
 """So long may reading a prompt take: those of 150 intents are longer than an agent's."""
@@ -59,9 +59,9 @@ async def measure(
         for one in data:
             console.print(f"{one.name}: the model reads its prompt ...", highlight=False)
             agent = as_agent(one)
-            engine = UnderstandingEngine(model, settings.model_copy(update={"examples": one.shown}))
+            shown = settings.model_copy(update={"examples": one.shown})
             router = direct_router(agent, stack.router.weights)
-            ways = Ways(one, router, await engine.of(agent), settings.policy(), console)
+            ways = Ways(one, router, await prompted(model, agent, shown), settings.policy(), console)
             found.append((one, await ways.measure()))
         return found
     finally:
