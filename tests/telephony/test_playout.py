@@ -55,7 +55,7 @@ class Rig:
     async def _hang_up(self) -> None:
         self.hung_up_s = now_s()
 
-    def play(self, clause_id: str, words: str, **options: Any) -> None:
+    def say(self, clause_id: str, words: str, **options: Any) -> None:
         for chunk in clause(words, **options):
             self.playout.play(clause_id, chunk)
 
