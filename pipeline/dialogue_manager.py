@@ -127,7 +127,7 @@ class DialogueManager:
         return self._engine.told_flows(utterance)
 
     def only_tells(self, part: str) -> bool:
-        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        """Whether a part of an utterance tells a number that flows ask for, and nothing else."""
         return self._engine.only_tells(part)
 
     def package(self) -> HandOver | None:

@@ -55,7 +55,7 @@ class Readers(Protocol):
         ...
 
     def only_tells(self, part: str) -> bool:
-        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        """Whether a part of an utterance tells a number that flows ask for, and nothing else."""
         ...
 
 
@@ -113,8 +113,8 @@ class Interpreter:
         return understood
 
     def _without_values(self, situation: Situation, readers: Readers | None) -> Situation:
-        """The situation without the parts of the utterance that only tell a number or name: the flow that is wished for
-        reads them, and examples of what such a number is would drown the wish. In a flow they may be the answer."""
+        """The situation without the parts of the utterance that only tell a number: the flow that is wished for reads
+        it, and examples of what such a number is would drown the wish. In a flow they may be the answer."""
         if situation.agent_said or readers is None:
             return situation
         parts = segments(situation.utterance, self._agent.language)

@@ -188,7 +188,7 @@ class WorkflowEngine:
         return {name: len(told.intersection(variables)) for name, variables in asked.items()}
 
     def only_tells(self, part: str) -> bool:
-        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        """Whether a part of an utterance tells a number that flows ask for, and nothing else."""
         return only_tells(self._words.variables.values(), part, dataclasses.replace(self._words.plain(), asked=False))
 
     def asks_for_value(self, state: CallState) -> bool:

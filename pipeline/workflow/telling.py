@@ -27,13 +27,11 @@ def tells(variable: Variable, utterance: str, context: ReadingContext) -> bool:
 
 
 def only_tells(variables: Iterable[Variable], part: str, context: ReadingContext) -> bool:
-    """Whether a part of an utterance tells, unasked, one of the variables, a number or name, and nothing else."""
+    """Whether a part of an utterance tells, unasked, a number or address that it names, and nothing else."""
     words = _words(part)
     for variable in variables:
         named = set(words) & set(_words(variable.description))
-        if variable.type != "name" and not (variable.type in _NAMED and named):
-            continue
-        reading = read(variable, part, context)
+        reading = read(variable, part, context) if named and variable.type in _NAMED else None
         if reading is not None and reading.confidence >= LIKELY:
             left = [word for word in words if word not in named]
             if len(left) - len(_words(reading.words)) <= _FEW_WORDS:
