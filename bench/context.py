@@ -33,7 +33,7 @@ from pipeline.context.call import CallContext
 from pipeline.context.parts import Ask, ContextParts, Example, Exchange, History, Known, Prompt, TokenCounter
 from pipeline.context.settings import ContextSettings
 from pipeline.context.summary import ExtractiveSummariser
-from serve.config import LanguageModelSettings, load_stack
+from serve.config import WORDS_STACK, load_stack
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 BUDGETS = ContextSettings(last="fact")
@@ -288,9 +288,8 @@ def verdict(way: Way, turns: int, early_ms: float) -> dict[str, Json]:
 
 async def _run(options: argparse.Namespace) -> None:
     console = Console()
-    stack, agent = load_stack(CONFIGS / "stacks" / "embedded.yaml"), load_agent(CONFIGS / "agents" / "dental.yaml")
-    small = stack.small_language_model
-    assert isinstance(small, LanguageModelSettings)
+    stack, agent = load_stack(WORDS_STACK), load_agent(CONFIGS / "agents" / "dental.yaml")
+    small = stack.language_model("small").settings
     folder = prepared_path(small.weights)
     if folder is None:
         raise WeightsError(f"{small.weights} is not prepared; run: trunkline models prepare {small.weights}")

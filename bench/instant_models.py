@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from models.types import (
     FloatAudio,
     GenerateRequest,
     Languages,
+    ModelFailure,
     Passage,
     RouteDecision,
     SpeechChunk,
@@ -48,6 +49,9 @@ class InstantLanguageModel:
     async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
         fact = request.messages[-1].content.rpartition("Fact: ")[2]
         yield f"Sure, {fact[0].lower()}{fact[1:]}"
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        raise ModelFailure("it holds no free conversations")
 
     async def prefill(self, request: GenerateRequest) -> None:
         return None

@@ -260,7 +260,7 @@ def _unmet_by_call(script: Script, events: Iterable[Event], record: CallRecord) 
         done = [e for e in events if isinstance(e, ToolFinished) and e.effect == "write" and e.status == "ok"]
         if not any(
             one.tool == wanted.tool
-            and all(_holds(_words(one.arguments.get(key, "")), value) for key, value in wanted.arguments.items())
+            and all(_holds(one.arguments.get(key, ""), value) for key, value in wanted.arguments.items())
             for one in done
         ):
             got = "; ".join(f"{one.tool} {one.arguments}" for one in done) or "nothing done"
@@ -288,12 +288,12 @@ def unmet(where: str, expect: Expectation, heard: str) -> list[Failure]:
     words = _words(heard)
     shown = f'"{heard}"' if heard else "nothing"
     failures = []
-    if expect.any_of and not any(_holds(words, phrase) for phrase in expect.any_of):
+    if expect.any_of and not any(_holds(heard, phrase) for phrase in expect.any_of):
         failures.append(Failure(where, f"any of {list(expect.any_of)}", shown))
-    missing = [phrase for phrase in expect.all_of if not _holds(words, phrase)]
+    missing = [phrase for phrase in expect.all_of if not _holds(heard, phrase)]
     if missing:
         failures.append(Failure(where, f"all of {list(expect.all_of)} (missing {missing})", shown))
-    present = [phrase for phrase in expect.none_of if _holds(words, phrase)]
+    present = [phrase for phrase in expect.none_of if _holds(heard, phrase)]
     if present:
         failures.append(Failure(where, f"none of {list(expect.none_of)} (found {present})", shown))
     numbers = [word for word in words if word != "1" and any(letter.isdigit() for letter in word)]
@@ -302,9 +302,17 @@ def unmet(where: str, expect: Expectation, heard: str) -> list[Failure]:
     return failures
 
 
-def _holds(words: Sequence[str], phrase: str) -> bool:
-    wanted = _words(phrase)
+def _holds(heard: str, phrase: str) -> bool:
+    # Digits that are told one by one become one number, of which a part is no word any more.
+    return _within(_words(phrase), _words(heard)) or _within(_plain(phrase), _plain(heard))
+
+
+def _within(wanted: Sequence[str], words: Sequence[str]) -> bool:
     return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
+
+
+def _plain(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower())
 
 
 def _words(text: str) -> list[str]:

@@ -8,6 +8,7 @@ an engine pays for the import.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib.metadata
 import multiprocessing
 import multiprocessing.context
@@ -154,9 +155,28 @@ class VllmLanguageModel:
         Closing the generator aborts the request in the engine. Raises ModelFailure if the prompt is too long, a
         parameter is out of range, the reply takes longer than `request_timeout_s`, or the engine fails.
         """
-        async with aclosing(self._run(request, request.priority, self._settings.request_timeout_s)) as deltas:
+        params = _sampling(request, self._settings)
+        async with aclosing(self._run(request, params, request.priority)) as deltas:
             async for delta in deltas:
                 yield delta
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        """One reply as JSON that fits the JSON schema, at temperature 0, without white space between its parts.
+
+        Cancelling aborts the request in the engine. Raises ModelFailure as `generate` does, if xgrammar cannot make a
+        grammar of the schema (it knows no uniqueItems), and if the reply is cut off by `max_tokens`.
+        """
+        params = _sampling(dataclasses.replace(request, temperature=0.0), self._settings, schema)
+        pieces: list[str] = []
+        async with aclosing(self._run(request, params, request.priority)) as deltas:
+            async for delta in deltas:
+                pieces.append(delta.text)
+                if delta.finish_reason == "length":
+                    raise ModelFailure(
+                        f"language model: request {request.request_id}: the reply is not whole after "
+                        f"{params.max_tokens} tokens: {''.join(pieces)!r}"
+                    )
+        return "".join(pieces)
 
     async def prefill(self, request: GenerateRequest) -> None:
         """Put the request's prompt into the prefix cache, so that the reply's first token comes sooner.
@@ -167,8 +187,8 @@ class VllmLanguageModel:
         if self._running().get_num_unfinished_requests() >= self._settings.max_sequences:
             return
         one_token = GenerateRequest(f"{request.request_id}-prefill", request.messages, max_tokens=1)
-        priority = request.priority + _PREFILL_STEP_BACK
-        async with aclosing(self._run(one_token, priority, self._settings.request_timeout_s)) as deltas:
+        params = _sampling(one_token, self._settings)
+        async with aclosing(self._run(one_token, params, request.priority + _PREFILL_STEP_BACK)) as deltas:
             async for _ in deltas:
                 pass
 
@@ -261,12 +281,13 @@ class VllmLanguageModel:
             )
         return ids
 
-    async def _run(self, request: GenerateRequest, priority: int, timeout_s: float) -> AsyncGenerator[Delta, None]:
-        ids = self.prompt_tokens(request)
+    async def _run(
+        self, request: GenerateRequest, params: SamplingParams, priority: int
+    ) -> AsyncGenerator[Delta, None]:
         from vllm.inputs.engine import tokens_input
 
-        prompt = tokens_input(ids)
-        params = _sampling(request, self._settings)
+        prompt = tokens_input(self.prompt_tokens(request))
+        timeout_s = self._settings.request_timeout_s
         first = True
         async with aclosing(self._outputs(prompt, params, request.request_id, priority, timeout_s)) as outputs:
             async for output in outputs:
@@ -364,6 +385,7 @@ def _speculation(settings: LlmSettings) -> dict[str, str | int] | None:
 
 def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
     early = _start_importing() if _is_cpu_build() else None
+    from vllm.config import StructuredOutputsConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine import utils
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -384,6 +406,8 @@ def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
         enable_prefix_caching=True,
         scheduling_policy="priority",
         speculative_config=_speculation(settings),
+        # White space between the parts of JSON costs tokens as well.
+        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         seed=settings.seed,
         generation_config="vllm",  # Sampling is as the request says, not as a file in the folder does.
         worker_extension_cls=f"{EngineGuard.__module__}.{EngineGuard.__qualname__}",
@@ -423,19 +447,27 @@ def _dtype(settings: LlmSettings) -> str:
     return settings.dtype
 
 
-def _sampling(request: GenerateRequest, settings: LlmSettings) -> SamplingParams:
+def _sampling(
+    request: GenerateRequest, settings: LlmSettings, schema: Mapping[str, object] | None = None
+) -> SamplingParams:
+    """`schema`: what the reply, as JSON, must fit; without one, `choices` bind it if there are any."""
     from vllm.exceptions import VLLMClientError
     from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
     if request.max_tokens < 1:
         raise ModelFailure(f"language model: max_tokens must be at least 1, got {request.max_tokens}")
+    bound: StructuredOutputsParams | None = None
     try:
+        if schema is not None:
+            bound = StructuredOutputsParams(json=dict(schema))
+        elif request.choices:
+            bound = StructuredOutputsParams(choice=list(request.choices))
         return SamplingParams(
             max_tokens=min(request.max_tokens, settings.max_new_tokens),
             temperature=request.temperature,
             stop=list(request.stop) or None,
             seed=settings.seed if request.seed is None else request.seed,
-            structured_outputs=StructuredOutputsParams(choice=list(request.choices)) if request.choices else None,
+            structured_outputs=bound,
             output_kind=RequestOutputKind.DELTA,
         )
     except (ValueError, VLLMClientError) as error:

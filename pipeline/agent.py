@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from models.settings import StrictModel, load_settings, parse_settings
 from pipeline.agent_examples import FACT, with_examples
@@ -93,6 +95,8 @@ class TurnTaking(StrictModel):
     """How often the words so far are transcribed while the caller speaks."""
     reprompt_after_s: float = Field(8.0, gt=0)
     """Silence after a reply until the agent asks whether someone is there."""
+    moment_more_s: float = Field(22.0, ge=0)
+    """So much more of it, once, after a caller has asked for a moment ("Hang on, let me find my card")."""
     reprompts: int = Field(2, ge=0, le=10)
     """How often it asks before it says goodbye."""
 
@@ -148,6 +152,9 @@ class Lines(StrictModel):
     the language has it (pipeline/understanding/en.yaml)."""
     waiting: Line | None = None
     """The caller asks for a moment; None: as the language has it."""
+    unanswered: Line | None = None
+    """The caller was put through, and the line was busy or nobody answered: said in the carrier's own voice, and the
+    call ends. None: as the language has it."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -239,6 +246,8 @@ class Agent(StrictModel):
     """What the agent can do in talk, as graphs (pipeline/workflow/definition.py)."""
     on_call: str | None = None
     """A flow that is run while the greeting is said: it looks things up, and neither speaks nor asks."""
+    otherwise: str | None = None
+    """A flow that is begun by what no route and no fact answers; None: the fallback line is said."""
     tools: dict[Name, Tool] = Field(default_factory=dict)
     """What it can do on business systems."""
     connections: dict[Name, JsonValue] = Field(default_factory=dict)
@@ -257,9 +266,19 @@ class Agent(StrictModel):
     """A fact nearer than this (cosine) to the utterance answers it; below, the fallback line is said."""
     route_confidence: float = Field(0.4, ge=0, le=1)
     """Below this the route does not count, and the facts alone decide."""
+    time_zone: str | None = None
+    """Where the business is, as an IANA name ("America/New_York"): which day "tomorrow" is. None: where the gateway's
+    machine is."""
     longest_call_s: float = Field(900.0, gt=10)
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str | None) -> str | None:
+        if name is not None and name not in available_timezones():
+            raise ValueError(f"no such time zone: {name!r}; expected an IANA name, such as America/New_York")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Agent:
@@ -271,8 +290,9 @@ class Agent(StrictModel):
         ids = [fact.id for fact in self.facts]
         if len(set(ids)) != len(ids):
             raise ValueError(f"facts: ids must differ: {', '.join(ids)}")
-        if self.on_call is not None and self.on_call not in self.flows:
-            raise ValueError(f"on_call: no flow {self.on_call!r}; expected one of {', '.join(self.flows)}")
+        for key, named in (("on_call", self.on_call), ("otherwise", self.otherwise)):
+            if named is not None and named not in self.flows:
+                raise ValueError(f"{key}: no flow {named!r}; expected one of {', '.join(self.flows)}")
         for name, flow in self.flows.items():
             if unknown := [other for other in flow.instead_of if other not in self.flows]:
                 raise ValueError(f"flows.{name}.instead_of: no such flow: {', '.join(unknown)}")
@@ -299,6 +319,17 @@ class Agent(StrictModel):
     def waiting(self) -> str:
         """See `Lines.waiting`."""
         return self.lines.waiting or phrases(self.language).waiting
+
+    @property
+    def unanswered(self) -> str:
+        """See `Lines.unanswered`."""
+        return self.lines.unanswered or phrases(self.language).unanswered
+
+    def date_at(self, wall_time_s: float) -> date:
+        """The date where the business is, so many seconds after the epoch."""
+        if self.time_zone is None:
+            return datetime.fromtimestamp(wall_time_s, UTC).astimezone().date()
+        return datetime.fromtimestamp(wall_time_s, ZoneInfo(self.time_zone)).date()
 
     def route(self, name: str) -> Route | None:
         """The route of that name."""

@@ -23,7 +23,9 @@ def check_agent(
         tools=agent.tools,
         targets=frozenset(agent.escalation.targets if agent.escalation else ()),
         on_call=agent.on_call,
-        begun=frozenset((*(route.flow for route in agent.routes if route.flow is not None), *_away(agent))),
+        begun=frozenset(
+            flow for flow in (*(route.flow for route in agent.routes), agent.otherwise, *_away(agent)) if flow
+        ),
     )
     found = dict.fromkeys(
         (

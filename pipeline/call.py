@@ -16,28 +16,26 @@ from typing import Literal
 
 from models.types import FloatAudio, ModelFailure, Transcript
 from pipeline import events as ev
-from pipeline.agent_side import AgentSide
 from pipeline.backchannel import is_backchannel
 from pipeline.cast import Cast, Part, Role
-from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, since_ms
 from pipeline.current_turn import CurrentTurn
+from pipeline.dialogue_manager import DialogueManager
 from pipeline.endpointer import Endpointer
 from pipeline.floor import Floor
 from pipeline.hearing import Hearing
 from pipeline.keypad import Keypad
 from pipeline.onset_guard import OnsetGuard
-from pipeline.plan import Clause, Plan
+from pipeline.plan import ByTools, Plan, Says, clauses_of_text
 from pipeline.planner import Planner
 from pipeline.ports import Line, VoiceActivity
 from pipeline.reply import Made, Reply, State
 from pipeline.reply_player import ReplyPlayer, Stage
-from pipeline.responder import Responder
 from pipeline.silence import SilenceWatch
 from pipeline.speculation import SpeculationBudget
+from pipeline.state import HangUp, Transfer
 from pipeline.turns import TurnTracker
 from pipeline.work import Work
-from pipeline.workflow.engine import HangUp, Transfer
 
 EndReason = Literal[
     "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
@@ -65,7 +63,7 @@ class Call:
         further language. `speculation` is shared by all calls of a gateway.
         """
         agent, models = part.agent, part.models
-        self._id = part.matter.call_id
+        self._id = part.services.call_id
         self._line = line
         self._log = log
         self._clock = clock
@@ -111,14 +109,9 @@ class Call:
         self._end_reason: EndReason = "failure"
 
     @property
-    def side(self) -> AgentSide:
+    def manager(self) -> DialogueManager:
         """Of the agent that has the word."""
-        return self._cast.role.side
-
-    @property
-    def responder(self) -> Responder:
-        """Its side of the conversation so far."""
-        return self.side.responder
+        return self._cast.role.manager
 
     @property
     def _goes_on(self) -> bool:
@@ -126,8 +119,16 @@ class Call:
 
     def _play(self, part: Part) -> Role:
         agent, models = part.agent, part.models
-        side = AgentSide(agent, models.language_model, part.context, part.matter, spawn=self._spawn, log=self._log)
-        return Role(part, side, Planner(agent, models, side.responder, self._log, self._clock))
+        manager = DialogueManager(
+            agent,
+            models.language_model,
+            part.context,
+            part.services,
+            spawn=self._spawn,
+            log=self._log.append,
+            clock=self._clock,
+        )
+        return Role(part, manager, Planner(agent, models, manager, self._log, self._clock))
 
     # -- the line's side -------------------------------------------------------------------------------------------
 
@@ -164,8 +165,8 @@ class Call:
         self._watch.answered()
         if not self._goes_on:
             return
-        meaning = None if self.responder.in_flow else self._cast.role.agent.keys.get(digit)
-        answers = self.responder.in_flow and self.responder.state.waiting == "answer"
+        meaning = None if self.manager.in_flow else self._cast.role.agent.keys.get(digit)
+        answers = self.manager.in_flow and self.manager.state.waiting == "answer"
         if meaning is not None or answers or not self._must_be_heard():
             self._floor.interrupt(self._current.number)
         if meaning is not None:
@@ -202,8 +203,7 @@ class Call:
             async with self._work.lasting():
                 self._spawn(self._watch.run())
                 self._spawn(self._cast.role.planner.warm_up(self._warm_up_id))
-                text, then_news = self.side.open(self._current.number)
-                self._say(text, "greeting", then_news=then_news)
+                self._tell(self.manager.open(self._current.number))
                 await self._over.wait()
         except asyncio.CancelledError:
             self._end("line_lost")
@@ -276,10 +276,10 @@ class Call:
         self._current.close(reply)
         if self._floor.reply is not None:
             self._floor.go_on()
-        elif self.responder.has_news:
-            return self.responder.news()
+        elif self.manager.has_news:
+            return self.manager.news()
         elif not text and speech_s >= _SURELY_SPEECH_S:
-            return self.responder.not_understood(turn=reply.turn)
+            return self.manager.not_understood(turn=reply.turn)
         reply.withdraw()
         return None
 
@@ -297,7 +297,9 @@ class Call:
 
     def _answer_keys(self, meaning: str) -> None:
         """Keys are answered as if it had been said what they stand for."""
-        self._answer_words(self._current.without_speech(), meaning)
+        reply = self._current.keyed(meaning)
+        if reply is not None:
+            self._answer_words(reply, meaning)
 
     def _answer_words(self, reply: Reply, utterance: str, *, poor: bool = False) -> None:
         """They are not waited with."""
@@ -308,16 +310,16 @@ class Call:
         reply = self._floor.reply
         if reply is None:
             return False
-        return self.responder.closing is not None or (reply.plan is not None and reply.plan.acts)
+        return self.manager.state.closing is not None or isinstance(reply.plan, ByTools)
 
     async def _reply_to_words(self, reply: Reply, utterance: str, *, poor: bool) -> None:
         """A turn whose words were not heard: text, or what keys stand for."""
-        responder = reply.role.side.responder
+        manager = reply.role.manager
         try:
             if utterance:
                 plan = await self._plan(reply, utterance, poor=poor)
             else:
-                plan = responder.news() if responder.has_news else responder.not_understood(turn=reply.turn)
+                plan = manager.news() if manager.has_news else manager.not_understood(turn=reply.turn)
         except (ModelFailure, TimeoutError) as error:
             await self._apologise(reply, "route", error)
             await self._hear_out(reply)
@@ -328,8 +330,8 @@ class Call:
     async def _plan(self, reply: Reply, utterance: str, *, poor: bool) -> Plan:
         """How the words are answered; poor ones that lead to no answer were probably misheard."""
         plan = await reply.role.planner.plan(reply.turn, utterance, self._request_id(reply))
-        responder = reply.role.side.responder
-        return responder.not_understood(utterance, reply.turn) if poor and not responder.answers(plan) else plan
+        manager = reply.role.manager
+        return manager.not_understood(utterance, reply.turn) if poor and not manager.answers(plan) else plan
 
     async def _speak(self, reply: Reply, plan: Plan) -> None:
         """Say what is planned, and see it heard."""
@@ -355,6 +357,8 @@ class Call:
         self._current.close(reply)
         if reply.plan is not None:
             self._watch.answered()
+            if any(clause.source == "waiting" for clause in reply.clauses):
+                self._watch.grant_moment()
             self._floor.carried = ""
             if self._cast.counts(reply.role, reply.plan, reply.turn):
                 self._spawn(reply.role.planner.warm_up(self._warm_up_id))
@@ -370,12 +374,12 @@ class Call:
             reply.end()
             return
         # It is given away while the caller is told so.
-        side = reply.role.side
-        package = side.package()
-        giving = self._spawn(reply.role.part.matter.hand_over(package)) if package is not None else None
+        manager = reply.role.manager
+        package = manager.package()
+        giving = self._spawn(reply.role.part.services.hand_over(package)) if package is not None else None
         await self._floor.hear_out(reply)
         self._current.close(reply)
-        match side.responder.closing:
+        match manager.state.closing:
             case Transfer(reason=reason, target=target, next_step=next_step):
                 self._log.append(
                     ev.TransferRequested(turn=reply.turn, reason=reason, target=target, next_step=next_step)
@@ -393,10 +397,9 @@ class Call:
 
     # -- the call --------------------------------------------------------------------------------------------------
 
-    def _say(self, text: str, source: ev.ReplySource, *, then_news: bool = False) -> Reply:
-        """Speak a line of our own accord; and then what comes of what is being done."""
-        clauses = tuple(Clause(clause, source) for clause in split_clauses(text))
-        return self._tell(Plan(utterance="", fixed=clauses, waits=then_news))
+    def _say(self, text: str, source: ev.ReplySource) -> Reply:
+        """Speak a line of our own accord."""
+        return self._tell(Says("", fixed=clauses_of_text(text, source)))
 
     def _tell(self, plan: Plan) -> Reply:
         """Speak of our own accord."""
@@ -407,13 +410,13 @@ class Call:
 
     def _reprompt(self) -> None:
         """The caller has been silent: he may be waiting for what came of something."""
-        if self.responder.has_news:
-            self._tell(self.responder.news())
+        if self.manager.has_news:
+            self._tell(self.manager.news())
         else:
             self._say(self._cast.role.agent.lines.reprompt, "reprompt")
 
     def _busy(self) -> bool:
-        return self._current.under_way or self._work.replying or self.side.errands.under_way
+        return self._current.under_way or self._work.replying or self.manager.tools_at_work
 
     async def _close(self, reason: Literal["too_long", "silence"]) -> None:
         await asyncio.wait({self._work.spawn_reply(self._say_goodbye(reason))})

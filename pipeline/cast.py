@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from models.types import Languages
 from pipeline import events as ev
 from pipeline.agent import Agent
-from pipeline.agent_side import AgentSide
 from pipeline.call_models import CallModels
+from pipeline.call_services import CallServices
 from pipeline.context.of_agent import AgentContext
+from pipeline.dialogue_manager import DialogueManager
 from pipeline.fixed_lines import FixedLines
-from pipeline.matter import Matter
 from pipeline.plan import Plan
 from pipeline.planner import Planner
-from pipeline.state import CallState, Memory
+from pipeline.state import CallState, Memory, Transfer
 
 LOOK_UP_S = 1.0
 """What was looked up while the greeting was said may take this much longer before another agent takes over."""
@@ -31,8 +31,8 @@ class Part:
     models: CallModels
     fixed_lines: FixedLines
     context: AgentContext
-    matter: Matter = field(default_factory=Matter)
-    """Without one the agent can do nothing but talk."""
+    services: CallServices = field(default_factory=CallServices)
+    """Without them the agent can do nothing but talk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Role:
     """A part that is being played: all of a call that differs from agent to agent."""
 
     part: Part
-    side: AgentSide
+    manager: DialogueManager
     planner: Planner
 
     @property
@@ -76,15 +76,15 @@ class Cast:
         """
         if language == self.role.agent.language or language not in self._parts:
             return self.role
-        side = self.role.side
+        manager = self.role.manager
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_UP_S):
-                await side.errands.finished()
-        if side.responder.has_news:
+                await manager.tools_done()
+        if manager.has_news:
             return self.role
         part = self._parts[language]
-        memory = taken_over(side.responder.memory, self.role.agent, part.agent)
-        return self._play(replace(part, matter=replace(part.matter, memory=memory)))
+        memory = taken_over(manager.memory, self.role.agent, part.agent)
+        return self._play(replace(part, services=replace(part.services, memory=memory)))
 
     def counts(self, role: Role, plan: Plan, turn: int) -> bool:
         """The role's plan takes effect: the word is its now. Whether it was another's."""
@@ -96,8 +96,8 @@ class Cast:
         role.planner.counts(plan, turn)
         if plan.utterance and _understood(plan):
             self._understood = True
-        if changes and not role.side.responder.in_flow:
-            role.side.look_up(turn)
+        if changes and not role.manager.in_flow:
+            role.manager.look_up(turn)
         return changes
 
 
@@ -106,7 +106,8 @@ def _understood(plan: Plan) -> bool:
 
 
 def taken_over(memory: Memory, before: Agent, after: Agent) -> Memory:
-    """What an agent in another language goes on with: what the caller said of themselves.
+    """What an agent in another language goes on with: what the caller said of themselves, how much patience is left,
+    and whether they are being put through.
 
     It begins with no flow under way, and looks up anew what is on offer: that was put in the other language's words.
     """
@@ -116,5 +117,13 @@ def taken_over(memory: Memory, before: Agent, after: Agent) -> Memory:
         if name not in before.variables
         or (name in after.variables and before.variables[name].type == after.variables[name].type != "choice")
     }
-    state = CallState(values=kept, visits=memory.state.visits, level=memory.state.level)
+    state, closing = memory.state, memory.state.closing
+    targets = after.escalation.targets if after.escalation else ()
+    state = CallState(
+        values=kept,
+        visits=state.visits,
+        level=state.level,
+        impatience=state.impatience,
+        closing=closing if isinstance(closing, Transfer) and closing.target in targets else None,
+    )
     return Memory(state, memory.history, memory.context)

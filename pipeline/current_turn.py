@@ -52,6 +52,8 @@ class CurrentTurn:
         self._candidate: Reply | None = None
         self._acting: Reply | None = None
         """The reply whose act was begun last."""
+        self._keyed: tuple[Reply, str] | None = None
+        """The last reply to keys, and what they stand for."""
         self.number = 0
         """Of the turn under way, or else the last one."""
 
@@ -90,6 +92,16 @@ class CurrentTurn:
         self._log.append(ev.SpeechStarted(turn=reply.turn, audio_s=self._tracker.received_s))
         return reply
 
+    def keyed(self, words: str) -> Reply | None:
+        """Keys were pressed that stand for these words: the reply to them. None: the caller speaks, and they are
+        answered together with what he is saying."""
+        if self._tracker.speaking:
+            self._floor.carried = f"{self._floor.carried} {words}".strip()
+            return None
+        reply = self.without_speech()
+        self._keyed = (reply, words)
+        return reply
+
     def without_speech(self) -> Reply:
         """Words that were not spoken are a turn of their own, and not waited with: the reply to it."""
         self.withdraw()
@@ -101,6 +113,11 @@ class CurrentTurn:
 
     def _began(self, audio_s: float) -> None:
         self._next()
+        keyed, self._keyed = self._keyed, None
+        if keyed is not None and keyed[0].state is State.DECIDED:
+            # Its answer came late, and is not spoken over the caller.
+            self._floor.withdraw(keyed[0])
+            self.carry(*keyed)
         self._log.append(ev.SpeechStarted(turn=self.number, audio_s=audio_s))
 
     def _next(self) -> None:

@@ -14,9 +14,9 @@ from models.types import Message
 from pipeline.context.parts import Known
 from pipeline.context.wording import without_secrets
 from pipeline.slots.variables import Variable
-from pipeline.state import CallState
+from pipeline.state import CallState, Transfer
 from pipeline.workflow.definition import Guard
-from pipeline.workflow.engine import Transfer, WorkflowEngine
+from pipeline.workflow.engine import WorkflowEngine
 
 Reason = Literal["request", "frustration", "exhausted", "tool_failure", "policy", "emergency"]
 

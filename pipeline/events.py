@@ -19,6 +19,7 @@ ReplySource = Literal[
     "llm",
     "knowledge",
     "line",
+    "waiting",
     "form",
     "fallback",
     "repeat",
@@ -336,6 +337,23 @@ class VariableSet(Event):
 class Keypress(Event):
     kind: ClassVar[str] = "keypress"
     digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talked(Event):
+    """A language model has said how a free conversation goes on."""
+
+    kind: ClassVar[str] = "talked"
+    turn: int
+    variables: tuple[str, ...]
+    """Those that it found in the caller's words, by its word."""
+    call: str
+    """The tool that it wants called; empty: none."""
+    leave: str
+    """The way out that it takes; empty: none."""
+    dropped: tuple[str, ...]
+    """Sentences of it that were not said, since nothing bears them out."""
+    took_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

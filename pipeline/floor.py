@@ -97,10 +97,10 @@ class Floor:
         words = joined(heard)
         if not silenced:
             self._log.append(ev.BargeIn(turn=turn, heard=words))
-        self._leave(reply, words, complete=False)
+        self._leave(reply, heard, complete=False)
         if reply.plan is not None and reply.turn < turn and len(words.split()) <= _CUT_OFF_WORDS:
             # Speech that begins as the reply does was on its way before it: we cut the caller off.
-            self.carried = reply.role.side.responder.take_back(reply.plan).rstrip(" .,?!…")
+            self.carried = reply.role.manager.take_back(reply.plan).rstrip(" .,?!…")
 
     def stays(self, text: str) -> bool:
         """Whether these words, said over the agent, leave the floor to it."""
@@ -109,7 +109,7 @@ class Floor:
             return False
         if not reply.whole:
             return True
-        asks = reply.asks or reply.role.side.responder.state.waiting == "answer"
+        asks = reply.asks or reply.role.manager.state.waiting == "answer"
         left = reply.words - len(joined(self._line.heard()).split())
         return left > (LEAST_WORDS_LEFT if asks else 0)
 
@@ -120,17 +120,18 @@ class Floor:
         await self._line.played_out()
         # A line that broke off is played out too.
         heard = self._line.heard()
-        self._leave(reply, joined(heard), complete=all(clause.complete for clause in heard))
+        self._leave(reply, heard, complete=all(clause.complete for clause in heard))
 
     def break_off(self) -> None:
         """The call is over."""
         if self.reply is not None and self.reply.has_sounded:
-            self._leave(self.reply, joined(self._line.heard()), complete=False)
+            self._leave(self.reply, self._line.heard(), complete=False)
 
-    def _leave(self, reply: Reply, words: str, *, complete: bool) -> None:
+    def _leave(self, reply: Reply, heard: tuple[HeardClause, ...], *, complete: bool) -> None:
         self.reply = None
         reply.end()
-        trimmed = self._cast.role.side.responder.heard(words)
+        words = joined(heard)
+        trimmed = self._cast.role.manager.heard(words, reply.told(heard))
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=words, complete=complete))
         self._left(trimmed)
 

@@ -157,6 +157,17 @@ def critical_words(text: str, language: Language = "en") -> list[str]:
     return [each.text for each in _criticals(_tokens(text, language), language)]
 
 
+def stems(text: str, language: Language, *, content: bool = False) -> frozenset[str]:
+    """The stems of a text's words; `content`: without function words and negations."""
+    skipped = _FUNCTION_WORDS[language] | _NEGATIONS[language] if content else frozenset()
+    return frozenset(_stem(word) for word in _tokens(text, language) if word not in skipped)
+
+
+def negations(text: str, language: Language) -> frozenset[str]:
+    """The words of a text that negate."""
+    return _NEGATIONS[language] & set(_tokens(text, language))
+
+
 def _criticals(tokens: Sequence[str], language: Language) -> list[_Critical]:
     goes_on, after = _NUMBER_GOES_ON[language]
     found: list[_Critical] = []
@@ -213,9 +224,9 @@ def _relation(tokens: Sequence[str], place: int, end: int, language: Language) -
     return ""
 
 
-def is_borne_out(clause: str, fact: str) -> bool:
+def is_borne_out(clause: str, fact: str, language: Language | None = None) -> bool:
     """Whether the fact bears the clause out, in the fact's language. Errs on the side of no."""
-    language = _language(fact)
+    language = language or _language(fact)
     said, known = _tokens(clause, language), _tokens(fact, language)
     if clause.strip() in split_clauses(fact):
         return True  # Said word for word, whatever of the fact comes before it.

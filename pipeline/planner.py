@@ -11,9 +11,10 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call_models import CallModels
 from pipeline.clock import Clock, since_ms
+from pipeline.dialogue_manager import DialogueManager
+from pipeline.filling import pointed_at
 from pipeline.hearing import explain
 from pipeline.plan import Plan
-from pipeline.responder import Responder
 from pipeline.tiering import choose
 from pipeline.understanding.acts import Understood
 from pipeline.understanding.stage import Interpreter
@@ -25,10 +26,13 @@ _LONGEST_QUESTION = 240
 class Planner:
     """One call's way from words to a plan."""
 
-    def __init__(self, agent: Agent, models: CallModels, responder: Responder, log: ev.EventLog, clock: Clock) -> None:
+    def __init__(
+        self, agent: Agent, models: CallModels, manager: DialogueManager, log: ev.EventLog, clock: Clock
+    ) -> None:
         self._agent = agent
         self._pace = models.pace
-        self._responder = responder
+        self._language_model = models.language_model
+        self._manager = manager
         self._log = log
         self._clock = clock
         self._interpreter = Interpreter(
@@ -37,29 +41,23 @@ class Planner:
 
     async def plan(self, turn: int, utterance: str, request_id: str) -> Plan:
         """How the utterance will be answered. Raises ModelFailure or TimeoutError if it cannot be routed."""
-        situation, answered = self._situation(utterance), self._responder.surely_answered(utterance)
-        understood = await self._interpreter.understand(situation, turn, request_id, answered=answered)
-        plan = self._with_model(self._responder.plan(utterance, understood, turn), understood)
-        try:
-            async with asyncio.timeout(self._agent.stage_timeout_s):
-                return await self._responder.fill(plan, turn, f"{request_id}-fill")
-        except (ModelFailure, TimeoutError) as error:
-            # The caller is asked again, as without a model.
-            self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
-            return plan
+        understood = await self._interpreter.understand(self._situation(utterance), turn, request_id, self._manager)
+        plan = self._with_model(self._manager.plan(utterance, understood, turn), understood)
+        plan = await self._filled(plan, turn, f"{request_id}-fill")
+        return await self._manager.thought(plan, turn, request_id)
 
     def _situation(self, utterance: str) -> Situation:
         """The utterance, and what it answers if an answer is waited for."""
-        state = self._responder.state
+        state = self._manager.state
         if state.waiting != "answer":
             return Situation(utterance)
         under_way = {place.flow for place in state.stack}
         excluded = tuple(route.name for route in self._agent.routes if route.flow in under_way)
-        return Situation(utterance, self._responder.last_said[-_LONGEST_QUESTION:], excluded)
+        return Situation(utterance, self._manager.last_said[-_LONGEST_QUESTION:], excluded)
 
     def counts(self, plan: Plan, turn: int) -> None:
         """The plan takes effect. Safe to call twice. Plans that were thrown away leave no choice of a model behind."""
-        if not self._responder.commit(plan, turn) or plan.choice is None:
+        if not self._manager.commit(plan, turn) or plan.choice is None:
             return
         choice = plan.choice
         self._log.append(
@@ -85,18 +83,32 @@ class Planner:
         )
         return replace(plan, choice=choice)
 
+    async def _filled(self, plan: Plan, turn: int, request_id: str) -> Plan:
+        """The plan, or another if the language model finds in the utterance what was asked for."""
+        request = self._manager.to_fill(plan, request_id)
+        if request is None:
+            return plan
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                words = await pointed_at(self._language_model, request)
+        except (ModelFailure, TimeoutError) as error:
+            # The caller is asked again, as without a model.
+            self._log.append(ev.StageFailed(turn=turn, stage="reply", error=explain(error)))
+            return plan
+        return self._manager.filled(plan, words, turn) if words else plan
+
     async def warm_up(self, request_id: str) -> None:
         """Have the engine read the prompt's beginning. Nobody waits for it; the next question will find out by itself
         if it failed."""
         try:
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                await self._responder.warm_up(request_id)
+                await self._manager.warm_up(request_id)
         except (ModelFailure, TimeoutError) as error:
             self._log.append(ev.StageFailed(turn=0, stage="reply", error=explain(error)))
 
     async def after_exchange(self, request_id: str, *, read_anew: bool) -> None:
         """What the prompt of the next question needs, while nobody waits for it."""
-        await self._responder.prepare_summary()
+        await self._manager.prepare_summary()
         if read_anew:
             await self.warm_up(request_id)
 
@@ -105,7 +117,7 @@ class Planner:
         began_s = self._clock.now_s()
         with suppress(ModelFailure, TimeoutError):
             async with asyncio.timeout(self._agent.stage_timeout_s):
-                plan = self._responder.plan(text, await self._interpreter.guess(self._situation(text)))
-                if await self._responder.anticipate(plan, request_id):
+                plan = self._manager.plan(text, await self._interpreter.guess(self._situation(text)))
+                if await self._manager.anticipate(plan, request_id):
                     took_ms = since_ms(self._clock, began_s)
                     self._log.append(ev.PromptRead(turn=turn, text=text, took_ms=took_ms))

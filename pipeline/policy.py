@@ -11,11 +11,11 @@ import dataclasses
 from pipeline.agent import Agent, Route
 from pipeline.endpointing import Words, asks, asks_yes_or_no
 from pipeline.escalation import Patience, Reason
-from pipeline.plan import Plan, clauses_of_text
-from pipeline.state import CallState
+from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
+from pipeline.state import CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
-from pipeline.workflow.engine import HangUp, Step, Transfer, WorkflowEngine, holds
+from pipeline.workflow.engine import Step, WorkflowEngine, holds
 
 SURE_IN_FLOW = 0.75
 """An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
@@ -25,6 +25,8 @@ HARDLY_AN_ANSWER = 0.15
 """Below this, the model does not believe what a reader has read in an utterance that it takes for something else."""
 TRIES_BEFORE_KEYPAD = 2
 """Utterances in a row that came to nothing."""
+_COURTESIES = ("line", "repeat", "waiting")
+"""Sources of clauses that answer nothing."""
 _ANYWHERE = ("person", "cancel", "repeat")
 """Kinds of routes that are meant wherever the call stands."""
 
@@ -41,7 +43,7 @@ class DialoguePolicy:
         """How to answer. `last_said`: the agent's last words as heard."""
         fresh = dataclasses.replace(state, misses=0, unclear=0)
         if state.waiting == "answer":
-            plan = self._in_flow(utterance, understood, fresh, turn)
+            plan = self._in_flow(utterance, understood, fresh, turn, last_said)
         else:
             plan = self._between_flows(utterance, understood, state, fresh, turn, last_said)
         return self._with_patience(plan, state, turn)
@@ -56,32 +58,43 @@ class DialoguePolicy:
         state = dataclasses.replace(state, unclear=tries + 1)
         ending: Words = "open" if utterance else "may_go_on"
         if tries == TRIES_BEFORE_KEYPAD and lines.keypad:
-            return Plan(utterance, state, clauses_of_text(lines.keypad, "keypad"), ending=ending)
+            return Says(utterance, state, clauses_of_text(lines.keypad, "keypad"), ending=ending)
         if tries >= TRIES_BEFORE_KEYPAD and self._agent.escalation is not None:
             return dataclasses.replace(self._to_person(utterance, state, "exhausted", turn), ending=ending)
         if tries >= TRIES_BEFORE_KEYPAD and lines.escalation:
             clauses = clauses_of_text(lines.escalation, "escalation")
-            return Plan(utterance, state, clauses, act=HangUp("escalated"), ending=ending)
+            return EndsCall(utterance, state, clauses, how=HangUp("escalated"), ending=ending)
         line = lines.not_understood[tries % len(lines.not_understood)]
-        return Plan(utterance, state, clauses_of_text(line, "reprompt"), ending=ending)
+        return Says(utterance, state, clauses_of_text(line, "reprompt"), ending=ending)
 
     def answers(self, plan: Plan) -> bool:
         """Whether the plan answers the utterance; else it was outside our knowledge, or misheard."""
         return not any(clause.source == "fallback" for clause in plan.fixed)
 
-    def step_plan(self, utterance: str, step: Step, *, ending: Words) -> Plan:
-        """A step of a flow."""
-        clauses = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
-        filler = ""
-        if isinstance(step.act, ToolCall):
-            filler = self._agent.tools[step.act.tool].filler or ""
-        return Plan(utterance, step.state, clauses, act=step.act, filler=filler, ending=ending)
+    def step_plan(
+        self, utterance: str, step: Step, *, ending: Words, clauses: tuple[Clause, ...] | None = None
+    ) -> Plan:
+        """A step of a flow. `clauses`: what it says, if more is known of that than the words."""
+        if clauses is None:
+            clauses = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
+        match step.act:
+            case None if step.thinks:
+                return Thinks(utterance, step.state, clauses, ending=ending)
+            case ToolCall() as call:
+                filler = self._agent.tools[call.tool].filler or ""
+                return CallsTool(utterance, step.state, clauses, call=call, filler=filler, ending=ending)
+            case None:
+                return Says(utterance, step.state, clauses, ending=ending)
+            case how:
+                return EndsCall(utterance, step.state, clauses, how=how, ending=ending)
 
     def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
-        if self._patience is None or isinstance(plan.act, Transfer | HangUp):
+        if self._patience is None or isinstance(plan, EndsCall):
             return plan
         answered = self.answers(plan)
-        courtesy = plan.act is None and all(clause.source in ("line", "repeat") for clause in plan.fixed)
+        courtesy = isinstance(plan, Says) and all(
+            clause.source in ("line", "repeat", "waiting") for clause in plan.fixed
+        )
         if courtesy and self._patience.is_angry(plan.utterance):
             answered = bool(plan.facts)  # A courtesy is no answer to abuse, whatever wish it was taken for.
         lost = self._patience.after(state.impatience, plan.utterance, answered=answered)
@@ -102,15 +115,18 @@ class DialoguePolicy:
             case AsksFact():
                 asked: Words = "either_or" if asks_yes_or_no(utterance) else "complete"
                 ending: Words = asked if asks(utterance, self._agent.language) else "open"
-                return Plan(utterance, state, facts=understood.facts, ending=ending)
+                return Says(utterance, state, facts=understood.facts, ending=ending)
             case Waits():
                 return self._waits(utterance, state)
+        if self._agent.otherwise is not None:
+            begun = self._engine.start(state, self._agent.otherwise, utterance, turn)
+            return self.step_plan(utterance, begun, ending=self._asks_or_open(utterance))
         lines, misses = self._agent.lines, before.misses
         clauses = clauses_of_text(lines.fallback[misses % len(lines.fallback)], "fallback")
         if misses >= TRIES_BEFORE_KEYPAD and lines.keypad:
             clauses += clauses_of_text(lines.keypad, "keypad")
         missed = dataclasses.replace(state, misses=misses + 1)
-        return Plan(utterance, missed, clauses, ending=self._asks_or_open(utterance))
+        return Says(utterance, missed, clauses, ending=self._asks_or_open(utterance))
 
     def _wished(self, utterance: str, route: Route, state: CallState, turn: int, last_said: str) -> Plan | None:
         """None: there is nothing to call off."""
@@ -127,46 +143,71 @@ class DialoguePolicy:
                 step = self._engine.start(state, route.flow, utterance, turn)
                 return self.step_plan(utterance, step, ending=self._asks_or_open(utterance))
             case "say":
-                return Plan(utterance, state, clauses_of_text(route.line or "", "line"), ending="may_go_on")
+                return Says(utterance, state, clauses_of_text(route.line or "", "line"), ending="may_go_on")
             case "repeat":
-                return Plan(utterance, state, clauses_of_text(last_said, "repeat"))
+                return Says(utterance, state, clauses_of_text(last_said, "repeat"))
         return None
 
     # -- in the middle of a flow -------------------------------------------------------------------------------------
 
-    def _in_flow(self, utterance: str, understood: Understood, state: CallState, turn: int) -> Plan:
+    def _in_flow(self, utterance: str, understood: Understood, state: CallState, turn: int, last_said: str) -> Plan:
         act = understood.act
         if isinstance(act, Wishes) and act.route.flow in {place.flow for place in state.stack}:
             # What is under way already is not wished for again: it is being answered.
             act = Answers()
             understood = dataclasses.replace(understood, answers=None)
         step = self._engine.answer(state, utterance, turn)
+        if step.thinks:
+            return self._in_talk(utterance, understood, step, state, turn, last_said)
         if not step.fitted and isinstance(act, Answers | Changes) and understood.otherwise is not None:
             # No reader finds an answer in it: then it is likely none.
             other, share = understood.otherwise
             if share >= LIKELY_ENOUGH:
-                act, understood = other, dataclasses.replace(understood, acts=(other,), confidence=share)
+                rest = tuple(act for act in understood.acts[1:] if act != other)
+                act, understood = other, dataclasses.replace(understood, acts=(other, *rest), confidence=share)
         route = act.route if isinstance(act, Wishes) else None
         sure = understood.confidence >= SURE_IN_FLOW
         answered = self._answered(utterance, step, state)
         anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
         doubted = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
         if step.fitted and not (anywhere and sure) and not (doubted and sure):
-            asked = understood.facts if understood.way == "model" and sure else ()
+            asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
             return dataclasses.replace(answered, facts=asked)
         if isinstance(act, Waits):
             return self._waits(utterance, state)
+        if route is not None and route.kind == "repeat":
+            return self._said_again(utterance, state, last_said)
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
-            return plan
+            return dataclasses.replace(plan, facts=understood.facts)
         if understood.facts:
             again = clauses_of_text(self._engine.prompt(state), "form")
-            return Plan(utterance, state, again, facts=understood.facts)
+            return Says(utterance, state, again, facts=understood.facts)
         if step.fitted:
             return answered
         if isinstance(act, Unknown) and sure and step.state.place == state.place:
             return self._declined(utterance, step, state)
         plan = self.step_plan(utterance, step, ending="open")
         return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+
+    def _in_talk(
+        self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int, last_said: str
+    ) -> Plan:
+        """In a free conversation the model answers whatever is not surely something else."""
+        act = understood.act
+        if isinstance(act, Waits):
+            return self._waits(utterance, state)
+        if understood.confidence >= LIKELY_ENOUGH:
+            if isinstance(act, Wishes) and act.route.kind == "repeat":
+                return self._said_again(utterance, state, last_said)
+            if isinstance(act, Wishes):
+                unfit = dataclasses.replace(step, fitted=False)
+                plan = self._wished_in_flow(utterance, act.route, unfit, state, turn)
+                if plan is not None:
+                    return plan
+            if understood.facts:
+                again = clauses_of_text(self._engine.prompt(state), "form")
+                return Says(utterance, state, again, facts=understood.facts)
+        return self.step_plan(utterance, step, ending="open")
 
     def _answered(self, utterance: str, step: Step, state: CallState) -> Plan:
         # "Yes" is often followed by more; so is what was asked for.
@@ -182,8 +223,6 @@ class DialoguePolicy:
             case "cancel":
                 over = self._engine.cancel(state)
                 return self.step_plan(utterance, over, ending=self._asks_or_open(utterance)) if over else None
-            case "repeat":
-                return Plan(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
             case "farewell" if not step.fitted:
                 return self._farewell(utterance, state)
             case "flow" if not step.fitted:
@@ -192,18 +231,23 @@ class DialoguePolicy:
                 return self.step_plan(utterance, other, ending="may_go_on")
         return None
 
+    def _said_again(self, utterance: str, state: CallState, last_said: str) -> Plan:
+        """What is asked; and what was answered before the question came back."""
+        prompt = self._engine.prompt(state)
+        return Says(utterance, state, clauses_of_text(last_said if prompt in last_said else prompt, "form"))
+
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
         again = clauses_of_text(self._engine.prompt(state), "form")
-        return Plan(utterance, step.state, (*clauses_of_text(self._agent.declined, "fallback"), *again))
+        return Says(utterance, step.state, (*clauses_of_text(self._agent.declined, "fallback"), *again))
 
     # -- anywhere ----------------------------------------------------------------------------------------------------
 
     def _waits(self, utterance: str, state: CallState) -> Plan:
-        return Plan(utterance, state, clauses_of_text(self._agent.waiting, "line"), ending="may_go_on")
+        return Says(utterance, state, clauses_of_text(self._agent.waiting, "waiting"), ending="may_go_on")
 
     def _farewell(self, utterance: str, state: CallState) -> Plan:
-        return Plan(utterance, state, clauses_of_text(self._agent.lines.farewell, "farewell"), act=HangUp())
+        return EndsCall(utterance, state, clauses_of_text(self._agent.lines.farewell, "farewell"), how=HangUp())
 
     def _to_person(
         self, utterance: str, state: CallState, reason: Reason, turn: int, target: str | None = None
@@ -212,9 +256,9 @@ class DialoguePolicy:
         assert escalation is not None
         if escalation.away is not None and holds(escalation.away.when, state):
             return self._nobody_there(utterance, state, escalation.away.flow, reason, turn)
-        act = Transfer(reason, target or escalation.default, "")
+        how = Transfer(reason, target or escalation.default, "")
         over = dataclasses.replace(state, waiting="over")
-        return Plan(utterance, over, clauses_of_text(escalation.line, "escalation"), act=act)
+        return EndsCall(utterance, over, clauses_of_text(escalation.line, "escalation"), how=how)
 
     def _nobody_there(self, utterance: str, state: CallState, flow: str, reason: Reason, turn: int) -> Plan:
         if flow not in {place.flow for place in state.stack}:
@@ -222,7 +266,7 @@ class DialoguePolicy:
             return self.step_plan(utterance, step, ending="complete")
         if reason == "exhausted":
             return self._farewell(utterance, state)
-        return Plan(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
+        return Says(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
 
     def _asks_or_open(self, utterance: str) -> Words:
         return "may_go_on" if asks(utterance, self._agent.language) else "open"

@@ -5,7 +5,7 @@ A call runs the same with Ray handles, in-process models, or fakes under a virtu
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +42,10 @@ class UnderstandingModel(Protocol):
 class LanguageModel(Protocol):
     def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
         """The reply, clause by clause. Closing the iterator aborts in the engine. Raises ModelFailure."""
+        ...
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        """One reply as JSON that fits the JSON schema. Cancelling aborts in the engine. Raises ModelFailure."""
         ...
 
     async def prefill(self, request: GenerateRequest) -> None:

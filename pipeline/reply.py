@@ -7,7 +7,7 @@ and `made`, which is how far its making has come. Everything else about it is da
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Literal
 from pipeline.cast import Role
 from pipeline.endpointing import ENDED_BY_MODEL
 from pipeline.plan import Clause, Plan
+from pipeline.ports import HeardClause
 from pipeline.speculation import SpeculationBudget
 
 
@@ -201,10 +202,21 @@ class Reply:
 
     def clause_id(self) -> str:
         """Of the clause that comes next."""
-        return f"t{self.turn}.{self.number}.c{len(self.clauses)}"
+        return self._clause_id(len(self.clauses))
 
     def owns(self, clause_id: str) -> bool:
         return clause_id.startswith(f"t{self.turn}.{self.number}.")
+
+    def told(self, heard: Iterable[HeardClause]) -> frozenset[str]:
+        """The ids, as the call remembers them, of its clauses that were heard whole."""
+        clauses = {self._clause_id(number): clause for number, clause in enumerate(self.clauses)}
+        pairs = ((clauses[one.clause_id], one) for one in heard if one.clause_id in clauses)
+        # Who hears every word, but not the silence after the last, misses nothing.
+        whole = (clause.id for clause, one in pairs if one.complete or one.text.split() == clause.text.split())
+        return frozenset(filter(None, whole))
+
+    def _clause_id(self, number: int) -> str:
+        return f"t{self.turn}.{self.number}.c{number}"
 
     def _go(self, transition: Transition) -> None:
         after = TRANSITIONS[self._state].get(transition)

@@ -13,7 +13,7 @@ from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, since_ms
 from pipeline.floor import Floor
 from pipeline.hearing import explain
-from pipeline.plan import Clause, Plan
+from pipeline.plan import ByTools, CallsTool, Clause, Plan
 from pipeline.ports import Line
 from pipeline.reply import Made, Reply
 
@@ -75,8 +75,8 @@ class ReplyPlayer:
         self, reply: Reply, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]
     ) -> None:
         # Tools have time-outs of their own, and what they did must be told however long it took.
-        limit_s = None if plan.acts else reply.role.agent.stage_timeout_s
-        decided = reply.role.side.responder.clauses(plan, reply.turn, request_id, lambda: self._begin(reply))
+        limit_s = None if isinstance(plan, ByTools) else reply.role.agent.stage_timeout_s
+        decided = reply.role.manager.clauses(plan, reply.turn, request_id, lambda: self._begin(reply))
         async with aclosing(decided) as clauses:
             while True:
                 async with asyncio.timeout(limit_s):
@@ -134,7 +134,7 @@ class ReplyPlayer:
     async def _fill(self, reply: Reply) -> None:
         """An answer that takes long is announced."""
         agent = reply.role.agent
-        text = (reply.plan.filler if reply.plan else "") or agent.lines.filler
+        text = (reply.plan.filler if isinstance(reply.plan, CallsTool) else "") or agent.lines.filler
         await reply.until_decided()
         await self._clock.sleep(agent.turn_taking.filler_after_ms / 1000)
         if text is None or reply.made >= Made.QUEUED:

@@ -33,6 +33,7 @@ class SilenceWatch:
         self._close = close
         self._quiet_since_s = clock.now_s()
         self._asked = 0
+        self._moment_granted = False
 
     def heard_from(self) -> None:
         """Somebody has just done something."""
@@ -41,6 +42,11 @@ class SilenceWatch:
     def answered(self) -> None:
         """The caller is there."""
         self._asked = 0
+        self._moment_granted = False
+
+    def grant_moment(self) -> None:
+        """The caller has asked for a moment: the silence that follows may last longer."""
+        self._moment_granted = True
 
     async def run(self) -> None:
         began_s = self._clock.now_s()
@@ -52,10 +58,15 @@ class SilenceWatch:
                 await self._close("too_long")
             elif self._busy():
                 self._quiet_since_s = now_s
-            elif now_s - self._quiet_since_s >= settings.reprompt_after_s:
+            elif now_s - self._quiet_since_s >= self._patience_s():
                 if self._asked >= settings.reprompts:
                     await self._close("silence")
                 else:
                     self._asked += 1
                     self._quiet_since_s = now_s
+                    self._moment_granted = False
                     self._say()
+
+    def _patience_s(self) -> float:
+        settings = self._agent.turn_taking
+        return settings.reprompt_after_s + (settings.moment_more_s if self._moment_granted else 0.0)

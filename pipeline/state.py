@@ -6,7 +6,7 @@ A call's state is saved each turn, so that another gateway can go on with the ca
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,11 +38,62 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came of a tool in a free conversation, as far as it may be told to a model."""
+
+    tool: str
+    code: str = ""
+    """Of a system that said no; empty: it is done."""
+    given: tuple[str, ...] = ()
+    """Arguments, each with its label, as they are spoken."""
+    found: tuple[str, ...] = ()
+    """What it returned, the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How far a free conversation has come."""
+
+    turns: int = 0
+    """Utterances of the caller's."""
+    tools: int = 0
+    """Tool calls."""
+    began_s: float | None = None
+    """Wall time at which the model was asked first; None: it has not been."""
+    calling: str = ""
+    """The tool that is being called, or whose read-back waits for a yes."""
+    asked: str = ""
+    """The last question that was put."""
+    learnt: tuple[Learnt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A node of a flow."""
 
     flow: str
     node: str
+    talk: Talk = Talk()
+    """Where it is a free conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Hand the call over to a person."""
+
+    reason: str
+    target: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call once everything has been said."""
+
+    reason: Literal["farewell", "escalated"] = "farewell"
+
+
+Ending = Transfer | HangUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +122,8 @@ class CallState:
     """Utterances in a row that could not be understood."""
     impatience: int = 0
     """How much of the caller's patience is lost; see Escalation.frustration_points."""
+    closing: Ending | None = None
+    """How the call is to end once what is being said has been heard; None: it goes on."""
 
     def knows(self, name: str) -> bool:
         """Whether the variable has a value, or the list entries."""
@@ -111,6 +164,23 @@ def variables_set(
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """A clause of what came of something that was done."""
+
+    id: str
+    """`<visit>.<sentence>.<clause>`: of which tool call of the call, and where in what is said of it. The same in a
+    call that is gone on with elsewhere."""
+    text: str
+    asks: bool = False
+    """It asks what is waited for from then on: no news once somebody has answered."""
+
+    @property
+    def sentence(self) -> str:
+        """The id of the sentence that it is a part of."""
+        return self.id.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What a call must not forget: enough for another gateway to go on with it."""
 
@@ -119,8 +189,19 @@ class Memory:
     """What was heard on both sides, oldest first."""
     context: History = field(default_factory=History)
     """The same as the prompts show it."""
-    untold: tuple[str, ...] = ()
+    untold: tuple[News, ...] = ()
     """What came of something that was done, and the caller has not heard."""
+
+    def having_told(self, heard: Container[str]) -> Memory:
+        """Without the news that were heard: these clauses, whole. A sentence that was broken into is told again from
+        its beginning."""
+        missed = {one.sentence for one in self.untold if one.id not in heard}
+        return dataclasses.replace(self, untold=tuple(one for one in self.untold if one.sentence in missed))
+
+    def having_answered(self, asked_again: Container[str]) -> Memory:
+        """Without the questions that were put before the caller spoke, but for these."""
+        untold = tuple(one for one in self.untold if not one.asks or one.id in asked_again)
+        return dataclasses.replace(self, untold=untold)
 
 
 class NotSaved(Exception):

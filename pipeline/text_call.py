@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from models.types import GenerateRequest
+from models.types import GenerateRequest, ModelFailure
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call, EndReason
 from pipeline.call_models import CallModels
+from pipeline.call_services import CallServices
 from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, StoppableClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
-from pipeline.matter import Matter
 from pipeline.ports import LanguageModel, Router, UnderstandingModel
 from pipeline.speculation import SpeculationBudget
 from pipeline.state import CallState
@@ -38,6 +38,9 @@ class FactsAsWritten:
         fact = request.messages[-1].content.rpartition("\nFact: ")[2]
         for clause in split_clauses(fact):
             yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        raise ModelFailure("there is no language model; free conversations need one")
 
     async def prefill(self, request: GenerateRequest) -> None:
         pass
@@ -64,7 +67,7 @@ class TextCall:
         agent: Agent,
         router: Router,
         language_model: LanguageModel,
-        matter: Matter,
+        services: CallServices,
         clock: Clock,
         *,
         understanding: UnderstandingModel | None = None,
@@ -74,7 +77,7 @@ class TextCall:
         self._clock = StoppableClock(clock)
         self.log = ev.EventLog(self._clock)
         self.log.subscribe(self._note)
-        self._matter = matter
+        self._services = services
         self._line = TextLine()
         ears = NoEars()
         self._call = Call(
@@ -91,7 +94,7 @@ class TextCall:
                 ),
                 written_lines(agent),
                 AgentContext(agent, RoughCounter()),
-                dataclasses.replace(matter, hand_over=self._give),
+                dataclasses.replace(services, hand_over=self._give),
             ),
             vad=ears,
             line=self._line,
@@ -108,7 +111,7 @@ class TextCall:
 
     @property
     def state(self) -> CallState:
-        return self._call.responder.state
+        return self._call.manager.state
 
     async def open(self) -> Said:
         """The agent answers the call."""
@@ -117,7 +120,7 @@ class TextCall:
         # A caller hears the greeting out before he speaks, and what is looked up meanwhile is mostly there by then.
         with self._clock.going(), suppress(TimeoutError):
             async with asyncio.timeout(_WORD_S * len(greeting.text.split())):
-                await self._call.side.errands.finished()
+                await self._call.manager.tools_done()
         return greeting
 
     async def close(self) -> None:
@@ -130,9 +133,14 @@ class TextCall:
         """The caller says something, perhaps in vain (''); the whole reply."""
         return await self._listen(lambda: self._call.hear_words(utterance, unclear=unclear))
 
-    async def press(self, key: str) -> Said:
-        """The caller presses a key; the reply, if it has a meaning."""
-        return await self._listen(lambda: self._call.press(key))
+    async def press(self, keys: str) -> Said:
+        """The caller presses keys, one right after another; the reply, if they have a meaning."""
+
+        def press_all() -> None:
+            for key in keys:
+                self._call.press(key)
+
+        return await self._listen(press_all)
 
     async def silence(self) -> Said:
         """The caller stays silent until the agent speaks up."""
@@ -155,7 +163,7 @@ class TextCall:
 
     async def _give(self, package: HandOver) -> None:
         self.hand_over = package
-        await self._matter.hand_over(package)
+        await self._services.hand_over(package)
 
     def _note(self, event: ev.Event) -> None:
         match event:

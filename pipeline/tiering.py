@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
@@ -125,6 +125,10 @@ class Tiers:
             async with aclosing(self._asked("small", request)) as clauses:
                 async for clause in clauses:
                     yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        """Of the model asked for alone: the small one does not stand in where the large one decides something."""
+        return await self._models[request.tier].structured(request, schema)
 
     async def prefill(self, request: GenerateRequest) -> None:
         await self._models[request.tier].prefill(request)

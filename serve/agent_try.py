@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from rich.console import Console
@@ -15,15 +15,13 @@ from rich.markup import escape
 
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.matter import Matter
-from pipeline.ports import LanguageModel
-from pipeline.text_call import FactsAsWritten, Said, TextCall
+from pipeline.text_call import Said, TextCall
 from pipeline.tools.outbox import MemoryOutbox
-from pipeline.understanding.settings import UnderstandingPolicy
 from serve.agent_file import agent_tools
 from serve.config import Stack
-from serve.direct import direct_language_model, direct_router, understanding_engine
+from serve.direct import direct_engines, direct_router
 
 PROMPT = "[cyan]you:[/]   "
 QUIT = ("/quit", "/q")
@@ -56,17 +54,26 @@ async def try_agent(
     clock = LoopClock()
     async with AsyncExitStack() as up:
         router = direct_router(agent, stack.router.weights)
-        model: LanguageModel = FactsAsWritten()
-        understanding, policy = None, UnderstandingPolicy()
         if real_model:
-            console.print("Starting the language models (about a minute) ...", style="dim")
-            model = await up.enter_async_context(direct_language_model(stack))
-            if stack.understanding is not None:
-                engine = await up.enter_async_context(understanding_engine(stack.understanding))
-                understanding, policy = await engine.of(agent), stack.understanding.policy()
+            console.print("Starting the language model (about a minute) ...", style="dim")
+        engines = await up.enter_async_context(direct_engines(stack, words=real_model, understands=real_model))
+        understanding = await engines.understanding(agent)
         tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
-        matter = Matter(call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}", caller=caller, tools=tools, today=_today)
-        call = TextCall(agent, router, model, matter, clock, understanding=understanding, policy=policy)
+        services = CallServices(
+            call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
+            caller=caller,
+            tools=tools,
+            today=lambda: agent.date_at(clock.wall_time_s()),
+        )
+        call = TextCall(
+            agent,
+            router,
+            engines.language_model,
+            services,
+            clock,
+            understanding=understanding,
+            policy=engines.policy,
+        )
         call.log.subscribe(lambda event: _show_event(event, console))
         _show(await call.open(), console)
         async for line in lines:
@@ -75,10 +82,6 @@ async def try_agent(
                 break
         await call.close()
         _show_end(call, console)
-
-
-def _today() -> date:
-    return datetime.now(UTC).astimezone().date()
 
 
 def _show(said: Said, console: Console) -> None:
@@ -95,6 +98,10 @@ def _show_event(event: ev.Event, console: Console) -> None:
             text = f"{tool}: {status} {code}".rstrip()
         case ev.VariableSet(name=name, value=value, confidence=confidence):
             text = f"{name} = {value or '(not shown)'}" + (f" ({confidence:.1f})" if confidence < 1 else "")
+        case ev.Talked(call=call, leave=leave, dropped=dropped):
+            wants = (f"call {call}" if call else "", f"leave by {leave}" if leave else "")
+            said_not = (f"not said, since nothing bears it out: {sentence}" for sentence in dropped)
+            text = "; ".join(part for part in ("the model answers", *wants, *said_not) if part)
         case ev.StageFailed(stage=stage, error=error):
             text = f"{stage} failed: {error}"
         case _:

@@ -41,12 +41,12 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
 
     from serve.gateway_app import Gateway
 
-    # Started in this order; the language model takes longest.
-    small = stack.small_language_model
-    companions = [_deployment(_implementation(small), "SmallLanguageModel", small).bind(small)]
-    if isinstance(stack.large_language_model, LanguageModelSettings):
-        large = stack.large_language_model
-        companions.append(_deployment(_implementation(large), "LargeLanguageModel", large).bind(large))
+    # Started in this order; language models take longest.
+    companions = [
+        _deployment(_implementation(model), name, model).bind(model)
+        for name, model in stack.deployments().items()
+        if isinstance(model, LanguageModelSettings)
+    ]
     agents = line_up.agents()
     catalogues = {version: catalogue(agent) for version, agent in agents.items()}
     if (judging := stack.understanding) is not None:

@@ -1,7 +1,7 @@
 """Where this gateway's calls stand: at hand for a call whose stream broke, and in the store for other gateways.
 
 Saving must not hold up a call, so it is done behind it, the latest state of each call first; only a write on a
-business's system waits for it (pipeline/errands.py).
+business's system waits for it (pipeline/tool_executor.py).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class CallBook:
         memory = record.memory
         if saved.agent_version != kits[0].version:
             # Its place in a flow may not be there any more; what is known of the caller stays.
-            state = dataclasses.replace(memory.state, stack=(), waiting="free", tries=0)
+            state = dataclasses.replace(memory.state, stack=(), waiting="free", tries=0, closing=None)
             memory = dataclasses.replace(memory, state=state)
         return Kept(kits, memory, record.package)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from models.llm import LlmSettings
 from models.settings import StrictModel, load_settings
+from models.types import Tier
 from pipeline.understanding.settings import UnderstandingPolicy
 
 STACKS = Path(__file__).resolve().parent.parent / "configs" / "stacks"
 EMBEDDED_STACK = STACKS / "embedded.yaml"
+WORDS_STACK = STACKS / "embedded-words.yaml"
 
 MemoryMb = Annotated[int, Field(gt=0, le=4_000_000)]
 
@@ -65,10 +68,12 @@ class LanguageModelSettings(Deployment):
 
 
 class AliasSettings(StrictModel):
-    """The large model is another deployment under a second name."""
+    """The engine of another deployment answers in its place."""
 
-    alias_of: Literal["small_language_model"]
-    """The deployment that answers in its place."""
+    alias_of: Literal["small_language_model", "understanding"]
+    """Whose engine."""
+    timeout_s: float | None = Field(None, gt=0)
+    """Wait this long for each next piece; None: as long as for the deployment's own answers."""
 
 
 class RouterSettings(Deployment):
@@ -81,8 +86,9 @@ class RouterSettings(Deployment):
 class UnderstandingSettings(Deployment):
     """A language model that judges what callers mean, wherever the router is not sure; one vLLM engine a replica."""
 
-    profile: Literal["one_step"] = "one_step"
-    """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models."""
+    profile: Literal["one_step", "structured"] = "one_step"
+    """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models.
+    'structured': all that is meant is written down within a grammar; for models of some 4 billion parameters on."""
     examples: int = Field(3, ge=0, le=20)
     """Of each meaning, shown to the model at most; each costs some twenty tokens of its cached prompt."""
     fast_path: float = Field(0.9, ge=0, le=1.01)
@@ -183,6 +189,16 @@ class RaySettings(StrictModel):
     """What Ray's own processes take (store, scheduler, Serve's controller and proxy)."""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineAt:
+    """A language model of a stack, wherever it runs."""
+
+    deployment: str
+    """Its name in Serve."""
+    settings: LanguageModelSettings | UnderstandingSettings
+    timeout_s: float
+
+
 class Stack(StrictModel):
     """One stack file."""
 
@@ -201,7 +217,7 @@ class Stack(StrictModel):
     router: RouterSettings
     understanding: UnderstandingSettings | None = None
     """None: the router decides what callers mean, by rules."""
-    small_language_model: LanguageModelSettings
+    small_language_model: LanguageModelSettings | AliasSettings
     large_language_model: LanguageModelSettings | AliasSettings
     text_to_speech: TextToSpeechSettings
 
@@ -211,21 +227,37 @@ class Stack(StrictModel):
             raise ValueError("gateway: port + replicas goes past 65535; choose a lower port")
         if (given := sum(variant.percent for variant in self.variants)) > 100:
             raise ValueError(f"variants: expected shares of 100 percent at most in all, got {given:g}")
+        for name, model in (("small", self.small_language_model), ("large", self.large_language_model)):
+            match model:
+                case AliasSettings(alias_of="understanding") if self.understanding is None:
+                    raise ValueError(f"{name}_language_model: an alias of understanding, of which the stack has none")
+                case AliasSettings(alias_of="small_language_model") if name == "small":
+                    raise ValueError("small_language_model: an alias of itself; expected settings, or understanding")
         return self
+
+    def language_model(self, tier: Tier) -> EngineAt:
+        """What answers for the small or the large language model."""
+        model = self.small_language_model if tier == "small" else self.large_language_model
+        if isinstance(model, LanguageModelSettings):
+            return EngineAt(f"{tier.capitalize()}LanguageModel", model, model.timeout_s)
+        if model.alias_of == "small_language_model":
+            found = self.language_model("small")
+        else:
+            assert self.understanding is not None
+            found = EngineAt("Understanding", self.understanding, self.understanding.timeout_s)
+        return replace(found, timeout_s=model.timeout_s or found.timeout_s)
 
     def deployments(self) -> dict[str, Deployment]:
         """The Serve deployments of the models application, by their name in Serve."""
-        found: dict[str, Deployment] = {
+        parts: dict[str, Deployment | AliasSettings | None] = {
             "SmallLanguageModel": self.small_language_model,
+            "LargeLanguageModel": self.large_language_model,
+            "Understanding": self.understanding,
             "SpeechToText": self.speech_to_text,
             "TextToSpeech": self.text_to_speech,
             "Router": self.router,
         }
-        if isinstance(self.large_language_model, LanguageModelSettings):
-            found["LargeLanguageModel"] = self.large_language_model
-        if self.understanding is not None:
-            found["Understanding"] = self.understanding
-        return found
+        return {name: part for name, part in parts.items() if isinstance(part, Deployment)}
 
     def weights(self) -> list[str]:
         """Every registry entry the stack needs, without repeats."""
@@ -234,10 +266,7 @@ class Stack(StrictModel):
 
     def max_prompt_tokens(self) -> int:
         """The longest prompt that every language model of the stack takes."""
-        engines = [self.small_language_model.engine]
-        if isinstance(self.large_language_model, LanguageModelSettings):
-            engines.append(self.large_language_model.engine)
-        return min(engine.max_prompt_tokens for engine in engines)
+        return min(self.language_model(tier).settings.engine.max_prompt_tokens for tier in get_args(Tier))
 
     def memory_mb(self) -> int:
         """What the whole stack takes."""

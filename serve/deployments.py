@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.llm import VllmLanguageModel
+from models.structured_understanding import StructuredUnderstanding
 from models.types import (
     HEARING_RATE_HZ,
     Catalogue,
@@ -117,8 +118,10 @@ class SpeechToText:
 class LanguageModel:
     """vLLM; clauses, not tokens, leave the replica."""
 
-    async def __init__(self, settings: LanguageModelSettings) -> None:  # type: ignore[misc]  # Serve awaits it
-        step_back(LLM_NICENESS)
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: LanguageModelSettings | UnderstandingSettings, niceness: int = LLM_NICENESS
+    ) -> None:
+        step_back(niceness)
         self._model = VllmLanguageModel(settings.engine)
         await self._model.start(prepared_folder(settings.weights))
 
@@ -127,6 +130,10 @@ class LanguageModel:
         async with aclosing(self._model.generate(request)) as deltas:
             async for clause in clauses_of(deltas):
                 yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        """One reply as JSON that fits the schema; cancelling aborts the generation. Raises ModelFailure."""
+        return await self._model.structured(request, schema)
 
     async def prefill(self, request: GenerateRequest) -> None:
         """Warm the prefix cache."""
@@ -141,17 +148,24 @@ class LanguageModel:
         return True
 
 
-class Understanding:
-    """A language model that has read what may be meant to each version of an agent, and chooses."""
+def understanding_of(
+    model: VllmLanguageModel, catalogue: Catalogue, settings: UnderstandingSettings
+) -> OneStepUnderstanding | StructuredUnderstanding:
+    """One agent's catalogue on a running engine, by the stack's profile. Raises ModelFailure if its meanings cannot be
+    told apart."""
+    if settings.profile == "structured":
+        return StructuredUnderstanding(model, catalogue, examples=settings.examples)
+    return OneStepUnderstanding(model, catalogue, examples=settings.examples)
+
+
+class Understanding(LanguageModel):
+    """A language model that has read what may be meant to each version of an agent, and chooses. It may word too."""
 
     async def __init__(self, settings: UnderstandingSettings, catalogues: dict[str, Catalogue]) -> None:  # type: ignore[misc]  # Serve awaits it
         """`catalogues`: by version."""
-        step_back()
-        self._model = VllmLanguageModel(settings.engine)
-        await self._model.start(prepared_folder(settings.weights))
+        await super().__init__(settings, MODEL_NICENESS)
         self._agents = {
-            version: OneStepUnderstanding(self._model, catalogue, examples=settings.examples)
-            for version, catalogue in catalogues.items()
+            version: understanding_of(self._model, catalogue, settings) for version, catalogue in catalogues.items()
         }
         for version, agent in self._agents.items():
             await agent.warm_up(f"warm-up-{version}")
@@ -165,14 +179,6 @@ class Understanding:
         if len(situation.utterance) > LONGEST_TEXT:
             situation = replace(situation, utterance=situation.utterance[-LONGEST_TEXT:])
         return await agent.judge(situation, request_id)
-
-    async def check_health(self) -> None:
-        """A timed one-token generation; Serve restarts the replica after three failures. Raises ModelFailure."""
-        await self._model.check()
-
-    async def ready(self) -> bool:
-        """Answers when the engine is up and has read its prompts."""
-        return True
 
 
 class TextToSpeech:

@@ -25,6 +25,7 @@ VOICE_PATH: Final = "/twilio/voice"
 MEDIA_PATH: Final = "/twilio/media"
 ACTION_PATH: Final = "/twilio/action"
 WHISPER_PATH: Final = "/twilio/whisper"
+DIALLED_PATH: Final = "/twilio/dialled"
 """Paths below the public URL."""
 
 MAX_NUMBER_CHARS = 64

@@ -19,8 +19,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pipeline.speculation import SpeculationBudget
 from serve.admission import Admissions
 from serve.call_book import CallBook
-from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, WHISPER_PATH, Desk, GatewayServices
-from serve.hand_over import put_through_twiml, whisper
+from serve.desk import ACTION_PATH, DIALLED_PATH, MEDIA_PATH, VOICE_PATH, WHISPER_PATH, Desk, GatewayServices
+from serve.hand_over import not_taken_twiml, put_through_twiml, whisper
 from serve.media import answer_stream
 from serve.metrics import LoopLagProbe, Metrics
 from telephony.tokens import StreamTokens
@@ -33,6 +33,8 @@ MAX_LOST_STREAMS = 2
 
 BUSY_LINE = "All our lines are busy right now. Please call again in a few minutes."
 LOST_LINE = "We are sorry, the connection to our assistant was lost. Please call again."
+_TAKEN = ("completed", "answered")
+"""What the carrier says of a call that was put through and that somebody took."""
 
 
 def make_desk(services: GatewayServices) -> Desk:
@@ -118,7 +120,8 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         kept = await desk.book.load(call_sid) if here != "live" else None
         if kept is not None and kept.package is not None:
             agent = kept.kits[0].agent
-            return _twiml(put_through_twiml(desk, agent, call_sid, kept.package, caller=form.get("From", "")))
+            caller, called = form.get("From", ""), form.get("To", "")
+            return _twiml(put_through_twiml(desk, agent, call_sid, kept.package, caller=caller, called=called))
         lost = here == "lost" or (here is None and kept is not None)
         if not lost or form.get("CallStatus") == "completed":
             return _twiml(hang_up_twiml())
@@ -129,6 +132,17 @@ def _add_webhooks(app: FastAPI, desk: Desk) -> None:
         again = desk.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=lost_streams + 1)
         desk.admissions.expect(call_sid, again)
         return _twiml(again)
+
+    @app.post(DIALLED_PATH)
+    async def dialled(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
+        """A call that was put through has come back: it is over, or nobody took it."""
+        form = await _signed_form(request, desk, DIALLED_PATH, x_twilio_signature)
+        if isinstance(form, Response):
+            return form
+        if form.get("DialCallStatus") in _TAKEN:
+            return _twiml(hang_up_twiml())
+        kept = await desk.book.load(form["CallSid"])
+        return _twiml(not_taken_twiml(kept.kits[0].agent) if kept is not None else say_and_hang_up_twiml(LOST_LINE))
 
     @app.post(WHISPER_PATH)
     async def whispered(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:

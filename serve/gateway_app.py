@@ -67,7 +67,7 @@ def _counter(stack: Stack) -> TokenCounter:
     from models.prompt_tokens import TemplateCounter
 
     try:
-        return TemplateCounter(prepared_folder(stack.small_language_model.weights))
+        return TemplateCounter(prepared_folder(stack.language_model("small").settings.weights))
     except ModelFailure as error:
         log.warning("prompts are measured by their length only: %s", error)
         return RoughCounter()
@@ -132,8 +132,10 @@ class Gateway:
             SmartTurn, prepared_folder(stack.turn_scorer.weights), threads=stack.turn_scorer.threads
         )
         remotes = {name: connect(name, settings) for name, settings in stack.deployments().items()}
-        small = RayLanguageModel(remotes["SmallLanguageModel"])
-        large = RayLanguageModel(remotes["LargeLanguageModel"]) if "LargeLanguageModel" in remotes else small
+        small, large = (
+            RayLanguageModel(Remote(engine.deployment, remotes[engine.deployment].handle, engine.timeout_s))
+            for engine in (stack.language_model("small"), stack.language_model("large"))
+        )
         pace = Pace()
         speaker = RaySpeaker(remotes["TextToSpeech"])
         patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))

@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import quote
 
 from pydantic import JsonValue
 
 from pipeline.agent import Agent
 from pipeline.escalation import HandOver
+from pipeline.slots.types import Language
 from pipeline.tools.calls import ToolCall
-from serve.desk import WHISPER_PATH, Desk
+from serve.desk import DIALLED_PATH, WHISPER_PATH, Desk
 from serve.roster import Kit
 from telephony.session import CallInfo
-from telephony.twilio import dial_twiml
+from telephony.twilio import dial_twiml, say_and_hang_up_twiml
 
 DELIVERY_TIMEOUT_S = 4.0
 """The caller is put through after this long, whether the package has arrived or not; sending it goes on."""
 MAX_SIP_HEADER_CHARS = 300
 """Of each header; Twilio takes 1,024 bytes in all."""
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_VOICES: Mapping[Language, str] = MappingProxyType({"en": "en-US", "es": "es-US"})
+"""The carrier's own, by what the agent speaks."""
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +64,26 @@ async def deliver(desk: Desk, info: CallInfo, kits: tuple[Kit, ...], package: Ha
         log.error("call %s: the hand-over package: %s %s", info.call_sid, result.status, result.detail)
 
 
-def put_through_twiml(desk: Desk, agent: Agent, call_sid: str, package: HandOver, *, caller: str) -> str:
-    """TwiML that puts the caller through to the package's target."""
+def put_through_twiml(desk: Desk, agent: Agent, call_sid: str, package: HandOver, *, caller: str, called: str) -> str:
+    """TwiML that puts the caller through to the package's target. `caller`, `called`: as the carrier names them."""
     assert agent.escalation is not None
+    # A caller who withholds his number, or calls by SIP, has none that could be shown.
+    caller_id = next((number for number in (caller, called) if _E164.fullmatch(number)), "")
+    action_url = f"{desk.services.secrets.public_url}{DIALLED_PATH}"
     target = agent.escalation.targets[package.target]
     number = target.number
     if number.startswith(("sip:", "sips:")):
         headers = {"X-Reason": package.reason, "X-Summary": package.summary, "X-Next-Step": package.next_step}
         shown = "&".join(f"{name}={quote(text[:MAX_SIP_HEADER_CHARS])}" for name, text in headers.items() if text)
-        return dial_twiml(f"{number}{'&' if '?' in number else '?'}{shown}", caller_id=caller)
+        sip = f"{number}{'&' if '?' in number else '?'}{shown}"
+        return dial_twiml(sip, action_url=action_url, caller_id=caller_id)
     url = f"{desk.services.secrets.public_url}{WHISPER_PATH}?call={quote(call_sid)}" if target.whisper else ""
-    return dial_twiml(number, caller_id=caller, whisper_url=url)
+    return dial_twiml(number, action_url=action_url, caller_id=caller_id, whisper_url=url)
+
+
+def not_taken_twiml(agent: Agent) -> str:
+    """TwiML for a caller who was put through, and whose call nobody took."""
+    return say_and_hang_up_twiml(agent.unanswered, language=_VOICES[agent.language])
 
 
 def whisper(agent: Agent, package: HandOver) -> str:

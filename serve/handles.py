@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MODELS_APP = "models"
 RECOVERING_TIMEOUT_S = 1.0
-"""How long a deployment whose replica died is waited for until it answers again: the caller hears the apology soon
-instead of sitting through the whole time-out while the replica restarts."""
+"""A deployment whose replica died is asked before each request whether it is back, and given this long to say so: the
+caller hears the apology soon instead of sitting through the whole time-out while the replica restarts."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -51,11 +51,13 @@ class Remote:
 
     async def answer(self, response: Awaitable[T]) -> T:
         """The whole answer, or ModelFailure."""
+        await self._is_back()
         return await self._wait(response)
 
     async def pieces(self, stream: _Stream[T]) -> AsyncGenerator[T, None]:
         """The stream's pieces; closing this cancels the work at the replica. Raises ModelFailure."""
         try:
+            await self._is_back()
             iterator = aiter(stream)
             while True:
                 try:
@@ -66,24 +68,24 @@ class Remote:
         finally:
             stream.cancel()
 
-    async def _wait(self, response: Awaitable[T]) -> T:
-        timeout_s = min(self._timeout_s, RECOVERING_TIMEOUT_S) if self._died else self._timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                result = await response
-        except StopAsyncIteration:
+    async def _is_back(self) -> None:
+        """Returns at once unless the replica died when it was last asked; else once another says that it is there."""
+        if self._died:
+            if fault := await ready(self, min(self._timeout_s, RECOVERING_TIMEOUT_S)):
+                raise ModelFailure(fault)
             self._died = False
-            raise
-        except ModelFailure:
-            self._died = False  # The replica is there; it said no to this request.
+
+    async def _wait(self, response: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await response
+        except (StopAsyncIteration, ModelFailure):
             raise
         except TimeoutError as error:
-            raise ModelFailure(f"{self.name}: no answer within {timeout_s:g} s") from error
+            raise ModelFailure(f"{self.name}: no answer within {self._timeout_s:g} s") from error
         except Exception as error:  # Ray, gRPC and engines raise many kinds; to a call they are one: the model failed.
             self._died = True
             raise ModelFailure(f"{self.name}: {_first_line(error)}") from error
-        self._died = False
-        return result
 
 
 class RayTranscriber:
@@ -134,6 +136,14 @@ class RayLanguageModel:
         async with aclosing(self._remote.pieces(stream)) as pieces:
             async for clause in pieces:
                 yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        response = self._remote.handle.structured.remote(request, schema)
+        try:
+            return await self._remote.answer(response)
+        finally:
+            # The caller went on, or it took too long: the engine's place is free for what is said next.
+            response.cancel()
 
     async def prefill(self, request: GenerateRequest) -> None:
         await self._remote.answer(self._remote.handle.prefill.remote(request))

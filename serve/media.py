@@ -15,9 +15,9 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
+from pipeline.call_services import CallServices
 from pipeline.cast import Part
 from pipeline.events import CallStarted, EventLog
-from pipeline.matter import Matter
 from pipeline.speculation import tally
 from serve.call_store import StoreError
 from serve.desk import MEDIA_PATH, Desk
@@ -123,7 +123,7 @@ class _GatewayCall:
         )
         part, *others = (self._part(info, kit, kits) for kit in kits)
         if before is not None:
-            part = replace(part, matter=replace(part.matter, memory=before.memory))
+            part = replace(part, services=replace(part.services, memory=before.memory))
         return Call(
             part,
             others=others,
@@ -135,18 +135,8 @@ class _GatewayCall:
         )
 
     def _part(self, info: CallInfo, kit: Kit, kits: tuple[Kit, ...]) -> Part:
-        book = self._desk.book
         kits = (kit, *(other for other in kits if other is not kit))
-        return kit.part(
-            Matter(
-                call_id=info.call_sid,
-                caller=info.caller,
-                tools=kit.tools,
-                save=partial(book.save, info.call_sid, kits),
-                saved=partial(book.saved, info.call_sid),
-                hand_over=partial(deliver, self._desk, info, kits),
-            )
-        )
+        return kit.part(services_of(self._desk, info, kits))
 
     async def finish(self, outcome: SessionOutcome | None, began_s: float) -> None:
         """Close the recording, write the summary, free the call's place."""
@@ -213,6 +203,20 @@ class _GatewayCall:
                 "max_ms": round(pacing.max_ms, 3),
             }
         return summary
+
+
+def services_of(desk: Desk, info: CallInfo, kits: tuple[Kit, ...]) -> CallServices:
+    """A call's ties to the world, for the agent that the first of the kits is made for."""
+    kit, book = kits[0], desk.book
+    return CallServices(
+        call_id=info.call_sid,
+        caller=info.caller,
+        tools=kit.tools,
+        today=lambda: kit.agent.date_at(desk.services.clock.wall_time_s()),
+        save=partial(book.save, info.call_sid, kits),
+        saved=partial(book.saved, info.call_sid),
+        hand_over=partial(deliver, desk, info, kits),
+    )
 
 
 class _SinceStart:

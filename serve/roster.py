@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
 from pipeline.call_models import CallModels
+from pipeline.call_services import CallServices, NoTools
 from pipeline.cast import Part
 from pipeline.context.of_agent import AgentContext
-from pipeline.errands import Tools
 from pipeline.fixed_lines import FixedLines
-from pipeline.matter import Matter, NoTools
+from pipeline.tool_executor import Tools
 from serve.line_up import LineUp, only
 
 _SLOTS = 10_000
@@ -31,9 +31,9 @@ class Kit:
     context: AgentContext
     tools: Tools
 
-    def part(self, matter: Matter) -> Part:
+    def part(self, services: CallServices) -> Part:
         """For one call."""
-        return Part(self.agent, self.models, self.fixed_lines, self.context, matter)
+        return Part(self.agent, self.models, self.fixed_lines, self.context, services)
 
 
 class Roster:

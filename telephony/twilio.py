@@ -364,19 +364,20 @@ def hang_up_twiml() -> str:
     return str(response)
 
 
-def dial_twiml(number: str, *, caller_id: str = "", whisper_url: str = "") -> str:
-    """TwiML that puts the caller through to a number (E.164) or a SIP address, then ends the call.
+def dial_twiml(number: str, *, action_url: str, caller_id: str = "", whisper_url: str = "") -> str:
+    """TwiML that puts the caller through to a number (E.164) or a SIP address.
 
-    `caller_id`: shown to whoever is called; Twilio wants one of the account's numbers or the caller's own.
-    `whisper_url`: asked for TwiML that is played to whoever answers, before the two are connected.
+    `action_url`: asked for TwiML once that is over, or has come to nothing. `caller_id`: shown to whoever is called;
+    Twilio wants one of the account's numbers or the caller's own. `whisper_url`: asked for TwiML that is played to
+    whoever answers, before the two are connected.
     """
     response = VoiceResponse()
-    dial = response.dial(answer_on_bridge=True, **({"caller_id": caller_id} if caller_id else {}))
+    shown = {"caller_id": caller_id} if caller_id else {}
+    dial = response.dial(action=action_url, method="POST", answer_on_bridge=True, **shown)
     if number.startswith(("sip:", "sips:")):
         dial.sip(number)
     else:
         dial.number(number, **({"url": whisper_url} if whisper_url else {}))
-    response.hangup()
     return str(response)
 
 

@@ -1,4 +1,4 @@
-"""Conversations in text: the real responder, router, flows and connectors, without audio.
+"""Conversations in text: the real dialogue manager, router, flows and connectors, without audio.
 
 python -m bench.eval [--agent dental] [--llm real]
 """

@@ -58,7 +58,8 @@ class Line(StrictModel):
     """The transcriber guesses at these words; with no words at all, it makes nothing of the sound."""
     silence: bool = False
     """The caller says nothing until the agent speaks up."""
-    press: str = Field("", pattern=r"^[0-9*#]?$")
+    press: str = Field("", pattern=r"^[0-9*#]*$")
+    """Keys, one right after another."""
     hang_up: bool = False
     if_asked: tuple[str, ...] = ()
     """Only if the agent's last words hold one of these phrases."""

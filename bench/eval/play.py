@@ -17,8 +17,8 @@ from bench.eval.world import EvalClock, with_office_at
 from bench.script import Expectation, unmet
 from pipeline import events as ev
 from pipeline.agent import Agent
+from pipeline.call_services import CallServices
 from pipeline.escalation import HandOver
-from pipeline.matter import Matter
 from pipeline.text_call import Said, TextCall
 from pipeline.tools.outbox import MemoryOutbox
 from serve.agent_file import agent_tools
@@ -91,12 +91,12 @@ async def play(conversation: Conversation, agent: Agent, models: AgentModels, of
         for request in conversation.office:
             await _ask(desk, request)
         talk.before = _STATE.validate_python((await desk.get("/state")).json())
-        matter = Matter(call_id="CA1", caller=conversation.caller, tools=tools, today=lambda: now().date())
+        services = CallServices(call_id="CA1", caller=conversation.caller, tools=tools, today=lambda: now().date())
         call = TextCall(
             agent,
             models.router,
             models.language_model,
-            matter,
+            services,
             clock,
             understanding=models.understanding,
             policy=models.policy,

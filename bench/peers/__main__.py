@@ -39,7 +39,7 @@ from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare, prepare_all
 from pipeline.agent import Agent, load_agent
 from pipeline.events import ClauseDecided, SpeechReady, read_events
-from serve.config import EMBEDDED_STACK, Stack, load_stack
+from serve.config import WORDS_STACK, Stack, load_stack
 from serve.demo_call import CALLER_WEIGHTS, SEED
 from serve.progress import RichProgress
 from serve.recording import EVENTS_FILE
@@ -124,7 +124,7 @@ class Bench:
                 pipecat_sides(
                     plan.variants,
                     environment=self._environment,
-                    stack_path=EMBEDDED_STACK,
+                    stack_path=WORDS_STACK,
                     agent_path=AGENT,
                     agent=self._agent,
                     own_text=own_text,
@@ -241,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     failed = False
     try:
-        stack = load_stack(EMBEDDED_STACK)
+        stack = load_stack(WORDS_STACK)
         with RichProgress(console) as progress:
             prepare_all([CALLER_WEIGHTS, *stack.weights()], progress)
         bench = Bench(console, prepare_pipecat(home_folder(), console.print), stack, load_agent(AGENT))

@@ -58,7 +58,7 @@ class FixedReplies:
         return self.all[max(range(len(likeness)), key=likeness.__getitem__)]
 
     def to_prompt(self, asked: str) -> FixedReply:
-        """The reply to a prompt of our responder, by the fact in it. Raises ValueError if it has none of ours."""
+        """The reply to a prompt of our answer writer, by the fact in it. Raises ValueError if it has none of ours."""
         for reply in self.all:
             if asked.endswith(f"\nFact: {reply.fact}"):
                 return reply
@@ -66,7 +66,7 @@ class FixedReplies:
 
 
 def as_we_ask(line: str, fact: str) -> str:
-    """The message that our responder would send for this line and fact."""
+    """The message that our answer writer would send for this line and fact."""
     return f"Caller: {line}\nFact: {fact}"
 
 

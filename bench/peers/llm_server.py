@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--agent", type=Path, required=True, help="agent file with the system prompt and the facts")
     parser.add_argument("--own-text", action="store_true", help="say the model's own words, not the fixed replies")
     options = parser.parse_args()
-    settings = load_stack(options.stack).small_language_model
+    settings = load_stack(options.stack).language_model("small").settings
     agent = load_agent(options.agent)
     replies = None if options.own_text else FixedReplies.load(agent)
     app = create_app(VllmLanguageModel(settings.engine), prepared_folder(settings.weights), agent.persona, replies)

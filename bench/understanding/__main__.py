@@ -40,11 +40,10 @@ from bench.understanding.ways import Measured, Ways
 from models.llm import VllmLanguageModel
 from models.settings import SettingsError
 from models.types import ModelFailure
-from models.understanding import OneStepUnderstanding
 from pipeline.understanding.catalogue import catalogue
 from serve.config import EMBEDDED_STACK, Stack, UnderstandingSettings, load_stack
-from serve.deployments import prepared_folder
-from serve.direct import DirectUnderstanding, direct_router
+from serve.deployments import prepared_folder, understanding_of
+from serve.direct import direct_router
 
 READING_S = 600.0
 """So long may reading a prompt take: those of 150 intents are longer than an agent's."""
@@ -60,8 +59,9 @@ async def measure(
         found = []
         for one in data:
             agent = as_agent(one)
+            shown = settings.model_copy(update={"examples": one.shown})
             # Not warmed up, which asks among all: the first utterance to choose on has the prompt read.
-            understanding = DirectUnderstanding(OneStepUnderstanding(model, catalogue(agent), examples=one.shown))
+            understanding = understanding_of(model, catalogue(agent), shown)
             router = direct_router(agent, stack.router.weights)
             found.append((one, await Ways(one, router, understanding, settings.policy(), console).measure()))
         return found

@@ -245,10 +245,12 @@ def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
             "week_after_next": (
                 phrase(rf"(?:on )?{weekday} (?:of |in )?(?:the )?week after next"),
                 phrase(rf"(?:the )?week after next(?: on)? {weekday}"),
+                phrase(rf"(?:on )?{weekday} not next week (?:but )?(?:in )?the week after"),
             ),
             "other_day": (
                 phrase(rf"(?:the )?{weekday} (?:after next|before (?:last|christmas|easter|new year)|after(?! \w))"),
                 phrase(rf"every (?:other )?{weekday}"),
+                phrase(rf"{place} {weekday} (?:of|in|after|before)(?: the)?(?: next| this| new)? \w+"),
             ),
             "day_only": (
                 phrase(rf"(?P<on>on|for) the (?P<day>1[3-9]|2\d|3[01]){no_choice}{no_clock}"),
@@ -303,8 +305,18 @@ def patterns(language: Language) -> Mapping[Kind, tuple[Pattern[str], ...]]:
         "nth_weekday": (
             phrase(rf"{place} {weekday} (?:de|del) (?:{month}|(?P<next>(?:proximo mes|mes que viene))|(?:este )?mes)"),
         ),
-        "week_after_next": (),
-        "other_day": (phrase(rf"(?:todos los|cada) {weekday}"),),
+        "week_after_next": (
+            phrase(rf"(?:el )?{weekday} (?:de )?(?:dentro de|en) (?:dos|2) semanas"),
+            phrase(rf"(?:dentro de|en) (?:dos|2) semanas (?:el )?{weekday}"),
+            phrase(rf"(?:el )?{weekday} de la semana siguiente a la (?:proxima|que viene)"),
+            phrase(rf"(?:el )?{weekday} (?:no )?de {next_week} (?:no )?(?:sino )?(?:de )?la (?:otra|siguiente)"),
+        ),
+        "other_day": (
+            phrase(rf"(?:todos los|cada) {weekday}"),
+            phrase(rf"(?:el )?{weekday} {following} no (?:sino )?el (?:otro|siguiente)"),
+            phrase(rf"(?:el )?proximo {weekday} no (?:sino )?el (?:otro|siguiente)"),
+            phrase(rf"{place} {weekday} (?:del|despues|antes) (?:ano|de)"),
+        ),
         "weekday_and_day": (phrase(rf"(?:el )?{weekday} (?:el )?(?:dia )?{day}{no_time}"),),
         "day_only": (phrase(rf"(?:(?P<on>para) )?(?:el dia|dia|el) {day}{no_time}"),),
         "day_of_next_month": (

@@ -26,10 +26,21 @@ _PHONED: Mapping[Language, re.Pattern[str]] = {
     "es": re.compile(r"\b(?:telefono|movil|celular|llamar|llamen?|llameme|llamenme|localizar|contactar|whatsapp)\b"),
 }
 _ENDS: Mapping[Language, re.Pattern[str]] = {
-    "en": re.compile(r"\b(?:no|sorry|actually|wait|mean)\b.*\bend(?:s|ing)? (?:in|with|is)\W*$"),
-    "es": re.compile(r"\b(?:no|perdon|perdone|digo|espere)\b.*\b(?:termina|acaba) (?:en|con)\W*$"),
+    "en": re.compile(
+        r"\b(?:no|sorry|actually|wait|mean|correction)\b.*"
+        r"\b(?:end(?:s|ing)? (?:in|with|is)|last (?:\w+ )?(?:\w+ )?(?:is|are|should be))\W*$"
+    ),
+    "es": re.compile(
+        r"\b(?:no|perdon|perdone|digo|espere|correccion)\b.*"
+        r"\b(?:(?:termina|acaba) (?:en|con)|ultim[oa]s? (?:\w+ )?(?:\w+ )?(?:es|son))\W*$"
+    ),
 }
 """Before the last digits of a number that was said: they are others."""
+_LAST_ONE: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\blast (?:digit|number|one|figure)\b"),
+    "es": re.compile(r"\bultim[oa] (?:digito|numero|cifra)\b"),
+}
+"""The end is one digit."""
 _EITHER: Mapping[Language, re.Pattern[str]] = {"en": re.compile(r"\bor\W*$"), "es": re.compile(r"\bo\W*$")}
 _PLUS: Mapping[Language, str] = {"en": "plus", "es": "más"}
 _MARK_REACH = 40
@@ -120,7 +131,8 @@ def _ended_anew(number: Found[str], heard: Heard) -> Found[str] | None:
         if run.start < number.end or not (ends or goes_on_from_another(heard, run.start)):
             continue
         length = len(run.value.digits)
-        if _EITHER[heard.language].search(between) or not _FEWEST_OF_AN_END <= length < _FEWEST_PHONE_DIGITS:
+        fewest = 1 if _LAST_ONE[heard.language].search(between) else _FEWEST_OF_AN_END
+        if _EITHER[heard.language].search(between) or not fewest <= length < _FEWEST_PHONE_DIGITS:
             return None
         number = replace(number, value=number.value[:-length] + run.value.digits, end=run.end)
     return number

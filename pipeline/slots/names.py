@@ -109,6 +109,8 @@ _MAYBE_NAMES = frozenset(
     }
 )
 """Names that are common words too: taken only with a capital and among nothing but capitals."""
+_BEGIN_NAMES = frozenset({"an", "do", "my", "so", "to"})
+"""The same, and further names must follow: "Do Thi Hoa"."""
 _TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"(?:^no[,.]|(?!^)\bno\b|\b(?:nope|sorry|i mean|actually|wait|rather|correction)\b)[\s,.]+(?=\w)"),
     "es": re.compile(
@@ -310,16 +312,30 @@ def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *,
     if capitals and plain in month_words(language) and not calendar and not words:
         # "For Aug the 18th" names nobody, "for Jan Novak" does.
         return re.match(r" [A-Z][a-z]", heard.text[place + len(word) :]) is not None
+    if plain in _BEGIN_NAMES and not words and word[0].isupper() and _names_follow(heard, place + len(word)):
+        return True
     if plain in _NO_NAME[language] or plain in number_words(language):
         joined = len(plain) > 1 and "'" not in plain and re.search(r"[\w.] $", heard.flat[:place]) is not None
         return joined and word[0].isupper() and _among_names(words, language)
-    return not calendar or (word[0].isupper() and not words and _name_follows(heard, place + len(word)))
+    if not calendar:
+        return True
+    # Only English writes days and months with capitals.
+    surname = language == "es" and _among_names(words, language)
+    return word[0].isupper() and (surname or (not words and _name_follows(heard, place + len(word))))
 
 
 def _among_names(words: Sequence[_Word], language: Language) -> bool:
     """Whether what stands before a common word with a capital is a name: "Kim Do", "Nguyen Van An"."""
     calendar = {fold(each) for each in (*WEEKDAYS[language], *MONTHS[language])}
     return bool(words) and all(word.text[0].isupper() for word in words) and fold(words[0].text) not in calendar
+
+
+def _names_follow(heard: Heard, place: int) -> bool:
+    """Whether words with capitals follow that are no common words, and nothing else: "An Li", but not "An Hour"."""
+    match = re.match(r"((?: [A-Z][\w'\-]+){1,3})\W*$", heard.text[place:])
+    calendar = {fold(each) for each in (*WEEKDAYS[heard.language], *MONTHS[heard.language])}
+    no_names = {*_NO_NAME[heard.language], *number_words(heard.language), *calendar}
+    return match is not None and no_names.isdisjoint(fold(match[1]).split())
 
 
 def _name_follows(heard: Heard, place: int) -> bool:

@@ -60,11 +60,13 @@ _AROUND: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"yes|yeah|yep|sure|no|okay|ok|oh|ah|um+|uh+|erm?|hm+|mm+|well|so|and|right|alright|actually|sorry|i'm sorry"
         r"|please|thanks|thank you|sir|ma'am|madam|first|quickly|real quick|if you can|if you could|if you don't mind"
-        r"|would you|could you|can you|just|good question|yes please"
+        r"|would you|could you|can you|just|yes please"
+        r"|(?:that's |that is )?(?:a )?(?:good|fair) (?:question|point|idea)|fair enough"
     ),
     "es": phrase(
         r"si|no|vale|ok|okey|ah|ay|oh|eh+|em+|mm+|hm+|bueno|pues|y|claro|perdon|perdone|disculpe|por favor|gracias"
-        r"|senor|senora|senorita|mire|mira|primero|si puede|que|buena pregunta"
+        r"|senor|senora|senorita|mire|mira|primero|si puede|que|tiene razon"
+        r"|(?:es )?(?:una )?buena (?:pregunta|idea|observacion)"
     ),
 }
 """What tells nothing beside it."""

@@ -26,6 +26,8 @@ class Phrases(StrictModel):
     """What is said to what an agent knows nothing of."""
     waiting: str
     """What is said to who asks for a moment."""
+    unanswered: str
+    """What is said to who was put through, and nobody took the call."""
     waits: tuple[str, ...]
     """A moment is asked for."""
     exchanges: tuple[PhraseExchange, ...]

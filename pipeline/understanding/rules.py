@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.types import RouteDecision
 from pipeline.agent import Agent, Fact
 from pipeline.endpointing import asks
+from pipeline.slots.asking_again import asks_again
 from pipeline.slots.waiting import asks_to_wait
 from pipeline.understanding.acts import WAIT, Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Wishes
 
@@ -24,6 +25,9 @@ def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: 
     """What the router's decision means. `in_flow`: an answer is waited for."""
     if asks_to_wait(utterance, agent.language):
         return Understood((Waits(),), 1.0, label=WAIT)
+    repeat = next((route for route in agent.routes if route.kind == "repeat"), None)
+    if repeat is not None and asks_again(utterance, agent.language):
+        return Understood((Wishes(repeat),), 1.0, label=repeat.name)
     return Understood(
         (_act(agent, utterance, decision, in_flow=in_flow),),
         decision.confidence,

@@ -22,6 +22,7 @@ from pipeline.workflow.definition import (
     HangUpNode,
     SayNode,
     SetNode,
+    TalkNode,
     TransferNode,
     targets,
     texts,
@@ -68,13 +69,11 @@ class Surroundings:
     @property
     def lists(self) -> Names:
         """Names of what tools put on offer, as far as nodes save it."""
-        saved = {
-            name
-            for flow in self.flows.values()
-            for node in flow.nodes.values()
-            if isinstance(node, CallNode)
-            for name in node.save
-        }
+        nodes = [node for flow in self.flows.values() for node in flow.nodes.values()]
+        saved = {name for node in nodes if isinstance(node, CallNode) for name in node.save}
+        chosen_from = {variable.options_from for variable in self.variables.values()}
+        in_talk = {tool for node in nodes if isinstance(node, TalkNode) for tool in node.tools if tool in self.tools}
+        saved |= {name for tool in in_talk for name in self.tools[tool].returns if name in chosen_from}
         return frozenset(saved - set(self.variables))
 
 
@@ -147,6 +146,10 @@ def _circles(name: str, flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "error", f"{where}.failed", "leads back to the same call without a word of the caller's; ask in between"
             )
+        elif isinstance(node, TalkNode) and any(
+            node_name in _reachable(flow, target, past=waits_for_nobody) for target in (node.failed, node.exhausted)
+        ):
+            yield Finding("error", where, "`failed` or `exhausted` leads back to the same conversation; end it there")
         elif isinstance(node, SayNode | SetNode | FlowNode) and node_name in after:
             by_itself = {
                 place for target in targets(node) for place in _reachable(flow, target, past=goes_on_by_itself)
@@ -166,13 +169,9 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
                 yield Finding("error", where, f"{{{name}}} names nothing; {_expected(agent.variables)}")
     match node:
         case AskNode():
-            yield from _is_variable(f"{where}.variable", node.variable, agent)
-            variable = agent.variables.get(node.variable)
-            if variable is not None and variable.options_from and variable.options_from not in agent.lists:
-                what = (
-                    f"the list {variable.options_from!r} that {node.variable!r} is chosen from is never saved by a call"
-                )
-                yield Finding("error", f"variables.{node.variable}.options_from", what)
+            yield from _asked_for(f"{where}.variable", node.variable, agent)
+            if node.settled_by is not None:
+                yield from _is_variable(f"{where}.settled_by", node.settled_by, agent)
         case ConfirmNode():
             for name in (*node.variables, *node.forget):
                 yield from _is_variable(where, name, agent, or_list=True)
@@ -199,6 +198,13 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
             yield Finding("error", f"{where}.target", f"no target {node.target!r}; {_expected(agent.targets)}")
         case CallNode():
             yield from _call(where, node, agent, known)
+        case TalkNode():
+            for name in node.fill:
+                yield from _asked_for(f"{where}.fill", name, agent)
+            for name in node.tools:
+                yield from _talk_tool(f"{where}.tools.{name}", name, node, agent, known)
+            if _silent_to_the_end(agent.flows[where.split(".")[1]], node.failed):
+                yield Finding("error", f"{where}.failed", "the flow ends without a word; say something")
         case _:
             pass
 
@@ -234,10 +240,46 @@ def _call(where: str, node: CallNode, agent: Surroundings, known: Names) -> Iter
         yield Finding("error", f"{where}.failed", "the flow ends without a word about the failure; say something")
 
 
+def _talk_tool(where: str, name: str, node: TalkNode, agent: Surroundings, known: Names) -> Iterator[Finding]:
+    tool, used = agent.tools.get(name), node.tools[name]
+    if tool is None:
+        yield Finding("error", where, f"no tool {name!r}; {_expected(agent.tools)}")
+        return
+    if not node.limits.tools:
+        yield Finding("error", f"{where.rpartition('.tools')[0]}.limits.tools", f"0, so that {name} is never called")
+    said = set(_PLACEHOLDER.findall(used.read_back or ""))
+    if tool.effect == "write" and used.read_back is None:
+        yield Finding("error", f"{where}.read_back", "is missing: a write needs the caller's yes; word the question")
+    elif tool.effect == "read" and used.read_back is not None:
+        yield Finding("warning", f"{where}.read_back", f"is never asked: {name} only reads")
+    for argument, text in used.arguments.items():
+        if argument not in tool.arguments:
+            yield Finding("error", f"{where}.arguments.{argument}", f"{name} has none; {_expected(tool.arguments)}")
+        for placeholder in _PLACEHOLDER.findall(text):
+            if placeholder not in known:
+                yield Finding("error", f"{where}.arguments.{argument}", f"{{{placeholder}}} names nothing")
+    for argument, form in tool.arguments.items():
+        text = used.arguments.get(argument, f"{{{argument}}}")
+        if form.required and argument not in used.arguments and argument not in known:
+            yield Finding("error", where, f"{name} needs {argument!r}, which is no variable; give it in `arguments`")
+        for variable in sorted((set(_PLACEHOLDER.findall(text)) & set(agent.variables)) - said):
+            if tool.effect == "write" and used.read_back is not None:
+                what = f"does not say {{{variable}}}, which {name} gets: the caller confirms what he has not heard"
+                yield Finding("error", f"{where}.read_back", what)
+
+
 def _silent_to_the_end(flow: Flow, start: str) -> bool:
     """Whether `end` can be reached without a word."""
     quiet = _reachable(flow, start, past=lambda node: isinstance(node, SetNode | DecideNode))
     return END in quiet
+
+
+def _asked_for(where: str, name: str, agent: Surroundings) -> Iterator[Finding]:
+    yield from _is_variable(where, name, agent)
+    variable = agent.variables.get(name)
+    if variable is not None and variable.options_from and variable.options_from not in agent.lists:
+        what = f"the list {variable.options_from!r} that {name!r} is chosen from is never saved by a call"
+        yield Finding("error", f"variables.{name}.options_from", what)
 
 
 def _is_variable(where: str, name: str, agent: Surroundings, *, or_list: bool = False) -> Iterator[Finding]:
@@ -300,7 +342,7 @@ class _Knowledge:
             case SayNode():
                 yield node.go, known
             case AskNode():
-                yield node.go, known | {node.variable}
+                yield node.go, known if node.settled_by else known | {node.variable}
                 yield node.exhausted, known
             case DecideNode():
                 not_so: Names = frozenset()
@@ -311,6 +353,10 @@ class _Knowledge:
             case CallNode():
                 yield node.go, known | frozenset(node.save)
                 for target in (*node.rejected.values(), node.failed):
+                    yield target, known
+            case TalkNode():
+                # A model decides when it leaves: nothing is surely known by then.
+                for target in targets(node):
                     yield target, known
             case ConfirmNode():
                 yield node.on_yes, known | frozenset(node.variables)
@@ -365,7 +411,9 @@ def _used_before_known(agent: Surroundings) -> Iterator[Finding]:
         for node_name, node in flow.nodes.items():
             known = knowledge.at(flow_name, node_name) | _SPECIAL
             where = f"flows.{flow_name}.nodes.{node_name}"
-            told = {name for text in texts(node) for name in _PLACEHOLDER.findall(text)}
+            # What a free conversation says of a tool is said once the tool has what it needs.
+            said = () if isinstance(node, TalkNode) else texts(node)
+            told = {name for text in said for name in _PLACEHOLDER.findall(text)}
             if isinstance(node, AskNode):
                 # A list that is empty makes the question pointless, but the flow looks at that itself.
                 told -= agent.lists

@@ -76,6 +76,8 @@ class AskNode(Node):
 
     do: Literal["ask"]
     variable: str
+    settled_by: str | None = None
+    """Another variable: once that is known, this question is needless, and the flow goes on as if it were answered."""
     say: tuple[Text, ...] = Field(min_length=1)
     """The question; then other wordings of it, for when the answer did not fit."""
     narrow: Text | None = None
@@ -176,8 +178,60 @@ class HangUpNode(Node):
     say: Text
 
 
+class TalkTool(StrictModel):
+    """A tool that a free conversation may call."""
+
+    arguments: dict[str, str] = Field(default_factory=dict)
+    """As of `call`. One that is not given here is the variable of its name. What the tool returns under the name of a
+    variable, or of a list that a variable is chosen from, is saved there."""
+    read_back: Text | None = None
+    """For a write, and needed there: the question whose yes has it called."""
+    done: Text | None = None
+    """Said once it is done, whatever the model says then."""
+    rejected: dict[str, Text] = Field(default_factory=dict)
+    """Said if the system said no, by its code."""
+
+
+class TalkLimits(StrictModel):
+    """How long a free conversation may go on."""
+
+    turns: int = Field(8, ge=1, le=100)
+    """Utterances of the caller's."""
+    tools: int = Field(6, ge=0, le=100)
+    """Tool calls."""
+    time_s: float = Field(180.0, gt=0, le=3600)
+
+
+class TalkNode(Node):
+    """Leave the talking to a language model: it has a goal, variables to fill, tools to call, and named ways out."""
+
+    do: Literal["talk"]
+    goal: Text
+    """What it is to reach, as one would tell a colleague."""
+    say: Text | None = None
+    """Its first words; without them the model answers what led here at once."""
+    fill: dict[str, Text] = Field(default_factory=dict)
+    """Variables, and the question for each, asked where the model has nothing to say that holds."""
+    tools: dict[str, TalkTool] = Field(default_factory=dict)
+    never: tuple[Text, ...] = ()
+    """What it must not speak of ("promise a refund"): no sentence with these words, those of saying aside, is said."""
+    ways: dict[Target, Target] = Field(min_length=1)
+    """The name of each way out, as the model chooses it, and where it leads."""
+    limits: TalkLimits = TalkLimits()
+    exhausted: Target
+    """Where to go once a limit is reached."""
+    failed: Target
+    """Where to go if the model does not answer, or a tool could not do its work, or nobody knows whether it did."""
+
+    @model_validator(mode="after")
+    def _has_words_of_its_own(self) -> TalkNode:
+        if self.say is None and not self.fill:
+            raise ValueError("give `say` or `fill`: the node needs words for where the model has none that hold")
+        return self
+
+
 AnyNode = Annotated[
-    SayNode | AskNode | DecideNode | CallNode | ConfirmNode | SetNode | FlowNode | TransferNode | HangUpNode,
+    SayNode | AskNode | DecideNode | CallNode | ConfirmNode | SetNode | FlowNode | TransferNode | HangUpNode | TalkNode,
     Field(discriminator="do"),
 ]
 
@@ -195,6 +249,8 @@ def targets(node: AnyNode) -> tuple[str, ...]:
             return (node.go, *node.rejected.values(), node.failed)
         case ConfirmNode():
             return (node.on_yes, node.on_no, node.exhausted)
+        case TalkNode():
+            return (*node.ways.values(), node.exhausted, node.failed)
         case TransferNode() | HangUpNode():
             return ()
 
@@ -210,6 +266,10 @@ def texts(node: AnyNode) -> tuple[str, ...]:
             return (*node.say, *((node.change,) if node.change else ()))
         case TransferNode():
             return (node.say,) if node.say else ()
+        case TalkNode():
+            of_tools = ((tool.read_back, tool.done, *tool.rejected.values()) for tool in node.tools.values())
+            said = (node.say, *node.fill.values(), *(text for group in of_tools for text in group))
+            return tuple(text for text in said if text)
         case _:
             return ()
 
@@ -245,5 +305,10 @@ class Flow(StrictModel):
 
     def variables(self) -> tuple[str, ...]:
         """The variables it asks for, in the file's order."""
-        asked = [node.variable for node in self.nodes.values() if isinstance(node, AskNode)]
-        return tuple(dict.fromkeys(asked))
+        asked: dict[str, None] = {}
+        for node in self.nodes.values():
+            if isinstance(node, AskNode):
+                asked[node.variable] = None
+            elif isinstance(node, TalkNode):
+                asked |= dict.fromkeys(node.fill)
+        return tuple(asked)

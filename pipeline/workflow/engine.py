@@ -7,19 +7,20 @@ keeps its state and gives tools' results back to `tool_done`.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import Literal
 
 from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
-from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read, spoken
-from pipeline.slots.types import LIKELY
+from pipeline.slots.reading import Reading, ReadingContext, fitting, read
+from pipeline.slots.types import LIKELY, Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
-from pipeline.state import CallState, Place, Value
-from pipeline.tools.calls import JsonValue, ToolCall, ToolResult
+from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
+from pipeline.tools.calls import ToolCall, ToolResult
+from pipeline.tools.definition import Tool
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -33,48 +34,22 @@ from pipeline.workflow.definition import (
     HangUpNode,
     SayNode,
     SetNode,
+    TalkNode,
     TransferNode,
 )
-
-Language = Literal["en", "es"]
+from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
+from pipeline.workflow.telling import only_tells, tells
+from pipeline.workflow.wording import FlowError, Wording
 
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
-MOST_LISTED = 4
-"""Things on offer that are read out at once."""
-CALLER = "caller"
-"""The caller's number, in tools' arguments."""
-VERIFIED = "verification_level"
-"""A tool's return of this name sets the caller's level."""
 
 _FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _YES_NO = Variable(type="yes_no")
-_OR: Mapping[str, str] = {"en": "or", "es": "o"}
+_NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
 
-
-class FlowError(RuntimeError):
-    """A flow cannot go on; `trunkline agent validate` would have said so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """Hand the call over to a person."""
-
-    reason: str
-    target: str
-    next_step: str
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """End the call once everything has been said."""
-
-    reason: Literal["farewell", "escalated"] = "farewell"
-
-
-Act = ToolCall | Transfer | HangUp
+Act = ToolCall | Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +61,8 @@ class Step:
     act: Act | None = None
     fitted: bool = True
     """Whether the utterance fitted what was asked."""
+    thinks: bool = False
+    """It stands in a free conversation, and a model is to be asked how that goes on; then `moved` goes on from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +89,14 @@ class WorkflowEngine:
         caller: str = "",
         today: Callable[[], date],
         language: Language = "en",
+        tools: Mapping[str, Tool] = _NO_TOOLS,
     ) -> None:
-        """`call_id` begins the key of every tool call; `caller`: their number; `today`: where the business is."""
+        """`call_id` begins the key of every tool call; `caller`: their number; `today`: where the business is; `tools`:
+        those that free conversations may call."""
         self._flows = flows
-        self._variables = variables
         self._call_id = call_id
-        self._caller = caller
-        self._today = today
+        self._words = Wording(variables, caller=caller, today=today, language=language)
+        self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
 
     # -- what can happen -------------------------------------------------------------------------------------------
@@ -137,8 +115,10 @@ class WorkflowEngine:
         `certainty`: how sure it is that these are the words that answer; it lowers the value's confidence.
         """
         node = self._node(state)
-        if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode):
+        if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode | TalkNode):
             raise FlowError(f"no answer is waited for at {state.place}, in state {state.waiting!r}")
+        if isinstance(node, TalkNode):
+            return self._answer_in_talk(state, node, utterance, turn)
         if isinstance(node, AskNode):
             return self._answer_question(state, node, utterance, turn, certainty)
         return self._answer_read_back(state, node, utterance, turn)
@@ -146,12 +126,14 @@ class WorkflowEngine:
     def tool_done(self, state: CallState, result: ToolResult) -> Step:
         """A tool has finished. Raises FlowError if none is waited for."""
         node = self._node(state)
-        if state.waiting != "tool" or not isinstance(node, CallNode):
+        if state.waiting != "tool" or not isinstance(node, CallNode | TalkNode):
             raise FlowError(f"no tool is waited for at {state.place}, in state {state.waiting!r}")
+        if isinstance(node, TalkNode):
+            return self._tool_done_in_talk(state, node, result)
         if result.status == "ok":
-            return self._run(_go(self._saved(state, node, result), node.go))
+            return self._run(_go(self._words.saved(state, node.save, result), node.go))
         if result.status == "rejected" and result.code in node.rejected:
-            return self._run(_go(self._saved(state, node, result), node.rejected[result.code]))
+            return self._run(_go(self._words.saved(state, node.save, result), node.rejected[result.code]))
         return self._run(_go(state, node.failed))
 
     def cancel(self, state: CallState) -> Step | None:
@@ -162,16 +144,18 @@ class WorkflowEngine:
         flows = {place.flow for place in state.stack}
         asked = tuple(name for flow in flows for name in self._flow(flow).variables())
         over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0)
-        return Step(over, (self._render(state, text),))
+        return Step(over, (self._words.render(state, text),))
 
     def prompt(self, state: CallState) -> str:
         """What was last asked, to be asked again after something else came up; empty if nothing was."""
         node = self._node(state) if state.stack else None
-        if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode):
+        if state.waiting != "answer" or not isinstance(node, AskNode | ConfirmNode | TalkNode):
             return ""
+        if isinstance(node, TalkNode):
+            return talk_of(state).asked or self._talks.question(state, node)
         if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
-            return self._render(state, node.change)
-        return self._render(state, node.say[0])
+            return self._words.render(state, node.change)
+        return self._words.render(state, node.say[0])
 
     def surely_answers(self, state: CallState, utterance: str) -> bool:
         """Whether a reader reads what was asked in all but a few of the words.
@@ -181,10 +165,12 @@ class WorkflowEngine:
         node = self._node(state) if state.waiting == "answer" else None
         match node:
             case AskNode():
-                variable = self._variable(node.variable)
-                context = self._context(state, variable)
+                variable = self._words.variable(node.variable)
+                context = self._words.context(state, variable)
             case ConfirmNode():
-                variable, context = _YES_NO, self._plain()
+                variable, context = _YES_NO, self._words.plain()
+            case TalkNode() if talk_of(state).calling:
+                variable, context = _YES_NO, self._words.plain()
             case _:
                 return False
         reading = None if variable.type in ("name", "text") else read(variable, utterance, context)
@@ -192,31 +178,44 @@ class WorkflowEngine:
             return False
         return len(utterance.split()) - len(reading.words.split()) <= _FEW_WORDS
 
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
+        context = dataclasses.replace(self._words.plain(), asked=False)
+        told = {name for name, variable in self._words.variables.items() if tells(variable, utterance, context)}
+        if not told:
+            return {}
+        asked = {name: self._will_ask_for((Place(name, flow.start),)) for name, flow in self._flows.items()}
+        return {name: len(told.intersection(variables)) for name, variables in asked.items()}
+
+    def only_tells(self, part: str) -> bool:
+        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        return only_tells(self._words.variables.values(), part, dataclasses.replace(self._words.plain(), asked=False))
+
     def asks_for_value(self, state: CallState) -> bool:
         """Whether the answer waited for is more than a yes or no: people often add to it."""
-        return state.waiting == "answer" and isinstance(self._node(state), AskNode)
+        return state.waiting == "answer" and isinstance(self._node(state), AskNode | TalkNode)
 
     def fillable(self, state: CallState) -> tuple[Variable, ReadingContext] | None:
         """What is asked for, if a language model may look for it in an answer that the reader could not read."""
         node = self._node(state) if state.waiting == "answer" else None
         if not isinstance(node, AskNode):
             return None
-        variable = self._variable(node.variable)
-        return (variable, self._context(state, variable)) if variable.fill == "model" else None
+        variable = self._words.variable(node.variable)
+        return (variable, self._words.context(state, variable)) if variable.fill == "model" else None
 
     def said(self, state: CallState, argument: str) -> str:
         """An argument of the tool call that a state waits for, as the agent would say it."""
         node = self._node(state)
-        text = node.arguments.get(argument, "") if isinstance(node, CallNode) else ""
-        whole = _PLACEHOLDER.fullmatch(text)
-        if whole and whole[1] in state.values:
-            return self.spoken(state, whole[1])
-        return self._fill(state, text)
+        return self._words.argument_said(state, self._arguments(state, node).get(argument, ""))
+
+    def spoken(self, state: CallState, name: str) -> str:
+        """A known variable as the agent says it."""
+        return self._words.spoken(state, name)
 
     def pending_call(self, state: CallState) -> ToolCall | None:
         """The tool call that a state waits for, with the key it had when it was begun; for a call that is resumed."""
         node = self._node(state) if state.stack else None
-        if state.waiting != "tool" or not isinstance(node, CallNode):
+        if state.waiting != "tool" or not isinstance(node, CallNode | TalkNode):
             return None
         return self._tool_call(state, node)
 
@@ -224,21 +223,11 @@ class WorkflowEngine:
         """What the node where the call stands says of the language model."""
         return self._node(state).model if state.stack else "auto"
 
-    def ending(self, state: CallState) -> Transfer | HangUp | None:
-        """How a flow was about to end the call where the state stands; for a call that is resumed."""
-        node = self._node(state) if state.stack and state.waiting == "over" else None
-        match node:
-            case TransferNode():
-                return Transfer(node.reason, node.target, node.next_step)
-            case HangUpNode():
-                return HangUp()
-        return None
-
     # -- answers ---------------------------------------------------------------------------------------------------
 
     def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int, certainty: float) -> Step:
-        variable = self._variable(node.variable)
-        context = self._context(state, variable)
+        variable = self._words.variable(node.variable)
+        context = self._words.context(state, variable)
         changed = self._reconsidered(state, node, utterance, turn)
         reading = self._reading(state, node, changed.answer if changed else utterance)
         if reading is not None:
@@ -251,17 +240,17 @@ class WorkflowEngine:
         offered = self._take_offered(state, utterance, turn, besides=node.variable)
         several = fitting(variable, utterance, context)
         if node.narrow and 1 < len(several) < len(context.options):
-            listed = _spoken_list([option.spoken for option in several[:MOST_LISTED]], self._language)
-            text = self._render(offered, node.narrow, fitting=listed)
+            listed = self._words.listed(several)
+            text = self._words.render(offered, node.narrow, fitting=listed)
             narrowed = tuple(option.value for option in several)
             return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
         if offered.values != state.values:
-            return Step(dataclasses.replace(offered, waiting="answer"), (self._render(offered, node.say[0]),))
+            return self._run(offered)
         return self._miss(state, node)
 
     def _reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
-        variable = self._variable(node.variable)
-        context = self._context(state, variable)
+        variable = self._words.variable(node.variable)
+        context = self._words.context(state, variable)
         among = tuple(option for option in context.options if option.value in state.narrowed)
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
         return reading or read(variable, utterance, context)
@@ -287,7 +276,7 @@ class WorkflowEngine:
         return _Reconsidered(parts[0], values, first.go)
 
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
-        verdict = read(_YES_NO, utterance, ReadingContext(today=self._today(), language=self._language))
+        verdict = read(_YES_NO, utterance, self._words.plain())
         known = self._known(state, node.variables)
         agreed = verdict is not None and verdict.value == "yes"
         found = (
@@ -306,7 +295,7 @@ class WorkflowEngine:
                 return asked_anew
         objects = verdict.value == "no" if verdict else agrees_but_objects(utterance, self._language)
         if objects and node.change is not None and not state.changing:
-            return Step(dataclasses.replace(state, changing=True), (self._render(state, node.change),))
+            return Step(dataclasses.replace(state, changing=True), (self._words.render(state, node.change),))
         if verdict is None or (agreed and state.changing):
             return self._miss(dataclasses.replace(state, changing=False), node)
         if verdict.value == "no":
@@ -320,8 +309,8 @@ class WorkflowEngine:
         readings = {}
         for name in node.variables:
             if name not in state.values:
-                variable = self._variable(name)
-                context = dataclasses.replace(self._context(state, variable), asked=False)
+                variable = self._words.variable(name)
+                context = dataclasses.replace(self._words.context(state, variable), asked=False)
                 readings[name] = read(variable, utterance, context)
         return {name: reading for name, reading in readings.items() if reading is not None}
 
@@ -347,9 +336,10 @@ class WorkflowEngine:
         return self._run(_go(state.without((wrong,)), asks[wrong]))
 
     def _known(self, state: CallState, names: Iterable[str]) -> Mapping[str, Known]:
-        known = ((name, self._variable(name)) for name in names if name in state.values)
+        known = ((name, self._words.variable(name)) for name in names if name in state.values)
         return {
-            name: Known(variable, state.values[name].value, self._context(state, variable)) for name, variable in known
+            name: Known(variable, state.values[name].value, self._words.context(state, variable))
+            for name, variable in known
         }
 
     def _miss(self, state: CallState, node: AskNode | ConfirmNode) -> Step:
@@ -358,7 +348,7 @@ class WorkflowEngine:
             given_up = self._run(_go(dataclasses.replace(state, tries=0), node.exhausted))
             return dataclasses.replace(given_up, fitted=False)
         text = node.say[min(tries, len(node.say) - 1)]
-        return Step(dataclasses.replace(state, tries=tries), (self._render(state, text),), fitted=False)
+        return Step(dataclasses.replace(state, tries=tries), (self._words.render(state, text),), fitted=False)
 
     def _take_offered(
         self, state: CallState, utterance: str, turn: int, *, besides: str = "", anew: bool = False
@@ -368,8 +358,8 @@ class WorkflowEngine:
         for name in self._will_ask_for(state.stack[-1:] if anew else state.stack):
             if name == besides or (name in state.values and not anew):
                 continue
-            variable = self._variable(name)
-            context = dataclasses.replace(self._context(state, variable), asked=False)
+            variable = self._words.variable(name)
+            context = dataclasses.replace(self._words.context(state, variable), asked=False)
             if variable.options_from is not None and not context.options:
                 continue
             reading = read(variable, utterance, context)
@@ -388,6 +378,90 @@ class WorkflowEngine:
                 ahead += [node.flow for node in self._flow(name).nodes.values() if isinstance(node, FlowNode)]
         return tuple(dict.fromkeys(variable for name in flows for variable in self._flow(name).variables()))
 
+    # -- free conversations ----------------------------------------------------------------------------------------
+
+    def conversation(self, state: CallState) -> Conversation:
+        """The one that the call is in. Raises FlowError if it is in none, or waits for a tool."""
+        return self._talks.conversation(state, self._talk_node(state))
+
+    def taken(self, state: CallState, pointed_at: Mapping[str, str], utterance: str, turn: int) -> CallState:
+        """The state with what the caller's words tell; see `TalkNodes.taken`."""
+        return self._talks.taken(state, pointed_at, utterance, turn)
+
+    def moved(self, state: CallState, move: Move) -> Step:
+        """What comes of a model's move: as much of it as the node allows. Raises FlowError as `conversation` does."""
+        node = self._talk_node(state)
+        talk = talk_of(state)
+        says, lacking = move.says, None
+        if move.call in self._talks.conversation(state, node).tools:
+            lacking = self._talks.lacks(state, node, move.call)
+            read_back = self._talks.read_back(state, node, move.call)
+            if lacking is None and not self._talks.is_write(move.call):
+                return self._begin_in_talk(state, node, move.call, says)
+            if lacking is None and read_back:
+                talk = dataclasses.replace(talk, calling=move.call, asked=read_back)
+                return Step(with_talk(state, talk), (read_back,))
+        if move.leave in node.ways:
+            # What is asked next stands there.
+            said = tuple(text for text in says if not text.endswith("?"))
+            return _saying(said, self._run(_go(state, node.ways[move.leave])))
+        if lacking in node.fill and not any(text.endswith("?") for text in says):
+            says = (*says, self._words.render(state, node.fill[lacking]))
+        question = self._talks.question(state, node)
+        says = says or ((question,) if question else ())
+        asked = next((text for text in reversed(says) if text.endswith("?")), "")
+        return Step(with_talk(state, dataclasses.replace(talk, asked=asked)), says)
+
+    def gave_up(self, state: CallState, why: Literal["exhausted", "failed"]) -> Step:
+        """It has reached its limit, or the model fails. Raises FlowError as `conversation` does."""
+        node = self._talk_node(state)
+        return self._run(_go(state, node.exhausted if why == "exhausted" else node.failed))
+
+    def _talk_node(self, state: CallState) -> TalkNode:
+        node = self._node(state)
+        if state.waiting != "answer" or not isinstance(node, TalkNode):
+            raise FlowError(f"no free conversation goes on at {state.place}, in state {state.waiting!r}")
+        return node
+
+    def _come_to_talk(self, state: CallState, node: TalkNode, says: tuple[str, ...]) -> Step:
+        talk = talk_of(state)
+        again = self.prompt(state) if talk.turns else ""
+        first = again or (self._words.render(state, node.say) if node.say else "")
+        if not first:
+            return Step(state, says, thinks=True)
+        return Step(with_talk(state, dataclasses.replace(talk, asked=first)), (*says, first))
+
+    def _answer_in_talk(self, state: CallState, node: TalkNode, utterance: str, turn: int) -> Step:
+        talk = talk_of(state)
+        if talk.calling:
+            verdict = read(_YES_NO, utterance, self._words.plain())
+            agreed = verdict is not None and verdict.value == "yes"
+            corrected = self._talks.corrected(state, node, utterance, turn, agreed=agreed)
+            if corrected.values != state.values:
+                read_back = self._talks.read_back(corrected, node, talk.calling)
+                return Step(with_talk(corrected, dataclasses.replace(talk, asked=read_back)), (read_back,))
+            if agreed:
+                return self._begin_in_talk(self._talks.confirmed(state, node), node, talk.calling, ())
+        if talk.turns >= node.limits.turns:
+            return self._run(_go(state, node.exhausted))
+        # A read-back that got no yes is over; the model may have it read back again.
+        asked = "" if talk.calling else talk.asked
+        heard = with_talk(state, dataclasses.replace(talk, turns=talk.turns + 1, calling="", asked=asked))
+        return Step(self._take_offered(heard, utterance, turn), thinks=True)
+
+    def _begin_in_talk(self, state: CallState, node: TalkNode, tool: str, says: tuple[str, ...]) -> Step:
+        talk = dataclasses.replace(talk_of(state), calling=tool, tools=talk_of(state).tools + 1, asked="")
+        begun = dataclasses.replace(with_talk(state, talk), waiting="tool", visits=state.visits + 1)
+        return Step(begun, says, self._tool_call(begun, node))
+
+    def _tool_done_in_talk(self, state: CallState, node: TalkNode, result: ToolResult) -> Step:
+        if result.status not in ("ok", "rejected"):
+            return self._run(_go(state, node.failed))
+        tool = node.tools[talk_of(state).calling]
+        after = dataclasses.replace(self._talks.learnt(state, node, result), waiting="answer")
+        text = tool.done if result.status == "ok" else tool.rejected.get(result.code)
+        return Step(after, (self._words.render(after, text),) if text else (), thinks=True)
+
     # -- nodes -----------------------------------------------------------------------------------------------------
 
     def _run(self, state: CallState) -> Step:
@@ -402,30 +476,35 @@ class WorkflowEngine:
             node = self._node(state)
             match node:
                 case SayNode():
-                    says.append(self._render(state, node.say))
+                    says.append(self._words.render(state, node.say))
                     state = _go(state, node.go)
                 case SetNode():
-                    made = {name: Value(self._fill(state, text), source="agent") for name, text in node.values.items()}
+                    made = {
+                        name: Value(self._words.canonical(state, text), source="agent")
+                        for name, text in node.values.items()
+                    }
                     state = _go(state.without(node.forget).with_values(**made), node.go)
                 case DecideNode():
                     state = _go(state, next((e.go for e in node.edges if holds(e.when, state)), node.otherwise))
-                case AskNode() if state.knows(node.variable):
+                case AskNode() if any(state.knows(name) for name in (node.variable, node.settled_by) if name):
                     state = _go(state, node.go)
                 case FlowNode():
                     place = Place(node.flow, self._flow(node.flow).start)
                     state = dataclasses.replace(state, stack=(*state.stack, place), tries=0)
                 case AskNode() | ConfirmNode():
-                    says.append(self._render(state, node.say[0]))
+                    says.append(self._words.render(state, node.say[0]))
                     return Step(dataclasses.replace(state, waiting="answer"), tuple(says))
+                case TalkNode():
+                    return self._come_to_talk(dataclasses.replace(state, waiting="answer"), node, tuple(says))
                 case CallNode():
                     state = dataclasses.replace(state, waiting="tool", visits=state.visits + 1)
                     return Step(state, tuple(says), self._tool_call(state, node))
                 case TransferNode():
-                    said = (*says, self._render(state, node.say)) if node.say else tuple(says)
+                    said = (*says, self._words.render(state, node.say)) if node.say else tuple(says)
                     over = dataclasses.replace(state, waiting="over")
                     return Step(over, said, Transfer(node.reason, node.target, node.next_step))
                 case HangUpNode():
-                    said = (*says, self._render(state, node.say))
+                    said = (*says, self._words.render(state, node.say))
                     return Step(dataclasses.replace(state, waiting="over"), said, HangUp())
         raise FlowError(f"flow {_place(state).flow!r} goes in circles at {_place(state).node!r}")
 
@@ -439,77 +518,17 @@ class WorkflowEngine:
                 return _go(left, node.go)
         return left
 
-    def _tool_call(self, state: CallState, node: CallNode) -> ToolCall:
+    def _tool_call(self, state: CallState, node: CallNode | TalkNode) -> ToolCall:
         place = _place(state)
-        arguments: dict[str, JsonValue] = {}
-        for name, text in node.arguments.items():
-            filled = self._fill(state, text)
-            if filled:
-                arguments[name] = filled
-        return ToolCall(node.tool, arguments, f"{self._call_id}/{place.flow}/{place.node}/{state.visits}")
+        tool = node.tool if isinstance(node, CallNode) else place.talk.calling
+        key = f"{self._call_id}/{place.flow}/{place.node}/{state.visits}"
+        return ToolCall(tool, self._words.arguments(state, self._arguments(state, node)), key)
 
-    def _saved(self, state: CallState, node: CallNode, result: ToolResult) -> CallState:
-        values, lists = dict(state.values), dict(state.lists)
-        for name, returned in node.save.items():
-            found = result.values.get(returned)
-            if isinstance(found, list):
-                lists[name] = tuple(self._option(entry) for entry in found)
-            elif found is None:
-                values.pop(name, None)
-            elif not isinstance(found, dict):
-                values[name] = Value(_text(found), source="tool", confirmed=True)
-        level = result.values.get(VERIFIED)
-        known = dataclasses.replace(state, values=values, lists=lists)
-        return dataclasses.replace(known, level=max(state.level, level)) if isinstance(level, int) else known
-
-    def _option(self, entry: JsonValue) -> Option:
-        if not isinstance(entry, dict):
-            return Option(_text(entry), spoken(Variable(type="choice"), _text(entry), self._plain()))
-        value = _text(entry.get("value"))
-        words = entry.get("keywords")
-        keywords = tuple(_text(word) for word in words) if isinstance(words, list) else ()
-        said = entry.get("spoken")
-        return Option(value, _text(said) if said else spoken(Variable(type="choice"), value, self._plain()), keywords)
-
-    # -- words -----------------------------------------------------------------------------------------------------
-
-    def _render(self, state: CallState, text: str, **extra: str) -> str:
-        """A text as it is said: variables and lists in their spoken form; what is unknown is left out."""
-
-        def said(match: re.Match[str]) -> str:
-            name = match[1]
-            if name in extra:
-                return extra[name]
-            if name in state.values:
-                return self.spoken(state, name)
-            options = state.lists.get(name, ())
-            return _spoken_list([option.spoken for option in options[:MOST_LISTED]], self._language)
-
-        return " ".join(_PLACEHOLDER.sub(said, text).split())
-
-    def spoken(self, state: CallState, name: str) -> str:
-        """A known variable as the agent says it."""
-        value = state.values[name].value
-        variable = self._variables.get(name)
-        return value if variable is None else spoken(variable, value, self._context(state, variable))
-
-    def _fill(self, state: CallState, text: str) -> str:
-        """A text for tools: canonical values."""
-
-        def canonical(match: re.Match[str]) -> str:
-            if match[1] == CALLER:
-                return self._caller
-            value = state.values.get(match[1])
-            return value.value if value else ""
-
-        return _PLACEHOLDER.sub(canonical, text)
-
-    def _context(self, state: CallState, variable: Variable) -> ReadingContext:
-        options = state.lists.get(variable.options_from, ()) if variable.options_from else ()
-        return ReadingContext(today=self._today(), language=self._language, options=options)
-
-    def _plain(self) -> ReadingContext:
-        return ReadingContext(today=self._today(), language=self._language)
+    def _arguments(self, state: CallState, node: AnyNode) -> Mapping[str, str]:
+        """Those of the call that a state waits for, as the file has them."""
+        if isinstance(node, TalkNode):
+            return self._talks.templates(node, talk_of(state).calling)
+        return node.arguments if isinstance(node, CallNode) else {}
 
     def _node(self, state: CallState) -> AnyNode:
         place = _place(state)
@@ -523,12 +542,6 @@ class WorkflowEngine:
             return self._flows[name]
         except KeyError:
             raise FlowError(f"there is no flow {name!r}; expected one of {', '.join(self._flows)}") from None
-
-    def _variable(self, name: str) -> Variable:
-        try:
-            return self._variables[name]
-        except KeyError:
-            raise FlowError(f"there is no variable {name!r}; expected one of {', '.join(self._variables)}") from None
 
 
 def holds(guard: Guard, state: CallState) -> bool:
@@ -549,6 +562,11 @@ def holds(guard: Guard, state: CallState) -> bool:
     return not any(holds(one, state) for one in guard.none_of)
 
 
+def _saying(says: tuple[str, ...], step: Step) -> Step:
+    """The step, with something said before."""
+    return dataclasses.replace(step, says=(*says, *step.says))
+
+
 def _go(state: CallState, target: str) -> CallState:
     place = Place(_place(state).flow, target)
     return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), changing=False)
@@ -565,15 +583,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("-inf")
-
-
-def _text(value: JsonValue) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else str(value)
-
-
-def _spoken_list(items: Sequence[str], language: Language) -> str:
-    if len(items) <= 1:
-        return "".join(items)
-    return f"{', '.join(items[:-1])}, {_OR[language]} {items[-1]}"

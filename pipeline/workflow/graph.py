@@ -27,6 +27,7 @@ from pipeline.workflow.definition import (
     HangUpNode,
     SayNode,
     SetNode,
+    TalkNode,
     TransferNode,
 )
 
@@ -42,6 +43,7 @@ _COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "confirm": ("#fff0d5", "#c77b2b"),
         "decide": ("#f3f0fb", "#8a75c9"),
         "call": ("#e7f7ec", "#3f9a5f"),
+        "talk": ("#fdf0fb", "#b05aa5"),
         "set": ("#f4f4f4", "#9a9a9a"),
         "flow": ("#eaf6f8", "#3a8fa3"),
         "transfer": ("#fdeaea", "#c25050"),
@@ -102,6 +104,9 @@ def edges(node: AnyNode) -> tuple[tuple[str, str], ...]:
             return ((node.go, "ok"), *((to, code) for code, to in node.rejected.items()), (node.failed, "failed"))
         case ConfirmNode():
             return ((node.on_yes, "yes"), (node.on_no, "no"), (node.exhausted, "exhausted"))
+        case TalkNode():
+            ways = tuple((to, way) for way, to in node.ways.items())
+            return (*ways, (node.exhausted, "exhausted"), (node.failed, "failed"))
         case TransferNode() | HangUpNode():
             return ()
 
@@ -130,6 +135,8 @@ def _text(node: AnyNode) -> str:
             return f"{node.variable}? {node.say[0]}"
         case ConfirmNode():
             return node.say[0]
+        case TalkNode():
+            return node.goal
         case CallNode():
             return f"{node.tool}({', '.join(node.arguments)})"
         case SetNode():

@@ -6,8 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from datetime import date
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -30,17 +29,17 @@ from models.llm import LlmSettings, VllmLanguageModel
 from models.settings import SettingsError
 from models.types import Delta, GenerateRequest
 from pipeline.agent import load_agent
+from pipeline.call_services import CallServices
 from pipeline.clauses import split_clauses
+from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
-from pipeline.errands import Errands
+from pipeline.dialogue_manager import DialogueManager
 from pipeline.fixed_lines import fixed_texts
 from pipeline.grounding import answers, is_borne_out
-from pipeline.matter import NoTools
-from pipeline.responder import Plan, Responder
-from pipeline.workflow.engine import WorkflowEngine
+from pipeline.plan import Says
 from serve.build import _implementation
-from serve.config import EMBEDDED_STACK, load_stack
+from serve.config import WORDS_STACK, LanguageModelSettings, load_stack
 from serve.deployments import LanguageModel
 
 
@@ -105,6 +104,9 @@ class Listening:
         for clause in split_clauses(replies().to_prompt(request.messages[-1].content).reply):
             yield clause
 
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        raise AssertionError("nothing structured is asked of it")
+
     async def prefill(self, request: GenerateRequest) -> None:
         self.requests.append(request)
 
@@ -113,21 +115,20 @@ async def nothing_begins() -> None:
     raise AssertionError("no plan of these acts")
 
 
-async def test_every_reply_is_said_whole_and_word_for_word_by_our_responder() -> None:
+async def test_every_reply_is_said_whole_and_word_for_word_by_our_dialogue_manager() -> None:
     agent, model = load_agent(AGENT), Listening()
-    engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
-    errands = Errands(
-        engine,
-        NoTools(),
+    manager = DialogueManager(
+        agent,
+        model,
+        AgentContext(agent, RoughCounter()),
+        CallServices(),
         spawn=asyncio.get_running_loop().create_task,
         log=lambda event: None,
-        changed=lambda state: None,
-        saved=nothing_begins,
+        clock=LoopClock(),
     )
-    responder = Responder(agent, model, engine, errands, context=AgentContext(agent, RoughCounter()))
     for fact in agent.facts:
-        plan = Plan(fact.questions[0], facts=(fact,))
-        clauses = [clause async for clause in responder.clauses(plan, 1, "1", nothing_begins)]
+        plan = Says(fact.questions[0], facts=(fact,))
+        clauses = [clause async for clause in manager.clauses(plan, 1, "1", nothing_begins)]
         assert " ".join(clause.text for clause in clauses) == replies().to_line(fact.questions[0]).reply
         assert {clause.source for clause in clauses} == {"llm"}, fact.id
         asked = model.requests[-1]
@@ -202,7 +203,8 @@ def halted(*processes: subprocess.Popen[bytes]) -> list[bool]:
 
 
 def test_a_stack_file_may_name_another_class_for_its_language_model() -> None:
-    settings = load_stack(EMBEDDED_STACK).small_language_model
+    settings = load_stack(WORDS_STACK).small_language_model
+    assert isinstance(settings, LanguageModelSettings)
     named = settings.model_copy(update={"implementation": FIXED_TEXT_MODEL})
     assert (_implementation(settings), _implementation(named)) == (LanguageModel, FixedTextLanguageModel)
     for wrong in ("bench.peers.nowhere:Model", "bench.peers.ours:Nothing", "bench.peers.ours:AGENT"):

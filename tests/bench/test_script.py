@@ -93,6 +93,10 @@ GREETED = (0.5, 2.0, "Hello, this is Bright Dental.")
         ('{all_of: ["10:30"]}', "That's Tuesday at ten thirty."),
         ('{all_of: ["nine"]}', "We open at 9:00, or at nine o'clock."),
         ('{any_of: ["don\'t have"]}', "I'm sorry, I do not have that."),
+        (
+            '{all_of: ["two oh six", "one four seven"]}',
+            "I call you on two oh six, five five five, zero one four seven.",
+        ),
         ("{no_numbers: true}", "I'm afraid that one is not for me."),
     ],
 )
@@ -107,6 +111,7 @@ def test_phrases_are_compared_as_they_are_spoken(expect: str, reply: str) -> Non
         ('{any_of: ["8"]}', "From 18 to 88.", "any of"),
         ('{all_of: ["eight", "five"]}', "From eight to six.", r"missing \['five'\]"),
         ('{none_of: ["Paris"]}', "The capital is Paris.", r"found \['Paris'\]"),
+        ('{all_of: ["one four six"]}', "On five five five, zero one four seven.", "all of"),
         ("{no_numbers: true}", "Tickets are five hundred dollars.", r"no numbers \(found \['\$500'\]\)"),
     ],
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import httpx
@@ -56,6 +56,9 @@ class OtherProcess:
             raise ModelFailure(f"the language model is gone: {error}") from error
         for clause in answer.json():
             yield clause
+
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        raise ModelFailure("it holds no free conversations")
 
     async def prefill(self, request: GenerateRequest) -> None:
         pass

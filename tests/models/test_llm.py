@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -173,6 +175,37 @@ async def test_choices_bind_the_reply(model: VllmLanguageModel) -> None:
     choices = ("zebra crossing", "purple", "yes")
     request = GenerateRequest("choice", (Message("user", "What is two plus two?"),), choices=choices)
     assert text_of(await collect(model, request)) in choices
+
+
+@pytest.mark.slow
+@engine_test
+async def test_a_schema_binds_the_reply_or_fails_it(model: VllmLanguageModel) -> None:
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": {
+            "animals": {"type": "array", "items": {"enum": ["zebra", "q:ant", "owl"]}, "minItems": 1, "maxItems": 2},
+            "sure": {"enum": ["yes", "no"]},
+        },
+        "required": ["animals", "sure"],
+        "additionalProperties": False,
+    }
+    said = await model.structured(ask("json", "Which animals fly?", max_tokens=48), schema)
+    reply = json.loads(said)
+    assert list(reply) == ["animals", "sure"]
+    assert reply["sure"] in ("yes", "no")
+    assert 1 <= len(reply["animals"]) <= 2
+    assert set(reply["animals"]) <= {"zebra", "q:ant", "owl"}
+    assert "\n" not in said
+    warmer = dataclasses.replace(ask("json-2", "Which animals fly?", max_tokens=48), temperature=1.0)
+    assert await model.structured(warmer, schema) == said, "the same whatever temperature the request brings"
+    with pytest.raises(ModelFailure, match="request json-3: the reply is not whole after 4 tokens"):
+        await model.structured(ask("json-3", "Which animals fly?", max_tokens=4), schema)
+    with pytest.raises(ModelFailure, match="request json-4"):
+        await model.structured(ask("json-4", "Which animals fly?"), {"type": "no such type"})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await model.structured(ask("json-5", "Which animals fly?", max_tokens=48), schema)
+    assert model.statistics().unfinished == 0
 
 
 @pytest.mark.slow

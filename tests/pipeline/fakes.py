@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,9 +22,9 @@ from models.types import (
     Word,
 )
 from pipeline.agent import Agent
+from pipeline.dialogue_manager import DialogueManager
 from pipeline.plan import Plan
 from pipeline.ports import HeardClause, LineListener
-from pipeline.responder import Responder
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.understanding.rules import by_rules
 from tests.pipeline.agents import AGENT
@@ -56,10 +57,15 @@ class FakeModels:
     routes: Mapping[str, RouteDecision] = field(default_factory=dict)
     generated: Mapping[str, list[str]] = field(default_factory=dict)
     """Clauses by a word of the question."""
+    scripted: list[str] = field(default_factory=list)
+    """What is answered in free conversations, one after another."""
+    otherwise: str = ""
+    """What is answered there from then on."""
     transcribe_s: float = 0.1
     route_s: float = 0.01
     first_clause_s: float = 0.2
     speak_s: float = 0.15
+    talk_s: float = 0.2
     language_of: Callable[[str], str] = lambda text: ""
     """Which language a text is in; empty: the expected one."""
     asked_for: list[Languages] = field(default_factory=list)
@@ -74,6 +80,8 @@ class FakeModels:
     spoken: list[str] = field(default_factory=list)
     aborted: int = 0
     requests: list[GenerateRequest] = field(default_factory=list)
+    schemas: list[Mapping[str, object]] = field(default_factory=list)
+    """What the answers in free conversations were bound to."""
     read_ahead: list[str] = field(default_factory=list)
     """Questions of the prompts that were prefilled."""
 
@@ -120,6 +128,12 @@ class FakeModels:
         finally:
             self.aborted += not finished
 
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        self.requests.append(request)
+        self.schemas.append(schema)
+        await self._stage("talk", self.talk_s)
+        return self.scripted.pop(0) if self.scripted else self.otherwise
+
     async def prefill(self, request: GenerateRequest) -> None:
         self.read_ahead.append(request.messages[-1].content)
 
@@ -132,6 +146,11 @@ class FakeModels:
     async def end_of_turn_probability(self, audio: FloatAudio) -> float:
         await self._stage("turn_score", 0.03)
         return self.score(audio)
+
+
+def proposed(say: str = "", *, call: str | None = None, leave: str | None = None, **words: str) -> str:
+    """What a model answers in a free conversation; `words` by the variable's name."""
+    return json.dumps({"set": words, "call": call, "leave": leave, "say": say})
 
 
 def speech_chunk(text: str) -> SpeechChunk:
@@ -147,11 +166,11 @@ def decision(label: str, fact: str | None = None, *, confidence: float = 0.9, sc
 
 
 def plan_of(
-    responder: Responder, utterance: str, decision: RouteDecision, turn: int = 0, *, agent: Agent = AGENT
+    manager: DialogueManager, utterance: str, decision: RouteDecision, turn: int = 0, *, agent: Agent = AGENT
 ) -> Plan:
-    """What the agent's responder plans for an utterance that the router alone has understood."""
-    in_flow = responder.state.waiting == "answer"
-    return responder.plan(utterance, by_rules(agent, utterance, decision, in_flow=in_flow), turn)
+    """What the agent's dialogue manager plans for an utterance that the router alone has understood."""
+    in_flow = manager.state.waiting == "answer"
+    return manager.plan(utterance, by_rules(agent, utterance, decision, in_flow=in_flow), turn)
 
 
 class FakeLine:
@@ -266,6 +285,7 @@ class FakeTools:
     takes_s: float = 0.0
     calls: list[ToolCall] = field(default_factory=list)
     done: list[ToolCall] = field(default_factory=list)
+    reads: set[str] = field(default_factory=lambda: {"find_openings"})
 
     async def run(self, call: ToolCall, *, level: int) -> ToolResult:
         self.calls.append(call)
@@ -275,7 +295,7 @@ class FakeTools:
         return self.answers.get(call.tool, OPENINGS if call.tool == "find_openings" else ToolResult("ok", {}))
 
     def effect(self, tool: str) -> str:
-        return "read" if tool == "find_openings" else "write"
+        return "read" if tool in self.reads else "write"
 
     def loggable(self, call: ToolCall) -> tuple[str, ...]:
         return tuple(call.arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,20 +14,32 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call
 from pipeline.call_models import CallModels
+from pipeline.call_services import CallServices
 from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
+from pipeline.dialogue_manager import DialogueManager
 from pipeline.fixed_lines import fixed_texts
-from pipeline.matter import Matter
 from pipeline.speculation import SpeculationBudget
-from pipeline.state import Memory
+from pipeline.state import CallState, Memory
+from pipeline.workflow.engine import WorkflowEngine
 from tests.pipeline.agents import AGENT
-from tests.pipeline.fakes import FakeLine, FakeModels, FakeTools, FakeVad, decision, speech_audio, speech_chunk
+from tests.pipeline.fakes import (
+    OPENINGS,
+    FakeLine,
+    FakeModels,
+    FakeTools,
+    FakeVad,
+    decision,
+    speech_audio,
+    speech_chunk,
+)
 from tests.virtual_time import run_virtual
 
 FRAME = 320
+TODAY = date(2026, 11, 25)
 ROUTES = {
     "hours": decision("knowledge", "hours"),
     "price": decision("knowledge", "cleaning"),
@@ -66,6 +78,14 @@ class Played:
 
 
 Step = tuple[float, str | Callable[[Call], None]]
+BOOKING: list[Step] = [
+    (3.0, "I want to book"),
+    (9.5, "Tuesday at ten please"),
+    (15.0, "my name is John Miller"),
+    (23.0, "yes that is right"),
+]
+SLOW = 4.0
+"""Seconds that the business system takes: the caller can do much meanwhile."""
 
 
 def play(
@@ -76,7 +96,7 @@ def play(
     prepare: Callable[[FakeModels], None] = lambda models: None,
     on_partials: bool = False,
     tools: FakeTools | None = None,
-    matter: Matter | None = None,
+    services: CallServices | None = None,
     others: Sequence[Agent] = (),
 ) -> Played:
     """Run a call: at each step's second the caller starts to say its text, or the function is called.
@@ -102,10 +122,10 @@ def play(
                 {clause: (speech_chunk(clause),) for text in fixed_texts(one) for clause in split_clauses(text)},
                 AgentContext(one, RoughCounter()),
                 dataclasses.replace(
-                    matter or Matter(),
+                    services or CallServices(),
                     call_id="CA1",
                     tools=tools,
-                    today=lambda: date(2026, 11, 25),
+                    today=lambda: TODAY,
                     save=lambda memory: memories.append((one.name, memory)),
                 ),
             )
@@ -151,3 +171,31 @@ def booked(played: Played) -> list[dict[str, str]]:
     """What was written by the call."""
     done = [event for event in played.log if isinstance(event, ev.ToolFinished)]
     return [event.arguments for event in done if event.effect == "write" and event.status == "ok"]
+
+
+def manager(
+    generated: dict[str, list[str]] | None = None,
+    agent: Agent = AGENT,
+    *,
+    tools: FakeTools | None = None,
+    memory: Memory | None = None,
+) -> tuple[DialogueManager, FakeModels]:
+    """A dialogue manager by itself; unless it goes on from a `memory`, the openings have been looked up."""
+    models = FakeModels(utterances=[], generated=generated or {}, first_clause_s=0)
+    services = CallServices(
+        call_id="CA1", tools=tools or FakeTools(), today=lambda: TODAY, memory=memory or Memory(looked_up(agent))
+    )
+    context = AgentContext(agent, RoughCounter())
+    return DialogueManager(
+        agent, models, context, services, spawn=_spawn, log=lambda event: None, clock=LoopClock()
+    ), models
+
+
+def looked_up(agent: Agent = AGENT) -> CallState:
+    """Where a call stands that the openings have been looked up for."""
+    engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", today=lambda: TODAY)
+    return engine.tool_done(engine.start(CallState(), "arrive", "", 0).state, OPENINGS).state
+
+
+def _spawn(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work)

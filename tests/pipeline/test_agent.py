@@ -1,6 +1,8 @@
 """Agent files: what is wrong is said with file, key and what was expected."""
 
 import shutil
+import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ def test_the_demo_agent_loads() -> None:
     [
         (("voice: af_heart", "voice: af_heart\ncolour: red"), "colour: unknown key"),
         (("voice: af_heart", ""), "voice: missing"),
+        (
+            ("voice: af_heart", "voice: af_heart\ntime_zone: Boston"),
+            "time_zone: Value error, no such time zone: 'Boston'",
+        ),
         (
             ("preset: balanced", "timeout_ms: soon"),
             "turn_taking.timeout_ms: Input should be a valid integer; got 'soon'",
@@ -50,6 +56,27 @@ def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], 
         load_agent(wrong)
     assert str(wrong) in str(error.value)
     assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("zone", "machine", "today"),
+    [
+        ("America/Los_Angeles", "UTC", date(2026, 7, 1)),
+        ("America/Los_Angeles", "Asia/Tokyo", date(2026, 7, 1)),
+        ("Asia/Tokyo", "America/Los_Angeles", date(2026, 7, 2)),
+        (None, "America/Los_Angeles", date(2026, 7, 1)),
+        (None, "Asia/Tokyo", date(2026, 7, 2)),
+    ],
+)
+def test_today_is_what_it_is_where_the_business_is_wherever_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch, zone: str | None, machine: str, today: date
+) -> None:
+    agent = load_agent(DENTAL).model_copy(update={"time_zone": zone})
+    with monkeypatch.context() as there:
+        there.setenv("TZ", machine)
+        time.tzset()
+        assert agent.date_at(datetime(2026, 7, 2, 3, 15, tzinfo=UTC).timestamp()) == today
+    time.tzset()
 
 
 def test_a_missing_agent_file_is_named() -> None:

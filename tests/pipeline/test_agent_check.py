@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.settings import parse_settings
+from models.settings import SettingsError, parse_settings
 from pipeline.agent import Agent
 from pipeline.agent_check import check_agent
 from pipeline.agent_diff import differences
@@ -30,7 +30,9 @@ def found(*changes: tuple[str, str]) -> list[str]:
     return [f"{finding.severity} {finding.where}: {finding.what}" for finding in check_agent(shop(*changes))]
 
 
-@pytest.mark.parametrize("path", ["configs/agents/dental.yaml", "configs/agents/logistics.yaml"])
+@pytest.mark.parametrize(
+    "path", ["configs/agents/dental.yaml", "configs/agents/logistics.yaml", "configs/agents/front_office.yaml"]
+)
 def test_the_agents_that_come_with_it_have_no_errors(path: str) -> None:
     assert not [finding for finding in check_agent(load_agent_file(ROOT / path)) if finding.severity == "error"]
 
@@ -135,3 +137,55 @@ def test_what_can_only_be_said_anew_in_whole_is_not_asked_to_be_changed() -> Non
       """
     findings = found((CLEAR, f"{confirm}{CLEAR}"))
     assert any(one.startswith("warning flows.order.nodes.right.change: nothing of this can be") for one in findings)
+
+
+OFFICE = (ROOT / "configs" / "agents" / "front_office.yaml").read_text(encoding="utf-8")
+TALK = "flows.help.nodes.sort_out"
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (("          ticket: What", "          tiket: What"), f"error {TALK}.fill: no variable 'tiket'"),
+        (("          find_repair: {", "          find_repairs: {"), f"error {TALK}.tools.find_repairs: no tool"),
+        (
+            ("            read_back: So you'll pick up the bike with ticket {ticket} on {day}. Is that right?\n", ""),
+            f"error {TALK}.tools.book_pick_up.read_back: is missing: a write needs the caller's yes",
+        ),
+        (
+            ("with ticket {ticket} on {day}. Is", "on {day}. Is"),
+            f"error {TALK}.tools.book_pick_up.read_back: does not say {{ticket}}",
+        ),
+        (
+            ("find_repair: {rejected", 'find_repair: {read_back: "Shall I?", rejected'),
+            f"warning {TALK}.tools.find_repair.read_back: is never asked",
+        ),
+        (('{phone: "{caller}"}', "{fax: none}"), f"error {TALK}.tools.book_pick_up.arguments.fax: book_pick_up has"),
+        (('{phone: "{caller}"}', '{phone: "{calr}"}'), f"error {TALK}.tools.book_pick_up.arguments.phone: {{calr}}"),
+        (
+            ("phone: {required: false}", "phone: {}, shop: {}"),
+            f"error {TALK}.tools.book_pick_up: book_pick_up needs 'shop'",
+        ),
+        (("tools: 6", "tools: 0"), f"error {TALK}.limits.tools: 0, so that find_repair is never called"),
+        (("failed: call_back", "failed: forget"), f"error {TALK}.failed: the flow ends without a word"),
+        (("failed: call_back", "failed: sort_out"), f"error {TALK}: `failed` or `exhausted` leads back"),
+    ],
+)
+def test_flaws_of_a_free_node_are_found(change: tuple[str, str], finding: str) -> None:
+    assert change[0] in OFFICE
+    agent = parse_settings(OFFICE.replace(*change), Agent, "front_office.yaml")
+    assert any(f"{one.severity} {one.where}: {one.what}".startswith(finding) for one in check_agent(agent))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("turns: 10", "turns: 0"), "greater than or equal to 1"),
+        (("ways: {done: anything_else, nothing_for_us: declined}", "ways: {}"), "at least 1 item"),
+        (("done: anything_else", "done: nowhere"), "leads to 'nowhere'"),
+        (("\notherwise: help", "\notherwise: nothing"), "otherwise: no flow 'nothing'"),
+    ],
+)
+def test_a_free_node_without_a_way_out_or_an_end_is_refused(change: tuple[str, str], why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        parse_settings(OFFICE.replace(*change), Agent, "front_office.yaml")

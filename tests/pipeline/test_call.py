@@ -10,13 +10,13 @@ import pytest
 from models.types import SpeechChunk
 from pipeline import events as ev
 from pipeline.call import Call
+from pipeline.call_services import CallServices
 from pipeline.escalation import HandOver
-from pipeline.matter import Matter
 from pipeline.state import NotSaved
 from pipeline.tools.calls import ToolResult
 from tests.pipeline.agents import AGENT, KEYPAD_AGENT
 from tests.pipeline.fakes import FakeModels, FakeTools
-from tests.pipeline.rig import Step, booked, play
+from tests.pipeline.rig import BOOKING, SLOW, Step, booked, play
 
 
 def test_greets_then_answers_from_the_knowledge() -> None:
@@ -68,7 +68,7 @@ def test_a_caller_who_was_cut_off_is_answered_as_a_whole() -> None:
     played = play([(3.0, "the price please"), (4.3, "and the hours")], for_s=12)
     questions = [request.messages[-1].content for request in played.models.requests]
     assert "Caller: the price please and the hours" in questions[-1]
-    users = [message.content for message in played.call.responder.history if message.role == "user"]
+    users = [message.content for message in played.call.manager.history if message.role == "user"]
     assert users == ["the price please and the hours"]
 
 
@@ -97,7 +97,7 @@ def test_barge_in_silences_the_agent_and_history_keeps_only_what_was_heard() -> 
     assert barge_in.heard
     assert whole.startswith(barge_in.heard)
     assert barge_in.heard != whole
-    contents = [message.content for message in played.call.responder.history]
+    contents = [message.content for message in played.call.manager.history]
     assert barge_in.heard in contents
     assert whole not in contents
     assert contents[-1] == "A cleaning costs ninety dollars."
@@ -124,7 +124,7 @@ def test_an_mm_hm_leaves_the_floor_to_the_agent() -> None:
     played = play([(3.0, "what are your hours"), (5.2, "okay")], for_s=14)
     assert [event.why for event in played.log if isinstance(event, ev.TurnDropped)] == ["backchannel"]
     assert played.heard()[1:] == ["Sure, we are open Monday to Friday from eight to five."]
-    users = [message.content for message in played.call.responder.history if message.role == "user"]
+    users = [message.content for message in played.call.manager.history if message.role == "user"]
     assert users == ["what are your hours"]
 
 
@@ -369,16 +369,6 @@ def test_nothing_is_read_ahead_unless_it_is_allowed() -> None:
     assert not any(text.startswith("Caller: so") for text in played.models.read_ahead)
 
 
-BOOKING: list[Step] = [
-    (3.0, "I want to book"),
-    (9.5, "Tuesday at ten please"),
-    (15.0, "my name is John Miller"),
-    (23.0, "yes that is right"),
-]
-SLOW = 4.0
-"""Seconds that the business system takes: the caller can do much meanwhile."""
-
-
 def test_nothing_is_done_before_the_turn_is_decided_and_a_yes_that_goes_on_is_not_a_yes() -> None:
     played = play([*BOOKING[:3], (23.0, "yes"), (23.5, "no wait")], for_s=30)
     assert not booked(played)
@@ -489,44 +479,11 @@ def test_a_wish_for_a_person_hands_the_call_over() -> None:
     assert played.log[-1].reason == "transferred"  # type: ignore[attr-defined]
 
 
-def test_a_call_that_was_cut_off_goes_on_where_it_stood() -> None:
-    before = play(BOOKING[:3], for_s=22)
-    after = play([(6.0, "yes that is right")], for_s=14, matter=Matter(memory=before.saved[-1]))
-    assert (
-        after.heard()[0] == "Sorry, we were cut off. Let's go on. Tuesday at ten in the morning for John Miller, right?"
-    )
-    assert booked(after) == [{"opening": "Tuesday at ten in the morning", "name": "John Miller"}]
-
-
-def test_a_call_that_was_cut_off_while_a_tool_worked_asks_for_it_under_the_same_key() -> None:
-    before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=SLOW))
-    assert before.call.responder.state.waiting == "tool"
-    after = play([], for_s=10, matter=Matter(memory=before.saved[-1]))
-    assert [call.key for call in after.tools.calls] == [before.tools.calls[-1].key]
-    assert "Booked, John Miller." in " ".join(after.heard())
-
-
-def test_what_was_done_and_not_heard_is_told_when_the_call_goes_on() -> None:
-    before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=1.0))
-    done = next(memory for memory in before.saved if memory.untold)
-    after = play([], for_s=10, matter=Matter(memory=done))
-    assert not [call for call in after.tools.calls if call.tool == "book"]
-    assert after.heard()[0].startswith("Sorry, we were cut off. Let's go on. Booked, John Miller.")
-
-
-def test_what_a_key_kept_from_being_told_is_told_when_the_caller_waits_in_silence() -> None:
-    before = play(BOOKING, for_s=25.5, tools=FakeTools(takes_s=1.0))
-    done = next(memory for memory in before.saved if memory.untold)
-    after = play([(0.4, lambda call: call.press("5"))], for_s=14, matter=Matter(memory=done))
-    assert "Booked" not in after.heard()[0]
-    assert after.heard()[1].startswith("Booked, John Miller.")
-
-
 def test_a_write_is_not_sent_while_the_call_s_state_cannot_be_saved() -> None:
     async def never() -> None:
         raise NotSaved("the disk is full")
 
-    played = play(BOOKING, for_s=30, matter=Matter(saved=never))
+    played = play(BOOKING, for_s=30, services=CallServices(saved=never))
     assert not [call for call in played.tools.calls if call.tool == "book"]
     assert "I could not book it." in " ".join(played.heard())
 
@@ -537,7 +494,7 @@ def test_whoever_takes_over_gets_the_package_before_the_call_is_put_through() ->
     async def keep(package: HandOver) -> None:
         packages.append(package)
 
-    play([(3.0, "what are your hours"), (8.0, "a person please")], for_s=16, matter=Matter(hand_over=keep))
+    play([(3.0, "what are your hours"), (8.0, "a person please")], for_s=16, services=CallServices(hand_over=keep))
     (package,) = packages
     assert (package.reason, package.target) == ("request", "desk")
     assert "caller: what are your hours" in package.transcript

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from models.types import FloatAudio, Languages
 from pipeline import events as ev
+from pipeline.call_services import CallServices
 from pipeline.cast import taken_over
 from pipeline.escalation import HandOver
-from pipeline.matter import Matter
-from pipeline.state import CallState, Memory, Place, Value
+from pipeline.state import CallState, HangUp, Memory, Place, Transfer, Value
 from pipeline.tools.calls import ToolResult
 from tests.pipeline.agents import AGENT, SPANISH
 from tests.pipeline.fakes import FakeModels, FakeTools, decision
@@ -32,13 +32,13 @@ def talk(
     *,
     for_s: float,
     tools: FakeTools | None = None,
-    matter: Matter | None = None,
+    services: CallServices | None = None,
     ends: Callable[[FloatAudio], float] = lambda audio: 0.95,
 ) -> Played:
     def prepare(models: FakeModels) -> None:
         models.language_of, models.routes, models.score = language_of, SPANISH_ROUTES, ends
 
-    return play(steps, for_s=for_s, prepare=prepare, others=(SPANISH,), tools=tools, matter=matter)
+    return play(steps, for_s=for_s, prepare=prepare, others=(SPANISH,), tools=tools, services=services)
 
 
 def changes(played: Played) -> list[tuple[int, str, str]]:
@@ -93,7 +93,7 @@ def test_what_is_on_offer_is_looked_up_again_in_the_other_language() -> None:
 def test_the_other_agent_asks_for_what_it_needs_when_it_begins_with_a_flow() -> None:
     played = talk([(3.0, "quería una cita")], for_s=10)
     assert changes(played) == [(1, "es", "Mesa de pruebas")]
-    assert played.call.responder.state.stack == (Place("book", "choose"),)
+    assert played.call.manager.state.stack == (Place("book", "choose"),)
 
 
 def test_a_write_under_way_is_told_of_in_the_language_it_was_asked_for_in() -> None:
@@ -120,7 +120,7 @@ def test_each_agent_s_memory_is_saved_as_its_own_and_it_hands_over_itself() -> N
     played = talk(
         [(3.0, "qué horario tienen ustedes"), (9.0, "con una persona por favor")],
         for_s=16,
-        matter=Matter(hand_over=keep),
+        services=CallServices(hand_over=keep),
     )
     assert played.saves[-1][0] == "Mesa de pruebas"
     assert played.heard()[-1] == "Le paso con un compañero."
@@ -142,6 +142,17 @@ def test_what_the_caller_said_of_themselves_goes_with_them_and_what_was_on_offer
     assert (after.stack, after.waiting, after.lists) == ((), "free", {})
     # Keys of tool calls never come twice; who the caller is stays proven.
     assert (after.visits, after.level) == (3, 1)
+
+
+def test_lost_patience_and_a_hand_over_under_way_go_with_the_caller_and_a_goodbye_does_not() -> None:
+    for closing, goes in (
+        (Transfer("request", "desk", ""), True),
+        (Transfer("request", "nobody", ""), False),
+        (HangUp(), False),
+    ):
+        after = taken_over(Memory(CallState(impatience=2, closing=closing)), AGENT, SPANISH).state
+        assert after.impatience == 2
+        assert after.closing == (closing if goes else None)
 
 
 def test_a_failed_look_up_does_not_keep_the_caller() -> None:

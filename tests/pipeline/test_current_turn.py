@@ -13,7 +13,7 @@ LONG = "well I tell you one two three four five six seven eight nine ten eleven 
 
 
 def callers_words(played: Played) -> list[str]:
-    return [message.content for message in played.call.responder.history if message.role == "user"]
+    return [message.content for message in played.call.manager.history if message.role == "user"]
 
 
 def test_a_caller_who_speaks_on_over_a_cut_is_answered_once_and_not_interrupted() -> None:

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.types import GenerateRequest, RouteDecision
-from pipeline.filling import CERTAINTY, MOST_SPAN_WORDS, NOTHING, fill_request, spans
+from pipeline.filling import CERTAINTY, MOST_SPAN_WORDS, NOTHING, fill_request, pointed_at, spans
 from pipeline.slots.reading import Option, ReadingContext
 from pipeline.slots.variables import Variable
+from pipeline.state import Memory, News
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision, plan_of
-from tests.pipeline.test_responder import responder
+from tests.pipeline.rig import looked_up, manager
 
 CONTEXT = ReadingContext(today=date(2026, 11, 25))
 NAME = Variable(type="name")
@@ -45,21 +46,25 @@ def test_a_choice_is_made_among_what_is_on_offer() -> None:
     assert request.choices == ("at ten", "at noon", NOTHING)
 
 
+FILLED = AGENT.model_copy(update={"variables": {**AGENT.variables, "name": Variable(type="name", fill="model")}})
+
+
 def asked_for_the_name(points_at: str) -> tuple[str, float, Pointing]:
     """The name known after an answer that the reader cannot read, and how surely."""
-    agent = AGENT.model_copy(update={"variables": {**AGENT.variables, "name": Variable(type="name", fill="model")}})
 
     async def main() -> tuple[str, float, Pointing]:
-        one, _ = responder(agent=agent)
+        one, _ = manager(agent=FILLED)
         model = Pointing(utterances=[])
         model.at = points_at
-        one._language_model = model
         one.commit(plan_of(one, "book please", decision("booking")))
         one.commit(plan_of(one, "Tuesday at ten", decision("knowledge", confidence=0.1)))
         said = "you had better ask my wife about that, hers is Gloria, same as on the account"
         plan = plan_of(one, said, RouteDecision("knowledge", 0.1), 3)
         assert plan.unfit
-        plan = await one.fill(plan, 3, "r")
+        request = one.to_fill(plan, "r")
+        assert request is not None
+        words = await pointed_at(model, request)
+        plan = one.filled(plan, words, 3) if words else plan
         assert plan.state is not None
         value = plan.state.values.get("name")
         return (value.value, value.confidence, model) if value else ("", 0.0, model)
@@ -80,9 +85,18 @@ def test_nothing_and_words_that_were_not_said_leave_the_question_open() -> None:
 
 
 def test_a_variable_is_filled_by_the_reader_alone_unless_the_agent_file_says_otherwise() -> None:
-    one, models = responder()
+    one, _ = manager()
     one.commit(plan_of(one, "book please", decision("booking")))
     plan = plan_of(one, "well that depends on a lot of things", RouteDecision("knowledge", 0.1))
     assert not plan.unfit
-    assert asyncio.run(one.fill(plan, 2, "r")) is plan
-    assert not models.requests
+    assert one.to_fill(plan, "r") is None
+
+
+def test_news_are_told_with_an_answer_that_a_model_found() -> None:
+    one, _ = manager(agent=FILLED, memory=Memory(looked_up(), untold=(News("7.0.0", "Your car is parked."),)))
+    for said in ("book please", "Tuesday at ten"):
+        one.commit(plan_of(one, said, decision("booking")))
+    plan = plan_of(one, "you had better ask my wife, hers is Gloria", RouteDecision("knowledge", 0.1))
+    filled = one.filled(plan, "Gloria", 3)
+    assert filled is not plan
+    assert filled.fixed[0].text == "Your car is parked."

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date
 
 import pytest
 
 from pipeline.agent import Agent, Route
-from pipeline.plan import Plan
+from pipeline.plan import EndsCall, Plan
 from pipeline.policy import DialoguePolicy
-from pipeline.state import CallState
-from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Wishes
-from pipeline.workflow.engine import HangUp, Transfer, WorkflowEngine
+from pipeline.state import CallState, HangUp, Transfer
+from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Way, Wishes
+from pipeline.workflow.engine import WorkflowEngine
 from tests.pipeline.agents import AGENT
-from tests.pipeline.fakes import OPENINGS
+from tests.pipeline.rig import TODAY, looked_up
 
 HOURS, CLEANING = AGENT.fact("hours"), AGENT.fact("cleaning")
-ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
+ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", today=lambda: TODAY)
 
 
 def route(name: str) -> Route:
@@ -30,10 +29,6 @@ def understood(*acts: DialogueAct, confidence: float = 0.9, answers: float | Non
     return Understood(acts, confidence, "model", answers)
 
 
-def looked_up() -> CallState:
-    return ENGINE.tool_done(ENGINE.start(CallState(), "arrive", "", 0).state, OPENINGS).state
-
-
 def booking(*answers: str) -> CallState:
     state = ENGINE.start(looked_up(), "book", "", 1).state
     for answer in answers:
@@ -43,6 +38,10 @@ def booking(*answers: str) -> CallState:
 
 def decide(said: str, what: Understood, state: CallState, agent: Agent = AGENT) -> Plan:
     return DialoguePolicy(agent, ENGINE).decide(said, what, state, 2, "What was last said.")
+
+
+def ending(plan: Plan) -> type | None:
+    return type(plan.how) if isinstance(plan, EndsCall) else None
 
 
 def texts(plan: Plan) -> list[str]:
@@ -68,6 +67,20 @@ def test_who_asks_for_a_moment_gets_one_and_is_asked_nothing_anew() -> None:
         assert plan.state.place == state.place
 
 
+def test_who_did_not_catch_it_in_a_flow_hears_the_question_again_and_what_was_answered_before_it() -> None:
+    again = Route(name="again", kind="repeat", examples=("a", "b", "c"))
+    policy, state = DialoguePolicy(AGENT, ENGINE), booking("Tuesday at ten")
+    for last_said, repeated in (
+        ("A cleaning costs ninety dollars. What is your name?", "A cleaning costs ninety dollars. What is your name?"),
+        ("Sorry, could you say that again?", "What is your name?"),
+        ("What is", "What is your name?"),
+    ):
+        plan = policy.decide("huh?", understood(Wishes(again)), state, 2, last_said)
+        assert " ".join(texts(plan)) == repeated
+        assert plan.state is not None
+        assert plan.state.place == state.place
+
+
 def test_a_question_in_a_flow_is_answered_and_the_flow_comes_back_with_its_own() -> None:
     plan = decide("what's a cleaning", understood(AsksFact(CLEANING), answers=0.02), booking("Tuesday at ten"))
     assert plan.facts == (CLEANING,)
@@ -79,6 +92,31 @@ def test_a_value_and_a_question_are_both_taken() -> None:
     plan = decide("my name is John Miller, what's a cleaning", asked, booking("Tuesday at ten"))
     assert plan.facts == (CLEANING,)
     assert "John Miller" in " ".join(texts(plan))
+
+
+@pytest.mark.parametrize("way", ["fast", "model", "rules"])
+def test_an_answer_and_a_question_told_apart_are_both_taken_whoever_did(way: Way) -> None:
+    both = Understood((Answers(), AsksFact(CLEANING)), 0.7, way)
+    plan = decide("Tuesday at ten. And how much is a cleaning?", both, booking())
+    assert plan.facts == (CLEANING,)
+    assert texts(plan) == ["What is your name?"]
+    unread = decide("Let me see. And how much is a cleaning?", both, booking("Tuesday at ten"))
+    assert unread.facts == (CLEANING,)
+    assert texts(unread) == ["What is your name?"]
+
+
+def test_a_question_beside_the_wish_for_a_person_is_answered_first() -> None:
+    both = understood(Wishes(route("person")), AsksFact(HOURS))
+    for state in (looked_up(), booking("Tuesday at ten")):
+        plan = decide("when are you open, and a person please", both, state)
+        assert plan.facts == (HOURS,)
+        assert isinstance(plan.act, Transfer)
+
+
+def test_what_is_no_answer_after_all_keeps_the_questions_beside_it() -> None:
+    acts = (Answers(), AsksFact(HOURS), AsksFact(CLEANING))
+    taken = Understood(acts, 0.9, "model", 0.3, (AsksFact(HOURS), 0.6))
+    assert decide("hm, hours, prices", taken, booking()).facts == (HOURS, CLEANING)
 
 
 def test_what_a_reader_reads_counts_for_nothing_where_the_model_is_sure_of_something_else() -> None:
@@ -112,25 +150,25 @@ def test_the_flow_under_way_is_not_begun_again() -> None:
     assert texts(plan) == ["What is your name?"]
 
 
-@pytest.mark.parametrize(("name", "act"), [("person", Transfer), ("farewell", HangUp)], ids=["a person", "goodbye"])
-def test_a_person_and_a_goodbye_are_granted_anywhere(name: str, act: type) -> None:
+@pytest.mark.parametrize(("name", "how"), [("person", Transfer), ("farewell", HangUp)], ids=["a person", "goodbye"])
+def test_a_person_and_a_goodbye_are_granted_anywhere(name: str, how: type) -> None:
     for state in (looked_up(), booking(), booking("Tuesday at ten")):
-        assert isinstance(decide("right, that's me", understood(Wishes(route(name))), state).act, act)
+        assert ending(decide("right, that's me", understood(Wishes(route(name))), state)) is how
 
 
 def test_patience_is_kept_in_the_state_and_so_outlives_a_resumed_call() -> None:
     first = decide("this is ridiculous", understood(Unknown()), looked_up())
     assert first.state is not None
-    assert first.state.impatience == 3 or isinstance(first.act, Transfer)
+    assert first.state.impatience == 3 or ending(first) is Transfer
     calm = dataclasses.replace(looked_up(), impatience=2)
-    assert isinstance(decide("nonsense", understood(Unknown()), calm).act, Transfer)
+    assert ending(decide("nonsense", understood(Unknown()), calm)) is Transfer
 
 
 @pytest.mark.parametrize(("share", "ends"), [(0.9, True), (0.4, False)])
 def test_what_no_reader_reads_is_likely_no_answer_but_what_it_means_otherwise(share: float, ends: bool) -> None:
     taken = Understood((Answers(),), 0.55, "model", 0.55, (Wishes(route("farewell")), share))
     plan = decide("right, that's the lot, cheerio", taken, booking())
-    assert isinstance(plan.act, HangUp) is ends
+    assert (ending(plan) is HangUp) is ends
     read = decide("Tuesday at ten", taken, booking())
     assert texts(read) == ["What is your name?"]
 
@@ -138,6 +176,6 @@ def test_what_no_reader_reads_is_likely_no_answer_but_what_it_means_otherwise(sh
 def test_abuse_that_is_taken_for_a_courtesy_is_not_answered_by_one() -> None:
     saying = Route.model_validate({"name": "hello", "kind": "say", "line": "Hello!", "examples": ("a", "b", "c")})
     plan = decide("hello you ridiculous thing", understood(Wishes(saying)), looked_up())
-    assert isinstance(plan.act, Transfer)
+    assert ending(plan) is Transfer
     asked = decide("when are you open, this is ridiculous", understood(AsksFact(HOURS)), looked_up())
     assert asked.facts == (HOURS,)

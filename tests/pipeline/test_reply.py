@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cast import Role
-from pipeline.plan import Plan
+from pipeline.plan import Clause, Says
+from pipeline.ports import HeardClause
 from pipeline.reply import TRANSITIONS, IllegalTransition, Made, Reply, State, Transition
 from pipeline.speculation import SpeculationBudget
 from tests.virtual_time import run_virtual
@@ -151,7 +152,7 @@ def test_who_waits_for_the_plan_goes_on_when_the_reply_is_withdrawn_and_who_wait
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await reply.until_decided()
-        other.answer_with(Plan("when do you open"))
+        other.answer_with(Says("when do you open"))
         await other.until_planned()
         other.decide()
         await other.until_decided()
@@ -164,3 +165,19 @@ def test_its_clauses_are_told_from_those_of_other_replies() -> None:
     assert reply.owns(reply.clause_id())
     assert not reply.owns("t3.71.c0")
     assert not reply.owns("t3.6.c0")
+
+
+def test_it_tells_which_of_its_clauses_that_must_be_remembered_were_heard_whole() -> None:
+    reply = new_reply()
+    ids = []
+    for number, text in enumerate(["One moment.", "You are booked,", "and we will", "write to you."]):
+        ids.append(reply.clause_id())
+        reply.clauses.append(Clause(text, "form", id=f"1.0.{number}" if number else ""))
+    heard = [
+        HeardClause(ids[0], "One moment.", complete=True),
+        HeardClause(ids[1], "You are booked,", complete=True),
+        HeardClause(ids[2], "and we will", complete=False),
+        HeardClause(ids[3], "write to", complete=False),
+        HeardClause("t2.1.c1", "You are booked,", complete=True),
+    ]
+    assert reply.told(heard) == {"1.0.1", "1.0.2"}

@@ -12,8 +12,9 @@ import pytest
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call import Call
+from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.matter import Matter
+from pipeline.slots.variables import Variable
 from pipeline.text_call import TextCall
 from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT, SPANISH
@@ -58,8 +59,8 @@ def write(
     result: list[Written] = []
 
     async def main() -> None:
-        matter = Matter(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25))
-        call = TextCall(agent, models, models, matter, LoopClock())
+        services = CallServices(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25))
+        call = TextCall(agent, models, models, services, LoopClock())
         await call.open()
         await talk(call)
         await call.close()
@@ -226,6 +227,28 @@ def test_a_key_is_answered_if_it_has_a_meaning_and_costs_no_time_if_it_has_none(
         assert asyncio.get_running_loop().time() == began_s
 
     write(talk, agent=KEYS)
+
+
+def test_keys_pressed_one_right_after_another_are_one_answer() -> None:
+    flow = Flow.model_validate(
+        {
+            "start": "ask",
+            "nodes": {
+                "ask": {"do": "ask", "variable": "phone", "say": ("Which number?",), "go": "told", "exhausted": "end"},
+                "told": {"do": "say", "say": "It is {phone}.", "go": "end"},
+            },
+        }
+    )
+    agent = AGENT.model_copy(
+        update={"flows": {**AGENT.flows, "book": flow}, "variables": {"phone": Variable(type="phone")}}
+    )
+
+    async def talk(call: TextCall) -> None:
+        assert (await call.say("I want to book")).text == "Which number?"
+        assert (await call.press("4155550162")).text == "It is four one five, five five five, zero one six two."
+        assert (await call.say("I want to book")).text == "It is four one five, five five five, zero one six two."
+
+    assert len(write(talk, agent=agent).of(ev.Keypress)) == 10
 
 
 def test_words_that_may_be_wrong_and_lead_nowhere_are_asked_about_and_so_is_speech_without_words() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,7 +18,7 @@ from pipeline.planner import Planner
 from pipeline.tiering import Choice, Override, Pace, Routing, Tiers, choose
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision
-from tests.pipeline.test_responder import responder
+from tests.pipeline.rig import manager
 from tests.virtual_time import run_virtual
 
 SETTINGS = Routing()
@@ -100,6 +100,11 @@ class FakeModel:
             await asyncio.sleep(self.first_clause_s)
             yield f"{self.name} {number}"
 
+    async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
+        if self.fails_after == 0:
+            raise ModelFailure("gone")
+        return f'"{self.name}"'
+
     async def prefill(self, request: GenerateRequest) -> None:
         self.prefilled.append(request.request_id)
 
@@ -129,9 +134,22 @@ def test_the_small_model_answers_for_a_large_one_that_failed_before_its_first_cl
         answer(FakeModel("small", fails_after=0), FakeModel("large"), "small")
 
 
+def test_what_is_bound_to_a_schema_is_asked_of_the_model_that_the_request_names_and_of_no_other() -> None:
+    async def main() -> None:
+        request = GenerateRequest("r", (Message("user", "why"),), tier="large")
+        tiers = Tiers(FakeModel("small"), FakeModel("large"), Pace(), LoopClock())
+        assert await tiers.structured(request, {}) == '"large"'
+        with pytest.raises(ModelFailure):
+            await Tiers(FakeModel("small"), FakeModel("large", fails_after=0), Pace(), LoopClock()).structured(
+                request, {}
+            )
+
+    run_virtual(main())
+
+
 def test_the_choice_is_logged_and_reaches_the_request() -> None:
     async def main() -> None:
-        one, models = responder({"hours": ["Sure."]})
+        one, models = manager({"hours": ["Sure."]})
         log = ev.EventLog(LoopClock())
         router = FakeModels(utterances=[], routes={"hours": decision("knowledge", "hours", confidence=0.5)})
         planner = Planner(AGENT, CallModels(router, router, router, router, router), one, log, LoopClock())

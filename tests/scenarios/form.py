@@ -164,7 +164,9 @@ def load_scenario(path: Path) -> Scenario:
 
 @functools.cache
 def _demo_agent() -> dict[str, JsonValue]:
-    return load_agent(_AGENT).model_dump(mode="json", exclude_unset=True)
+    # Its answers are worded by a model here, as a capable one's would be: there is more that can go wrong.
+    worded: dict[str, JsonValue] = {"generation": {"words": "model"}}
+    return _merged(load_agent(_AGENT).model_dump(mode="json", exclude_unset=True), worded)
 
 
 def _merged(base: dict[str, JsonValue], changes: dict[str, JsonValue]) -> dict[str, JsonValue]:

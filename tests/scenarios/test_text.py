@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from pipeline import events as ev
+from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.matter import Matter
 from pipeline.text_call import Said, TextCall
 from tests.scenarios.form import SCENARIOS, Scenario, load_scenario
 from tests.scenarios.sound import Codebook
@@ -27,8 +27,8 @@ async def _write(scenario: Scenario) -> list[ev.Event]:
     agent = scenario.agent_under_test()
     models = ScenarioModels(Codebook(), agent, scenario.faults)
     office = FakeBackOffice(agent, scenario.faults)
-    matter = Matter(call_id="CA1", caller=CALLER, tools=office, today=lambda: TODAY)
-    call = TextCall(agent, models, models, matter, LoopClock())
+    services = CallServices(call_id="CA1", caller=CALLER, tools=office, today=lambda: TODAY)
+    call = TextCall(agent, models, models, services, LoopClock())
     await call.open()
     deeds: list[asyncio.Task[Said]] = []
     for step in scenario.caller:

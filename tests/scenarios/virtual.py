@@ -11,11 +11,11 @@ from models.types import Message
 from pipeline import events as ev
 from pipeline.call import Call
 from pipeline.call_models import CallModels
+from pipeline.call_services import CallServices
 from pipeline.cast import Part
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
-from pipeline.matter import Matter
 from pipeline.speculation import SpeculationBudget
 from telephony.audio import FRAME_BYTES, FRAME_S, SILENT_FRAME
 from telephony.playout import Playout
@@ -125,7 +125,7 @@ class _Stage:
         assert self._call is not None
         ear = self._codebook.read_ulaw(self._carrier.ear(0.0, now_s()))
         return Conversation(
-            list(self._log), self._call.responder.history, ear, self._deeds, session.result(), self._complaints
+            list(self._log), self._call.manager.history, ear, self._deeds, session.result(), self._complaints
         )
 
     async def _start_call(self, info: CallInfo, playout: Playout) -> Call:
@@ -136,7 +136,7 @@ class _Stage:
                 CallModels(models, models, models, models, models),
                 FixedOnDemand(self._codebook, self._agent),
                 AgentContext(self._agent, RoughCounter()),
-                Matter(
+                CallServices(
                     call_id=info.call_sid,
                     caller=info.caller,
                     tools=FakeBackOffice(self._agent, self._scenario.faults),

@@ -23,10 +23,10 @@ from websockets.exceptions import ConnectionClosed
 
 from pipeline.agent import Agent
 from pipeline.call_models import CallModels
+from pipeline.call_services import NoTools
 from pipeline.clock import LoopClock
-from pipeline.errands import Tools
 from pipeline.fixed_lines import synthesise_fixed_lines
-from pipeline.matter import NoTools
+from pipeline.tool_executor import Tools
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices

@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator
 import pytest
 from rich.console import Console
 
+from bench.eval.conversation import AGENTS
 from models.settings import parse_settings
-from pipeline.agent import Agent
+from pipeline.agent import Agent, load_agent
 from serve import agent_try
 from serve.config import EMBEDDED_STACK, load_stack
-from tests.pipeline.fakes import FakeModels, decision
+from tests.pipeline.fakes import FakeModels, decision, proposed
 
 KIOSK = parse_settings(
     """
@@ -42,7 +43,7 @@ turn_taking: {reprompt_after_s: 0.3}
 )
 
 
-def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch, agent: Agent = KIOSK) -> str:
     routes = {"tea": decision("question", "tea"), "bye": decision("goodbye")}
     router = FakeModels(utterances=[], routes=routes, route_s=0.0)
     monkeypatch.setattr(agent_try, "direct_router", lambda agent, weights: router)
@@ -54,7 +55,7 @@ def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
             yield line
 
     console = Console(file=out, soft_wrap=True)
-    asyncio.run(agent_try.try_agent(KIOSK, load_stack(EMBEDDED_STACK), typed(), console))
+    asyncio.run(agent_try.try_agent(agent, load_stack(EMBEDDED_STACK), typed(), console))
     return out.getvalue()
 
 
@@ -77,3 +78,11 @@ def test_an_empty_line_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_end_of_the_input_is_a_hang_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "The call is over: caller hung up." in tried(["how much is tea"], monkeypatch)
+
+
+def test_what_a_model_proposes_in_a_free_conversation_and_is_not_said_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FakeModels(utterances=[], scripted=[proposed("We will refund you.", call="find_repair")], talk_s=0.0)
+    monkeypatch.setattr(agent_try, "FactsAsWritten", lambda: model)
+    shown = tried(["my bike is broken"], monkeypatch, load_agent(AGENTS / "front_office.yaml"))
+    assert "the model answers; call find_repair; not said, since nothing bears it out: We will refund you." in shown
+    assert "agent: What is the number on your repair ticket?" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.context.parts import Exchange, History
 from pipeline.escalation import HandOver
-from pipeline.state import CallState, Memory, NotSaved, Place, Value
+from pipeline.state import CallState, Ending, HangUp, Memory, News, NotSaved, Place, Transfer, Value
 from serve.call_book import CallBook
 from serve.call_store import CallStore, SavedState, StoreError
 from serve.roster import Roster, of_one
@@ -25,7 +26,7 @@ MEMORY = Memory(
     CallState({"name": Value("John Miller", "John Miller", 0.9, 2)}, stack=(Place("book", "right"),), waiting="answer"),
     (Message("user", "Book me in."), Message("assistant", "For John Miller, right?")),
     History((Exchange("Book me in.", "For John Miller, right?"),), ("",), (20,)),
-    ("You're booked.",),
+    (News("3.0.0", "You're booked."),),
 )
 PACKAGE = HandOver("request", "desk", "Handed over.", {"name": "John Miller"}, ("caller: a person",), "call back")
 
@@ -60,6 +61,32 @@ async def test_another_gateway_knows_all_that_was_saved(store: CallStore) -> Non
     assert await other.load("CA2") is None
 
 
+@pytest.mark.parametrize(
+    "closing", [HangUp("escalated"), Transfer("request", "desk", ""), Transfer("farewell", "desk", "")]
+)
+async def test_another_gateway_knows_how_the_call_was_about_to_end(store: CallStore, closing: Ending) -> None:
+    ending = Memory(CallState(closing=closing))
+    mine, other = book(store), book(store)
+    mine.save("CA1", KITS, ending)
+    await mine.saved("CA1")
+    record = await other.load("CA1")
+    assert record is not None
+    assert record.memory == ending
+
+
+async def test_news_without_ids_are_refused_with_a_reason(store: CallStore, caplog: pytest.LogCaptureFixture) -> None:
+    mine = book(store)
+    mine.save("CA1", KITS, MEMORY)
+    await mine.saved("CA1")
+    saved = await store.load_state("CA1")
+    assert saved is not None
+    record = json.loads(saved.state)
+    record["memory"]["untold"] = ["You're booked."]
+    await store.save_state(dataclasses.replace(saved, state=json.dumps(record)))
+    assert await book(store).load("CA1") is None
+    assert "memory.untold.0" in caplog.text
+
+
 async def test_a_call_that_is_over_is_forgotten_and_one_that_was_lost_is_not(store: CallStore) -> None:
     mine = book(store)
     for call_sid, over in (("CA1", True), ("CA2", False)):
@@ -83,7 +110,8 @@ async def test_a_call_that_is_put_through_keeps_its_package_when_its_stream_has_
 
 async def test_under_another_version_of_the_agent_what_is_known_stays_and_the_place_is_left(store: CallStore) -> None:
     mine = book(store)
-    mine.save("CA1", KITS, MEMORY)
+    closing = Transfer("request", "gone", "")
+    mine.save("CA1", KITS, dataclasses.replace(MEMORY, state=dataclasses.replace(MEMORY.state, closing=closing)))
     await mine.saved("CA1")
     record = await book(store, persona="You are somebody else.").load("CA1")
     assert record is not None

@@ -99,7 +99,7 @@ def test_too_little_memory_is_told_before_anything_starts() -> None:
     told = str(error.value)
     assert f"needs {STACK.memory_mb()} MB" in told
     assert "1000 MB are available" in told
-    assert "SmallLanguageModel 3000 MB" in told
+    assert "Understanding 4400 MB" in told
     check_memory(STACK, available_bytes=STACK.memory_mb() * 2**20)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from models.registry import load_registry
 from models.settings import SettingsError, parse_settings
 from pipeline.agent import load_agent
-from serve.config import EMBEDDED_STACK, AliasSettings, Stack, load_stack
+from serve.config import EMBEDDED_STACK, WORDS_STACK, AliasSettings, Stack, load_stack
 from serve.line_up import agent_path
 
 TEXT = EMBEDDED_STACK.read_text()
@@ -20,8 +21,23 @@ def test_the_embedded_stack_names_weights_and_an_agent_that_exist() -> None:
     assert isinstance(stack.large_language_model, AliasSettings)
 
 
-def test_an_alias_is_no_deployment_of_its_own() -> None:
-    assert "LargeLanguageModel" not in load_stack(EMBEDDED_STACK).deployments()
+def test_an_alias_is_no_deployment_of_its_own_and_may_have_more_time() -> None:
+    stack = load_stack(EMBEDDED_STACK)
+    assert not {"SmallLanguageModel", "LargeLanguageModel"} & set(stack.deployments())
+    small = stack.language_model("small")
+    assert (small.deployment, small.settings, small.timeout_s) == ("Understanding", stack.understanding, 8)
+
+
+def test_the_large_language_model_may_be_the_small_one() -> None:
+    stack = load_stack(WORDS_STACK)
+    assert stack.language_model("large") == stack.language_model("small")
+    assert stack.language_model("large").deployment == "SmallLanguageModel"
+
+
+def test_an_alias_of_what_the_stack_does_not_have_is_told() -> None:
+    nothing_understands = re.sub(r"understanding:\n(  .*\n)+", "", TEXT)
+    with pytest.raises(SettingsError, match="small_language_model: an alias of understanding, of which the stack has"):
+        parse_settings(nothing_understands, Stack, "my-stack.yaml")
 
 
 def test_memory_counts_every_replica_and_ray_itself() -> None:
@@ -38,9 +54,13 @@ def test_memory_counts_every_replica_and_ray_itself() -> None:
         ("port: 8080", "port: '8080'", "gateway.port: Input should be a valid integer"),
         ("port: 8080", "port: 80", "gateway.port: Input should be greater than or equal to 1024"),
         ("compute_type: int8", "compute_type: int7", "speech_to_text.compute_type"),
-        ("alias_of: small_language_model", "alias_of: large", "large_language_model"),
+        ("alias_of: understanding", "alias_of: large", "small_language_model"),
+        ("alias_of: understanding", "alias_of: small_language_model", "small_language_model: an alias of itself"),
+        ("understanding:\n  weights", "not_understanding:\n  weights", "not_understanding: unknown key"),
+        ("profile: one_step", "profile: two_step", "understanding.profile"),
+        ("profile: one_step", "profil: structured", "understanding.profil: unknown key"),
         ("mode: windowed", "mode: true", "text_to_speech.mode"),
-        ("  timeout_s: 8", "", "text_to_speech.timeout_s: missing"),
+        ("mode: windowed\n  memory_mb: 900\n  timeout_s: 8", "memory_mb: 900", "text_to_speech.timeout_s: missing"),
         ("max_calls: 4", "max_calls: 4\n  max_calls: [", "not valid YAML"),
     ],
 )

@@ -15,7 +15,7 @@ from pipeline.clock import LoopClock
 from pipeline.escalation import HandOver
 from pipeline.state import CallState, Memory, Value
 from serve.call_book import CallBook
-from serve.desk import VOICE_PATH, WHISPER_PATH
+from serve.desk import DIALLED_PATH, VOICE_PATH, WHISPER_PATH
 from serve.line_up import LineUp, Variant, only
 from tests.pipeline.agents import AGENT
 from tests.serve.gateway_rig import Rig, Stream, gateway_rig, saved_run, twiml_parameters
@@ -300,4 +300,19 @@ async def test_whoever_takes_a_call_over_is_told_what_it_is_about(tmp_path: Path
         whispered = await rig.webhook("CA9", WHISPER_PATH, query="?call=CA1")
         assert "tool failure: Wants Friday." in whispered.text
         unsigned = await rig.client.post(WHISPER_PATH + "?call=CA1", data={"CallSid": "CA9"})
+        assert unsigned.status_code == httpx.codes.FORBIDDEN
+
+
+async def test_a_call_that_was_put_through_ends_and_one_that_nobody_took_is_told_so(tmp_path: Path) -> None:
+    async with gateway_rig(tmp_path) as rig:
+        await kept_by_another_gateway(rig, HandOver("request", "desk", "", {}, (), ""))
+        for status in ("busy", "no-answer", "failed"):
+            told = await rig.webhook("CA1", DIALLED_PATH, DialCallStatus=status)
+            assert "nobody can take your call" in told.text
+            assert "<Hangup" in told.text
+        taken = await rig.webhook("CA1", DIALLED_PATH, DialCallStatus="completed")
+        assert "<Say" not in taken.text
+        assert "<Hangup" in taken.text
+        assert "<Say" in (await rig.webhook("CA7", DIALLED_PATH, DialCallStatus="busy")).text
+        unsigned = await rig.client.post(DIALLED_PATH, data={"CallSid": "CA1"})
         assert unsigned.status_code == httpx.codes.FORBIDDEN

@@ -15,9 +15,9 @@ from pipeline.escalation import HandOver
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
 from serve.call_book import CallBook
-from serve.hand_over import DELIVERY_TIMEOUT_S, deliver, put_through_twiml, whisper
+from serve.hand_over import DELIVERY_TIMEOUT_S, deliver, not_taken_twiml, put_through_twiml, whisper
 from telephony.session import CallInfo
-from tests.pipeline.agents import AGENT
+from tests.pipeline.agents import AGENT, SPANISH
 from tests.serve.gateway_rig import desk_rig
 
 PACKAGE = HandOver(
@@ -90,13 +90,50 @@ async def test_a_webhook_that_hangs_does_not_keep_the_caller(tmp_path: Path, cap
 
 async def test_a_sip_target_gets_the_package_in_headers(tmp_path: Path) -> None:
     async with desk_rig(tmp_path, agent_with("sip:desk@example.com", webhook=False), FakeTools()) as desk:
-        twiml = put_through_twiml(desk, desk.services.roster.first.agent, "CA1", PACKAGE, caller="+15550001111")
+        twiml = put_through_twiml(desk, desk.services.roster.first.agent, "CA1", PACKAGE, caller="", called="")
         sip = ElementTree.fromstring(twiml).find("Dial/Sip")
         assert sip is not None
         assert sip.text is not None
         headers = parse_qs(urlsplit(sip.text).query)
         assert headers["X-Summary"] == ["Wants Friday."]
         assert headers["X-Next-Step"] == ["Look whether it was booked."]
+
+
+@pytest.mark.parametrize("target", ["+15550199", "sip:desk@example.com"])
+@pytest.mark.parametrize(
+    ("caller", "shown"),
+    [
+        ("+15550001111", "+15550001111"),
+        ("unknown", "+15550002222"),
+        ("Private", "+15550002222"),
+        ("", "+15550002222"),
+        ("sips:lobby@pbx.example.org", "+15550002222"),
+        ("266696687", "+15550002222"),
+    ],
+)
+async def test_whoever_is_called_is_shown_a_number_that_is_one(
+    tmp_path: Path, target: str, caller: str, shown: str
+) -> None:
+    async with desk_rig(tmp_path, agent_with(target, webhook=False), FakeTools()) as desk:
+        agent = desk.services.roster.first.agent
+        dial = ElementTree.fromstring(
+            put_through_twiml(desk, agent, "CA1", PACKAGE, caller=caller, called="+15550002222")
+        ).find("Dial")
+        assert dial is not None
+        assert dial.attrib["callerId"] == shown
+        assert dial.attrib["action"] == "https://calls.example.com/twilio/dialled"
+        nobody = put_through_twiml(desk, agent, "CA1", PACKAGE, caller=caller[:1], called="sip:main@pbx.example.org")
+        assert "callerId" not in nobody
+
+
+def test_a_caller_whose_call_nobody_takes_is_told_so_in_his_language() -> None:
+    for agent, language, words in ((AGENT, "en-US", "nobody can take"), (SPANISH, "es-US", "nadie puede atenderle")):
+        say = ElementTree.fromstring(not_taken_twiml(agent)).find("Say")
+        assert say is not None
+        assert say.attrib["language"] == language
+        assert words in (say.text or "")
+    own = AGENT.model_copy(update={"lines": AGENT.lines.model_copy(update={"unanswered": "Everybody is out."})})
+    assert "Everybody is out." in not_taken_twiml(own)
 
 
 def test_whoever_answers_hears_the_reason_in_words() -> None:

@@ -87,21 +87,35 @@ async def test_a_dead_replica_is_a_failure_at_once() -> None:
         await transcriber(died, timeout_s=3600).transcribe(AUDIO, Languages(), final=True)
 
 
-async def test_after_a_failure_the_wait_is_short_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_death_the_wait_is_short_until_a_replica_is_there_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handles, "RECOVERING_TIMEOUT_S", 0.02)
-    behaviour = died
-    speech = RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: behaviour()), 3600))
-    with pytest.raises(ModelFailure):
-        await speech.transcribe(AUDIO, Languages(), final=True)
-    behaviour = hangs
-    with pytest.raises(ModelFailure, match=r"within 0\.02 s"):
+    behaviour: Callable[[], Awaitable[object]] = died
+    there: Callable[[], Awaitable[object]] = hangs
+    fake = handle(transcribe=lambda *asked: Lazily(behaviour), ready=lambda: there())
+    speech = RayTranscriber(Remote("SpeechToText", fake, 3600))
+    with pytest.raises(ModelFailure, match="Its node was removed"):
         await speech.transcribe(AUDIO, Languages(), final=True)
     behaviour = answers
-    await speech.transcribe(AUDIO, Languages(), final=True)
-    behaviour = hangs
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await speech.transcribe(AUDIO, Languages(), final=True)
+    with pytest.raises(ModelFailure, match=r"within 0\.02 s"):
+        await speech.transcribe(AUDIO, Languages(), final=True)
+    there = answers
+    behaviour = slowly
+    assert (await speech.transcribe(AUDIO, Languages(), final=True)).text == "hello"
+
+
+class Lazily:
+    """An answer that is only made once it is waited for."""
+
+    def __init__(self, answer: Callable[[], Awaitable[object]]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, None, object]:
+        return self._answer().__await__()
+
+
+async def slowly() -> Transcript:
+    await asyncio.sleep(0.1)
+    return Transcript("hello")
 
 
 async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:
@@ -111,6 +125,32 @@ async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:
         assert await anext(clauses) == "Sure,"
         assert not stream.cancelled
     assert stream.cancelled
+
+
+async def test_a_structured_answer_that_nobody_waits_for_any_more_is_cancelled_at_the_replica() -> None:
+    class Response:
+        cancelled = False
+
+        def __await__(self) -> Generator[Any, None, str]:
+            yield from asyncio.sleep(60).__await__()
+            return "{}"
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    response = Response()
+    asked: list[Any] = []
+
+    def structured(*of: Any) -> Response:
+        asked.append(of)
+        return response
+
+    model = RayLanguageModel(Remote("LargeLanguageModel", handle(structured=structured), 30))
+    asking = asyncio.create_task(model.structured(REQUEST, {"type": "object"}))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert (response.cancelled, asked) == (True, [(REQUEST, {"type": "object"})])
 
 
 async def test_a_judgement_that_nobody_waits_for_any_more_is_cancelled_at_the_replica() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
 from pipeline.call_models import CallModels
-from pipeline.matter import NoTools
+from pipeline.call_services import NoTools
 from serve.line_up import LineUp, Variant, Versioned
 from serve.roster import Kit, Roster
 from tests.pipeline.agents import AGENT, CONTEXT, SPANISH

@@ -60,47 +60,50 @@ async def test_the_demo_call_is_answered_right(stack_up: StackUp) -> None:
     assert (folder / "call.wav").stat().st_size > 16_000 * 2 * 10
 
 
-def halted_then_killed(event: CallerEvent, name: str) -> bool:
-    """An answer's words come from the model: it is asked while it stands still, and dies before it answers."""
-    if event.kind == "line_began":
-        signal_replica(name, signal.SIGSTOP)
-    if event.kind == "line_ended":
-        asyncio.get_running_loop().call_later(1.0, signal_replica, name, signal.SIGKILL)
-    return event.kind == "line_ended"
+async def test_a_speaker_killed_mid_reply_is_apologised_for_and_the_call_goes_on(stack_up: StackUp) -> None:
+    def at_the_first_clause(event: CallerEvent) -> bool:
+        """The list of openings is spoken in several clauses."""
+        if event.kind == "reply_began":
+            signal_replica("TextToSpeech", signal.SIGKILL)
+        return event.kind == "reply_began"
+
+    first = "I'd like to book an appointment, please."
+    heard = await heard_though_killed(stack_up, "TextToSpeech", first, at_the_first_clause)
+    assert any("something went wrong" in words for words in heard), heard
 
 
-def killed_after_the_first_clause(event: CallerEvent, name: str) -> bool:
-    """The list of openings is spoken in several clauses."""
-    if event.kind == "reply_began":
-        signal_replica(name, signal.SIGKILL)
-    return event.kind == "reply_began"
+async def test_a_model_that_understands_killed_mid_turn_is_done_without(stack_up: StackUp) -> None:
+    def halted_then_killed(event: CallerEvent) -> bool:
+        """It is asked while it stands still, and dies before it answers."""
+        if event.kind == "line_began":
+            signal_replica("Understanding", signal.SIGSTOP)
+        if event.kind == "line_ended":
+            asyncio.get_running_loop().call_later(1.0, signal_replica, "Understanding", signal.SIGKILL)
+        return event.kind == "line_ended"
+
+    first = "Could you tell me how late you're open on a weekday?"
+    heard = await heard_though_killed(stack_up, "Understanding", first, halted_then_killed)
+    assert any("eight to five" in words for words in heard), heard
+    assert not any("something went wrong" in words for words in heard), heard
 
 
-@pytest.mark.parametrize(
-    ("name", "first", "fate"),
-    [
-        ("SmallLanguageModel", "Hi. What are your opening hours?", halted_then_killed),
-        ("TextToSpeech", "I'd like to book an appointment, please.", killed_after_the_first_clause),
-    ],
-)
-async def test_a_replica_killed_mid_reply_is_apologised_for_and_the_call_goes_on(
-    stack_up: StackUp, name: str, first: str, fate: Callable[[CallerEvent, str], bool]
-) -> None:
+async def heard_though_killed(up: StackUp, name: str, first: str, fate: Callable[[CallerEvent], bool]) -> list[str]:
+    """Place a call during whose first turn a replica dies; what its caller heard."""
     killed = False
 
     def kill(event: CallerEvent) -> None:
         nonlocal killed
         if event.turn == 0 and not killed:
-            killed = fate(event, name)
+            killed = fate(event)
 
     script = parse_settings(KILLED_MID_REPLY.format(first=first), Script, "test_whole_call.py")
     try:
-        record, events, _ = await call(stack_up, script, kill)
+        record, events, _ = await call(up, script, kill)
     finally:
-        await until_back(remote(stack_up, name))
+        await until_back(remote(up, name))
     assert killed
     assert any(isinstance(event, StageFailed) and name in event.error for event in events)
     heard = [event.heard for event in events if isinstance(event, ReplyEnded)]
-    assert any("something went wrong" in words for words in heard), heard
     assert "Goodbye" in heard[-1]
     assert record.ended_by == "agent"
+    return heard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.types import Passage, RouteDecision
-from pipeline.agent import Agent
+from pipeline.agent import Agent, Route
 from pipeline.understanding.acts import Answers, AsksFact, Unknown, Waits, Wishes
 from pipeline.understanding.rules import by_rules
 from tests.pipeline.agents import AGENT, SPANISH
@@ -23,6 +23,18 @@ def test_who_asks_for_a_moment_is_understood_whatever_the_router_makes_of_it(
 ) -> None:
     understood = by_rules(agent, said, RouteDecision("person", 0.9, NEAR), in_flow=in_flow)
     assert (understood.act, understood.confidence) == (Waits(), 1.0)
+
+
+@pytest.mark.parametrize("in_flow", [False, True])
+@pytest.mark.parametrize(("agent", "said"), [(AGENT, "Pardon me?"), (AGENT, "what"), (SPANISH, "¿cómo dice?")])
+def test_who_did_not_catch_the_answer_wants_it_again_whatever_the_router_makes_of_it(
+    agent: Agent, said: str, in_flow: bool
+) -> None:
+    again = Route(name="again", kind="repeat", examples=("a", "b", "c"))
+    decision = RouteDecision("person", 0.9, NEAR)
+    understood = by_rules(agent.model_copy(update={"routes": (*agent.routes, again)}), said, decision, in_flow=in_flow)
+    assert (understood.act, understood.confidence) == (Wishes(again), 1.0)
+    assert by_rules(agent, said, decision, in_flow=in_flow).act != Wishes(again)
 
 
 def test_a_wish_counts_from_its_confidence_on_and_in_a_flow_from_a_higher_one() -> None:

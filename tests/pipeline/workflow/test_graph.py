@@ -44,3 +44,12 @@ def test_no_box_covers_another_and_all_are_inside() -> None:
 
 def test_the_same_flows_give_the_same_drawing() -> None:
     assert draw(AGENT.flows) == draw(AGENT.flows)
+
+
+def test_a_free_node_is_drawn_with_its_goal_and_its_named_ways() -> None:
+    office = load_agent(Path(__file__).parents[3] / "configs" / "agents" / "front_office.yaml")
+    ways = [label for _, label in edges(office.flows["help"].nodes["sort_out"])]
+    assert ways == ["done", "nothing_for_us", "exhausted", "failed"]
+    drawn = draw(office.flows)
+    assert "sort_out · talk" in drawn
+    assert "Find out which repair" in drawn

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from pipeline.errands import Tools
 from pipeline.escalation import HandOver
 from pipeline.state import Memory
+from pipeline.tool_executor import Tools
 from pipeline.tools.calls import ToolCall, ToolResult
 
 
@@ -26,7 +26,7 @@ class NoTools:
 
 
 def _today() -> date:
-    return datetime.now(UTC).date()
+    return datetime.now(UTC).astimezone().date()
 
 
 def _nowhere(memory: Memory) -> None:
@@ -42,7 +42,7 @@ async def _to_nobody(package: HandOver) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Matter:
+class CallServices:
     """One call's ties to the world beyond the line."""
 
     call_id: str = "call"
@@ -51,7 +51,7 @@ class Matter:
     """The caller's number: a look-up key, never proof."""
     tools: Tools = field(default_factory=NoTools)
     today: Callable[[], date] = _today
-    """The date where the business is."""
+    """The date where the business is; by itself, where the machine is."""
     memory: Memory | None = None
     """Of a call that is resumed; None: it begins."""
     save: Callable[[Memory], None] = _nowhere

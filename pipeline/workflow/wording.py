@@ -1,0 +1,151 @@
+"""A call's values in words: for callers as they are spoken, for tools as they are kept; and what tools return, read."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+from pipeline.slots.reading import Option, ReadingContext, spoken
+from pipeline.slots.types import Language
+from pipeline.slots.variables import Variable
+from pipeline.state import CallState, Value
+from pipeline.tools.calls import JsonValue, ToolResult
+
+MOST_LISTED = 4
+"""Things on offer that are read out at once."""
+CALLER = "caller"
+"""The caller's number, in tools' arguments."""
+VERIFIED = "verification_level"
+"""A tool's return of this name sets the caller's level."""
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+_CHOICE = Variable(type="choice")
+_OR: Mapping[Language, str] = {"en": "or", "es": "o"}
+
+
+class FlowError(RuntimeError):
+    """A flow cannot go on; `trunkline agent validate` would have said so."""
+
+
+class Wording:
+    """Of one agent's variables, for one call."""
+
+    def __init__(
+        self, variables: Mapping[str, Variable], *, caller: str, today: Callable[[], date], language: Language
+    ) -> None:
+        self._variables = variables
+        self._caller = caller
+        self._today = today
+        self._language = language
+
+    @property
+    def language(self) -> Language:
+        return self._language
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """By name."""
+        return self._variables
+
+    def variable(self, name: str) -> Variable:
+        """Raises FlowError if there is none of that name."""
+        try:
+            return self._variables[name]
+        except KeyError:
+            raise FlowError(f"there is no variable {name!r}; expected one of {', '.join(self._variables)}") from None
+
+    def context(self, state: CallState, variable: Variable) -> ReadingContext:
+        """What a variable is read against."""
+        options = state.lists.get(variable.options_from, ()) if variable.options_from else ()
+        return dataclasses.replace(self.plain(), options=options)
+
+    def plain(self) -> ReadingContext:
+        """What anything is read against that nothing is on offer for."""
+        return ReadingContext(today=self._today(), language=self._language)
+
+    # -- for callers -----------------------------------------------------------------------------------------------
+
+    def render(self, state: CallState, text: str, **extra: str) -> str:
+        """A text as it is said: variables and lists in their spoken form; what is unknown is left out."""
+
+        def said(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in extra:
+                return extra[name]
+            if name in state.values:
+                return self.spoken(state, name)
+            return self.listed(state.lists.get(name, ()))
+
+        return " ".join(PLACEHOLDER.sub(said, text).split())
+
+    def spoken(self, state: CallState, name: str) -> str:
+        """A known variable as the agent says it."""
+        value = state.values[name].value
+        variable = self._variables.get(name)
+        return value if variable is None else spoken(variable, value, self.context(state, variable))
+
+    def listed(self, options: Sequence[Option]) -> str:
+        """The first few things on offer."""
+        items = [option.spoken for option in options[:MOST_LISTED]]
+        if len(items) <= 1:
+            return "".join(items)
+        return f"{', '.join(items[:-1])}, {_OR[self._language]} {items[-1]}"
+
+    # -- for tools -------------------------------------------------------------------------------------------------
+
+    def canonical(self, state: CallState, text: str) -> str:
+        """A text with values as they are kept."""
+
+        def kept(match: re.Match[str]) -> str:
+            if match[1] == CALLER:
+                return self._caller
+            value = state.values.get(match[1])
+            return value.value if value else ""
+
+        return PLACEHOLDER.sub(kept, text)
+
+    def arguments(self, state: CallState, templates: Mapping[str, str]) -> dict[str, JsonValue]:
+        """A tool's arguments; those that come to nothing are left out."""
+        filled = {name: self.canonical(state, text) for name, text in templates.items()}
+        return {name: text for name, text in filled.items() if text}
+
+    def argument_said(self, state: CallState, template: str) -> str:
+        """An argument as the agent would say it."""
+        whole = PLACEHOLDER.fullmatch(template)
+        if whole and whole[1] in state.values:
+            return self.spoken(state, whole[1])
+        return self.canonical(state, template)
+
+    def saved(self, state: CallState, save: Mapping[str, str], result: ToolResult) -> CallState:
+        """The state with what a tool returned. `save`: variable or list -> name among its returns."""
+        values, lists = dict(state.values), dict(state.lists)
+        for name, returned in save.items():
+            found = result.values.get(returned)
+            if isinstance(found, list):
+                lists[name] = tuple(self.option(entry) for entry in found)
+            elif found is None:
+                values.pop(name, None)
+            elif not isinstance(found, dict):
+                values[name] = Value(plain_text(found), source="tool", confirmed=True)
+        level = result.values.get(VERIFIED)
+        known = dataclasses.replace(state, values=values, lists=lists)
+        return dataclasses.replace(known, level=max(state.level, level)) if isinstance(level, int) else known
+
+    def option(self, entry: JsonValue) -> Option:
+        """One thing that a tool puts on offer."""
+        if not isinstance(entry, dict):
+            return Option(plain_text(entry), spoken(_CHOICE, plain_text(entry), self.plain()))
+        value = plain_text(entry.get("value"))
+        words = entry.get("keywords")
+        keywords = tuple(plain_text(word) for word in words) if isinstance(words, list) else ()
+        said = entry.get("spoken")
+        return Option(value, plain_text(said) if said else spoken(_CHOICE, value, self.plain()), keywords)
+
+
+def plain_text(value: JsonValue) -> str:
+    """A single value of a tool's as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
