@@ -12,8 +12,8 @@ in one utterance, those are named whose share beside the likeliest one's is abov
 Nothing is chosen on the test split.
 
 With 150 intents the model has one example of each in its prompt instead of three, and chooses among the ten that are
-nearest by the votes: of more than 128 words at once the engine does not say how likely they are. `models.understanding`
-does not do this by itself.
+nearest by the votes: of more than 128 words at once the engine does not say how likely they are. A call does not do
+this by itself, and an agent with more meanings does not start with a model.
 
 The model is asked once for each utterance, and its time counted in both ways that wait for it. Ends 2 if the data are
 not there, and 1 if a model fails.
@@ -40,9 +40,10 @@ from bench.understanding.ways import Measured, Ways
 from models.llm import VllmLanguageModel
 from models.settings import SettingsError
 from models.types import ModelFailure
+from pipeline.understanding.catalogue import catalogue
 from serve.config import EMBEDDED_STACK, Stack, UnderstandingSettings, load_stack
-from serve.deployments import prepared_folder
-from serve.direct import direct_router, prompted
+from serve.deployments import prepared_folder, understanding_of
+from serve.direct import direct_router
 
 READING_S = 600.0
 """So long may reading a prompt take: those of 150 intents are longer than an agent's."""
@@ -57,12 +58,12 @@ async def measure(
     try:
         found = []
         for one in data:
-            console.print(f"{one.name}: the model reads its prompt ...", highlight=False)
             agent = as_agent(one)
             shown = settings.model_copy(update={"examples": one.shown})
+            # Not warmed up, which asks among all: the first utterance to choose on has the prompt read.
+            understanding = understanding_of(model, catalogue(agent), shown)
             router = direct_router(agent, stack.router.weights)
-            ways = Ways(one, router, await prompted(model, agent, shown), settings.policy(), console)
-            found.append((one, await ways.measure()))
+            found.append((one, await Ways(one, router, understanding, settings.policy(), console).measure()))
         return found
     finally:
         await model.stop()
@@ -94,7 +95,7 @@ def trade(found: Sequence[tuple[DataSet, Sequence[Measured]]]) -> Trade:
             for one in measured
         ],
         {f"{one.name}, {one.examples} examples, 150 intents": one.accuracy for one in CLINC150 if one.name in DRAWN},
-        "share in scope that is right (NLU++: one of those meant)",
+        "right in scope (NLU++: one of those meant)",
     )
 
 

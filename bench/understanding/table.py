@@ -85,7 +85,7 @@ def markdown(report: Report) -> str:
     """Two tables, for one intent or none and for several, and what has to be known to read them."""
     return "\n".join(
         (
-            "| CLINC150 | who decides | right, in scope | refused, out of scope | both, with a threshold | p50 ms "
+            "| CLINC150 | who decides | right, in scope | refused, out of scope | with a threshold | p50 ms "
             "| p95 | p99 |",
             "|---|---|---|---|---|---|---|---|",
             *_single(report.result),
