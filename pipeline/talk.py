@@ -115,7 +115,7 @@ class Talker:
         pointed_at = {name: said for name, said in proposed.set.items() if said and name in conversation.fill}
         state = self._engine.taken(state, pointed_at, words.caller, turn)
         conversation = self._engine.conversation(state)
-        judged = self._judged(proposed.say, conversation, words.caller)
+        judged = self._judged(proposed.say, conversation, words)
         self._log(
             ev.Talked(
                 turn=turn,
@@ -129,12 +129,14 @@ class Talker:
         step = self._engine.moved(state, Move(judged.said, proposed.call or "", proposed.leave or ""))
         return step, _with_sources(step.says, judged)
 
-    def _judged(self, say: str, conversation: Conversation, utterance: str) -> _Judged:
-        given = self._given(conversation, utterance)
+    def _judged(self, say: str, conversation: Conversation, words: Words) -> _Judged:
+        given = self._given(conversation, words.caller)
         said, dropped = [], []
         language = self._agent.language
         for sentence in sentences(_as_spoken(say, conversation.spoken)):
             bare = without_assent(sentence, language)
+            if bare and bare in words.saying:
+                continue  # Nothing is said twice.
             if bare and may_be_said(bare, given, language):
                 said.append(bare)
             else:

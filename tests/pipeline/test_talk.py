@@ -42,7 +42,7 @@ BOOKING = [
     proposed("Let me look.", call="find_repair", ticket="4711"),
     proposed("Your bike is ready. That's forty dollars. On which day would you like to pick it up?"),
     proposed("I have booked it for you.", call="book_pick_up", day="Tuesday"),
-    proposed("It is booked.", leave="done"),
+    proposed("The pick-up is booked for Tuesday, the first of December. It is booked.", leave="done"),
 ]
 LINES = ["I want to know about my bike", "it's 4711", "next Tuesday then", "yes please"]
 SPANISH = parse_settings(
