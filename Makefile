@@ -2,10 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 # Material that no author of an agent has seen, by agent: dental.tsv, dental_conv/, ...; `make eval` plays it too.
 BLIND ?= ../shared/blind
+# Public data, which is kept outside this repository: clinc150/, nlupp/; `make bench-understanding` says where it is from.
+DATA ?= ../shared/data
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-languages bench-overhead bench-peers eval chaos clean
+.PHONY: call serve test test-fast lint format env lock weights bench-stt bench-call bench-tts bench-languages bench-understanding bench-overhead bench-peers eval chaos clean
 
 call: env  ## make the environment, fetch the weights, start the stack, place the demo call
 	@$(BIN)/trunkline call
@@ -43,6 +45,9 @@ bench-tts: env
 
 bench-languages: env  ## whether a turn's language is told right, and what it costs
 	@$(BIN)/python -m bench.languages
+
+bench-understanding: env  ## how right callers' words are understood on public data, and in what time
+	@$(BIN)/python -m bench.understanding --data $(DATA)
 
 bench-overhead: env
 	@$(BIN)/python -m bench.overhead

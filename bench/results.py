@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import psutil
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -80,12 +83,32 @@ class Series:
     samples: Sequence[float]
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One way of doing one thing."""
+
+    thing: str
+    way: str
+    x: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What it costs to be right: points over a logarithmic axis, and shares known from elsewhere as lines."""
+
+    points: Sequence[Point]
+    levels: Mapping[str, float]
+    right: str
+    """What is counted, for the axis of shares."""
+
+
 def write(
     bench: str,
     result: Mapping[str, Json],
     *,
     packages: Iterable[str],
-    plot: Sequence[Series],
+    plot: Sequence[Series] | Trade,
     axis: str,
     folder: Path = RESULTS,
     now: datetime | None = None,
@@ -93,7 +116,7 @@ def write(
     """Write `<date>T<time>Z-<bench>.json` and `.png` into `folder`; returns both paths.
 
     The JSON holds `bench`, `at`, `machine` and `result`; the picture shows each series' cumulative distribution with
-    its p50, p95 and p99, over an axis named `axis`.
+    its p50, p95 and p99, or a trade's points, over an axis named `axis`.
     """
     at = now or datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,21 +129,44 @@ def write(
     return report, picture
 
 
-def _draw(path: Path, title: str, series: Sequence[Series], axis: str) -> None:
+def _draw(path: Path, title: str, plot: Sequence[Series] | Trade, axis: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    axes.set(title=title, xlabel=axis)
+    axes.grid(alpha=0.3)
+    if isinstance(plot, Trade):
+        _draw_trade(axes, plot)
+    else:
+        _draw_series(axes, plot)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_series(axes: Axes, series: Sequence[Series]) -> None:
     for one in series:
         values = np.sort(np.asarray(one.samples, dtype=np.float64))
         found = Percentiles.of(values)
         label = f"{one.label}  p50 {found.p50:.0f}  p95 {found.p95:.0f}  p99 {found.p99:.0f}"
         (line,) = axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", label=label)
         axes.plot([found.p50, found.p95, found.p99], [0.5, 0.95, 0.99], "o", color=line.get_color(), markersize=4)
-    axes.set(title=title, xlabel=axis, ylabel="share of samples at or below", ylim=(0, 1.02))
+    axes.set(ylabel="share of samples at or below", ylim=(0, 1.02))
     axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+
+
+def _draw_trade(axes: Axes, trade: Trade) -> None:
+    things = list(dict.fromkeys(point.thing for point in trade.points))
+    ways = list(dict.fromkeys(point.way for point in trade.points))
+    for point in trade.points:
+        marker = "os^DvP"[ways.index(point.way) % 6]
+        color = f"C{things.index(point.thing)}"
+        axes.plot(point.x, point.share, marker, color=color, label=f"{point.thing}: {point.way}")
+    for name, share in trade.levels.items():
+        axes.axhline(share, color="grey", linewidth=0.8, linestyle=":")
+        axes.annotate(name, (0, share), xycoords=("axes fraction", "data"), fontsize=6, va="bottom")
+    axes.set_xscale("log")
+    axes.set_ylabel(trade.right)
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -191,6 +191,8 @@ class Judgement:
 
     probabilities: tuple[tuple[str, float], ...]
     """Labels of the catalogue, likeliest first; they sum to 1."""
+    acts: tuple[str, ...] = ()
+    """All that the model found meant, in the order in which it was said; empty: it was not asked for more than one."""
 
 
 class ModelFailure(RuntimeError):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from models.llm import VllmLanguageModel
 from models.types import Catalogue, GenerateRequest, Judgement, Meaning, Message, ModelFailure, Situation
 
-__all__ = ["OneStepUnderstanding", "name_meanings", "one_step_prompt"]
+__all__ = ["OneStepUnderstanding", "name_meanings", "one_step_prompt", "told"]
 
 _SEED = 1
 """Of the order in which examples are shown: the same in every process, or no prefix would be cached."""

@@ -60,9 +60,12 @@ class AnswerWriter:
                 yield Clause(text, "knowledge", rejected=rejected, failure=failure)
                 rejected = failure = ""
 
-    async def read(self, ask: Ask, known: Sequence[Known], request_id: str) -> None:
-        """Have the engine read the prompt of what may be asked for. Raises ModelFailure."""
+    async def read(self, ask: Ask, known: Sequence[Known], request_id: str) -> bool:
+        """Have the engine read the prompt of what may be asked for, if one is used. Raises ModelFailure."""
+        if self._generation.words == "facts":
+            return False
         await self._language_model.prefill(self._request(ask, known, request_id))
+        return True
 
     def _request(self, ask: Ask, known: Sequence[Known], request_id: str, tier: Tier = "small") -> GenerateRequest:
         return GenerateRequest(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -121,6 +121,14 @@ class DialogueManager:
         """Whether a reader is sure that this answers what was asked, and asks nothing back."""
         asked_back = asks(_COURTEOUS_END.sub("", utterance), self._agent.language)
         return not asked_back and self._engine.surely_answers(self.state, utterance)
+
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
+        return self._engine.told_flows(utterance)
+
+    def only_tells(self, part: str) -> bool:
+        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        return self._engine.only_tells(part)
 
     def package(self) -> HandOver | None:
         """What whoever takes the call over gets to know; None if the call is not about to be handed over."""
@@ -355,8 +363,8 @@ class DialogueManager:
         """Have the engine read the prompt that the plan leads to; whether there is one. Raises ModelFailure."""
         if plan.fact is None:
             return False
-        await self._writer.read(Ask(question=plan.utterance, fact=plan.fact.text), self._known_values(), request_id)
-        return True
+        ask = Ask(question=plan.utterance, fact=plan.fact.text)
+        return await self._writer.read(ask, self._known_values(), request_id)
 
     async def warm_up(self, request_id: str) -> None:
         """Have the prompt's stable part in the engine's prefix cache before the next question. Raises ModelFailure."""

@@ -41,8 +41,7 @@ class Planner:
 
     async def plan(self, turn: int, utterance: str, request_id: str) -> Plan:
         """How the utterance will be answered. Raises ModelFailure or TimeoutError if it cannot be routed."""
-        situation, answered = self._situation(utterance), self._manager.surely_answered(utterance)
-        understood = await self._interpreter.understand(situation, turn, request_id, answered=answered)
+        understood = await self._interpreter.understand(self._situation(utterance), turn, request_id, self._manager)
         plan = self._with_model(self._manager.plan(utterance, understood, turn), understood)
         plan = await self._filled(plan, turn, f"{request_id}-fill")
         return await self._manager.thought(plan, turn, request_id)

@@ -163,21 +163,22 @@ class DialoguePolicy:
             # No reader finds an answer in it: then it is likely none.
             other, share = understood.otherwise
             if share >= LIKELY_ENOUGH:
-                act, understood = other, dataclasses.replace(understood, acts=(other,), confidence=share)
+                rest = tuple(act for act in understood.acts[1:] if act != other)
+                act, understood = other, dataclasses.replace(understood, acts=(other, *rest), confidence=share)
         route = act.route if isinstance(act, Wishes) else None
         sure = understood.confidence >= SURE_IN_FLOW
         answered = self._answered(utterance, step, state)
         anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
         doubted = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
         if step.fitted and not (anywhere and sure) and not (doubted and sure):
-            asked = understood.facts if understood.way == "model" and sure else ()
+            asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
             return dataclasses.replace(answered, facts=asked)
         if isinstance(act, Waits):
             return self._waits(utterance, state)
         if route is not None and route.kind == "repeat":
             return self._said_again(utterance, state, last_said)
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
-            return plan
+            return dataclasses.replace(plan, facts=understood.facts)
         if understood.facts:
             again = clauses_of_text(self._engine.prompt(state), "form")
             return Says(utterance, state, again, facts=understood.facts)

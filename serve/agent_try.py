@@ -17,13 +17,11 @@ from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
-from pipeline.ports import LanguageModel
-from pipeline.text_call import FactsAsWritten, Said, TextCall
+from pipeline.text_call import Said, TextCall
 from pipeline.tools.outbox import MemoryOutbox
-from pipeline.understanding.settings import UnderstandingPolicy
 from serve.agent_file import agent_tools
 from serve.config import Stack
-from serve.direct import direct_language_model, direct_router, understanding_engine
+from serve.direct import direct_engines, direct_router
 
 PROMPT = "[cyan]you:[/]   "
 QUIT = ("/quit", "/q")
@@ -56,14 +54,10 @@ async def try_agent(
     clock = LoopClock()
     async with AsyncExitStack() as up:
         router = direct_router(agent, stack.router.weights)
-        model: LanguageModel = FactsAsWritten()
-        understanding, policy = None, UnderstandingPolicy()
         if real_model:
-            console.print("Starting the language models (about a minute) ...", style="dim")
-            model = await up.enter_async_context(direct_language_model(stack))
-            if stack.understanding is not None:
-                engine = await up.enter_async_context(understanding_engine(stack.understanding))
-                understanding, policy = await engine.of(agent), stack.understanding.policy()
+            console.print("Starting the language model (about a minute) ...", style="dim")
+        engines = await up.enter_async_context(direct_engines(stack, words=real_model, understands=real_model))
+        understanding = await engines.understanding(agent)
         tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
         services = CallServices(
             call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
@@ -71,7 +65,15 @@ async def try_agent(
             tools=tools,
             today=lambda: agent.date_at(clock.wall_time_s()),
         )
-        call = TextCall(agent, router, model, services, clock, understanding=understanding, policy=policy)
+        call = TextCall(
+            agent,
+            router,
+            engines.language_model,
+            services,
+            clock,
+            understanding=understanding,
+            policy=engines.policy,
+        )
         call.log.subscribe(lambda event: _show_event(event, console))
         _show(await call.open(), console)
         async for line in lines:

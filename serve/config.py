@@ -86,8 +86,9 @@ class RouterSettings(Deployment):
 class UnderstandingSettings(Deployment):
     """A language model that judges what callers mean, wherever the router is not sure; one vLLM engine a replica."""
 
-    profile: Literal["one_step"] = "one_step"
-    """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models."""
+    profile: Literal["one_step", "structured"] = "one_step"
+    """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models.
+    'structured': all that is meant is written down within a grammar; for models of some 4 billion parameters on."""
     examples: int = Field(3, ge=0, le=20)
     """Of each meaning, shown to the model at most; each costs some twenty tokens of its cached prompt."""
     fast_path: float = Field(0.9, ge=0, le=1.01)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.llm import VllmLanguageModel
+from models.structured_understanding import StructuredUnderstanding
 from models.types import (
     HEARING_RATE_HZ,
     Catalogue,
@@ -147,6 +148,16 @@ class LanguageModel:
         return True
 
 
+def understanding_of(
+    model: VllmLanguageModel, catalogue: Catalogue, settings: UnderstandingSettings
+) -> OneStepUnderstanding | StructuredUnderstanding:
+    """One agent's catalogue on a running engine, by the stack's profile. Raises ModelFailure if its meanings cannot be
+    told apart."""
+    if settings.profile == "structured":
+        return StructuredUnderstanding(model, catalogue, examples=settings.examples)
+    return OneStepUnderstanding(model, catalogue, examples=settings.examples)
+
+
 class Understanding(LanguageModel):
     """A language model that has read what may be meant to each version of an agent, and chooses. It may word too."""
 
@@ -154,8 +165,7 @@ class Understanding(LanguageModel):
         """`catalogues`: by version."""
         await super().__init__(settings, MODEL_NICENESS)
         self._agents = {
-            version: OneStepUnderstanding(self._model, catalogue, examples=settings.examples)
-            for version, catalogue in catalogues.items()
+            version: understanding_of(self._model, catalogue, settings) for version, catalogue in catalogues.items()
         }
         for version, agent in self._agents.items():
             await agent.warm_up(f"warm-up-{version}")

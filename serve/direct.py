@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from models.llm import VllmLanguageModel
 from models.router import IntentRouter, KnowledgePassage
-from models.types import GenerateRequest, Judgement, RouteDecision, Situation
+from models.structured_understanding import StructuredUnderstanding
+from models.types import GenerateRequest, RouteDecision
 from models.understanding import OneStepUnderstanding
 from pipeline.agent import Agent
 from pipeline.clauses import clauses_of
+from pipeline.ports import LanguageModel, UnderstandingModel
+from pipeline.text_call import FactsAsWritten
 from pipeline.understanding.catalogue import catalogue
+from pipeline.understanding.settings import UnderstandingPolicy
 from serve.build import lesson
-from serve.config import Stack, UnderstandingSettings
-from serve.deployments import prepared_folder
+from serve.config import LanguageModelSettings, Stack, UnderstandingSettings
+from serve.deployments import prepared_folder, understanding_of
 
 
 class DirectRouter:
@@ -25,16 +29,6 @@ class DirectRouter:
 
     async def route(self, text: str) -> RouteDecision:
         return self._router.route(text)
-
-
-class DirectUnderstanding:
-    """pipeline.ports.UnderstandingModel over a vLLM engine."""
-
-    def __init__(self, model: OneStepUnderstanding) -> None:
-        self._model = model
-
-    async def judge(self, situation: Situation, request_id: str) -> Judgement:
-        return await self._model.judge(situation, request_id)
 
 
 class DirectLanguageModel:
@@ -69,38 +63,50 @@ def direct_router(agent: Agent, weights: str) -> DirectRouter:
     )
 
 
+async def prompted(
+    engine: VllmLanguageModel, agent: Agent, settings: UnderstandingSettings
+) -> OneStepUnderstanding | StructuredUnderstanding:
+    """What understands an agent's callers, on a running engine, its prompt read. Raises ModelFailure."""
+    understanding = understanding_of(engine, catalogue(agent), settings)
+    await understanding.warm_up(f"warm-up-{agent.name}")
+    return understanding
+
+
+class DirectEngines:
+    """The language models of a stack that run here; each engine once, whatever asks for it."""
+
+    def __init__(
+        self, stack: Stack, running: Mapping[str, VllmLanguageModel], *, words: bool, understands: bool
+    ) -> None:
+        """`running`: by the deployment that they are in Serve."""
+        self._settings = stack.understanding if understands else None
+        self._running = running
+        self.language_model: LanguageModel = FactsAsWritten()
+        if words:
+            self.language_model = DirectLanguageModel(running[stack.language_model("small").deployment])
+        self.policy = self._settings.policy() if self._settings else UnderstandingPolicy()
+
+    async def understanding(self, agent: Agent) -> UnderstandingModel | None:
+        """For one agent, its prompt read; None: nothing understands. Raises ModelFailure."""
+        if self._settings is None:
+            return None
+        return await prompted(self._running["Understanding"], agent, self._settings)
+
+
 @asynccontextmanager
-async def direct_language_model(stack: Stack) -> AsyncGenerator[DirectLanguageModel, None]:
-    """The stack's small language model. Raises ModelFailure."""
-    settings = stack.language_model("small").settings
-    model = VllmLanguageModel(settings.engine)
-    await model.start(prepared_folder(settings.weights))
-    try:
-        yield DirectLanguageModel(model)
-    finally:
-        await model.stop()
-
-
-class UnderstandingEngine:
-    """A running engine that understands for any agent."""
-
-    def __init__(self, model: VllmLanguageModel, settings: UnderstandingSettings) -> None:
-        self._model = model
-        self._settings = settings
-
-    async def of(self, agent: Agent) -> DirectUnderstanding:
-        """For one agent, its prompt read. Raises ModelFailure."""
-        understanding = OneStepUnderstanding(self._model, catalogue(agent), examples=self._settings.examples)
-        await understanding.warm_up(f"warm-up-{agent.name}")
-        return DirectUnderstanding(understanding)
-
-
-@asynccontextmanager
-async def understanding_engine(settings: UnderstandingSettings) -> AsyncGenerator[UnderstandingEngine, None]:
-    """The stack's model that understands. Raises ModelFailure."""
-    model = VllmLanguageModel(settings.engine)
-    await model.start(prepared_folder(settings.weights))
-    try:
-        yield UnderstandingEngine(model, settings)
-    finally:
-        await model.stop()
+async def direct_engines(stack: Stack, *, words: bool, understands: bool) -> AsyncGenerator[DirectEngines, None]:
+    """A stack's language models. `words`: its small one words what agents leave to it, else facts are said as they are
+    written. `understands`: its model that understands is asked, if it has one. Raises ModelFailure."""
+    wanted: dict[str, LanguageModelSettings | UnderstandingSettings] = {}
+    if words:
+        small = stack.language_model("small")
+        wanted[small.deployment] = small.settings
+    if understands and stack.understanding is not None:
+        wanted["Understanding"] = stack.understanding
+    async with AsyncExitStack() as up:
+        running: dict[str, VllmLanguageModel] = {}
+        for name, settings in wanted.items():
+            running[name] = model = VllmLanguageModel(settings.engine)
+            up.push_async_callback(model.stop)
+            await model.start(prepared_folder(settings.weights))
+        yield DirectEngines(stack, running, words=words, understands=understands)

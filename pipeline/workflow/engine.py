@@ -38,6 +38,7 @@ from pipeline.workflow.definition import (
     TransferNode,
 )
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
+from pipeline.workflow.telling import only_tells, tells
 from pipeline.workflow.wording import FlowError, Wording
 
 MOST_NODES = 200
@@ -176,6 +177,19 @@ class WorkflowEngine:
         if reading is None or reading.confidence < LIKELY:
             return False
         return len(utterance.split()) - len(reading.words.split()) <= _FEW_WORDS
+
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
+        context = dataclasses.replace(self._words.plain(), asked=False)
+        told = {name for name, variable in self._words.variables.items() if tells(variable, utterance, context)}
+        if not told:
+            return {}
+        asked = {name: self._will_ask_for((Place(name, flow.start),)) for name, flow in self._flows.items()}
+        return {name: len(told.intersection(variables)) for name, variables in asked.items()}
+
+    def only_tells(self, part: str) -> bool:
+        """Whether a part of an utterance tells a number or name that flows ask for, and nothing else."""
+        return only_tells(self._words.variables.values(), part, dataclasses.replace(self._words.plain(), asked=False))
 
     def asks_for_value(self, state: CallState) -> bool:
         """Whether the answer waited for is more than a yes or no: people often add to it."""

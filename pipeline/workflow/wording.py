@@ -44,6 +44,11 @@ class Wording:
     def language(self) -> Language:
         return self._language
 
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """By name."""
+        return self._variables
+
     def variable(self, name: str) -> Variable:
         """Raises FlowError if there is none of that name."""
         try:

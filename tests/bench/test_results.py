@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results import Percentiles, Series, write
+from bench.results import Percentiles, Point, Series, Trade, write
 
 
 def test_percentiles_of_a_known_row() -> None:
@@ -41,4 +41,17 @@ def test_a_result_is_dated_names_its_machine_and_has_a_picture(tmp_path: Path) -
     assert said["machine"]["cpu"]
     assert said["machine"]["packages"]["numpy"]
     assert said["machine"]["packages"]["no-such-package"] is None
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trade_is_drawn_too(tmp_path: Path) -> None:
+    points = [Point("few", "fast", 5.0, 0.8), Point("few", "slow", 300.0, 0.9), Point("many", "fast", 6.0, 0.7)]
+    _, picture = write(
+        "understanding",
+        {},
+        packages=(),
+        plot=Trade(points, {"elsewhere": 0.95}, "share that is right"),
+        axis="milliseconds",
+        folder=tmp_path,
+    )
     assert picture.read_bytes().startswith(b"\x89PNG")

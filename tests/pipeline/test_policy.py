@@ -10,7 +10,7 @@ from pipeline.agent import Agent, Route
 from pipeline.plan import EndsCall, Plan
 from pipeline.policy import DialoguePolicy
 from pipeline.state import CallState, HangUp, Transfer
-from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Wishes
+from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Way, Wishes
 from pipeline.workflow.engine import WorkflowEngine
 from tests.pipeline.agents import AGENT
 from tests.pipeline.rig import TODAY, looked_up
@@ -92,6 +92,31 @@ def test_a_value_and_a_question_are_both_taken() -> None:
     plan = decide("my name is John Miller, what's a cleaning", asked, booking("Tuesday at ten"))
     assert plan.facts == (CLEANING,)
     assert "John Miller" in " ".join(texts(plan))
+
+
+@pytest.mark.parametrize("way", ["fast", "model", "rules"])
+def test_an_answer_and_a_question_told_apart_are_both_taken_whoever_did(way: Way) -> None:
+    both = Understood((Answers(), AsksFact(CLEANING)), 0.7, way)
+    plan = decide("Tuesday at ten. And how much is a cleaning?", both, booking())
+    assert plan.facts == (CLEANING,)
+    assert texts(plan) == ["What is your name?"]
+    unread = decide("Let me see. And how much is a cleaning?", both, booking("Tuesday at ten"))
+    assert unread.facts == (CLEANING,)
+    assert texts(unread) == ["What is your name?"]
+
+
+def test_a_question_beside_the_wish_for_a_person_is_answered_first() -> None:
+    both = understood(Wishes(route("person")), AsksFact(HOURS))
+    for state in (looked_up(), booking("Tuesday at ten")):
+        plan = decide("when are you open, and a person please", both, state)
+        assert plan.facts == (HOURS,)
+        assert isinstance(plan.act, Transfer)
+
+
+def test_what_is_no_answer_after_all_keeps_the_questions_beside_it() -> None:
+    acts = (Answers(), AsksFact(HOURS), AsksFact(CLEANING))
+    taken = Understood(acts, 0.9, "model", 0.3, (AsksFact(HOURS), 0.6))
+    assert decide("hm, hours, prices", taken, booking()).facts == (HOURS, CLEANING)
 
 
 def test_what_a_reader_reads_counts_for_nothing_where_the_model_is_sure_of_something_else() -> None:

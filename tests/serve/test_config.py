@@ -57,6 +57,8 @@ def test_memory_counts_every_replica_and_ray_itself() -> None:
         ("alias_of: understanding", "alias_of: large", "small_language_model"),
         ("alias_of: understanding", "alias_of: small_language_model", "small_language_model: an alias of itself"),
         ("understanding:\n  weights", "not_understanding:\n  weights", "not_understanding: unknown key"),
+        ("profile: one_step", "profile: two_step", "understanding.profile"),
+        ("profile: one_step", "profil: structured", "understanding.profil: unknown key"),
         ("mode: windowed", "mode: true", "text_to_speech.mode"),
         ("mode: windowed\n  memory_mb: 900\n  timeout_s: 8", "memory_mb: 900", "text_to_speech.timeout_s: missing"),
         ("max_calls: 4", "max_calls: 4\n  max_calls: [", "not valid YAML"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pytest
 
@@ -13,7 +15,7 @@ from pipeline.agent import Agent
 from pipeline.clock import LoopClock
 from pipeline.understanding.acts import Answers, AsksFact, Understood, Unknown, Waits, Wishes
 from pipeline.understanding.settings import UnderstandingPolicy
-from pipeline.understanding.stage import Interpreter, together
+from pipeline.understanding.stage import Interpreter, backed, together
 from tests.pipeline.agents import AGENT
 from tests.virtual_time import run_virtual
 
@@ -41,11 +43,29 @@ class FakeUnderstanding:
 
 
 @dataclass
+class FakeReaders:
+    """Reads what it is told is an answer, and of flows what it is told is said of them."""
+
+    answers: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+    def surely_answered(self, utterance: str) -> bool:
+        return utterance in self.answers
+
+    def told_flows(self, utterance: str) -> Mapping[str, int]:
+        return dict.fromkeys(self.told, 1)
+
+    def only_tells(self, part: str) -> bool:
+        return "number" in part
+
+
+@dataclass
 class FakeRouter:
     decision: RouteDecision
+    parts: Mapping[str, RouteDecision] = field(default_factory=dict)
 
     async def route(self, text: str) -> RouteDecision:
-        return self.decision
+        return self.parts.get(text, self.decision)
 
 
 def understand(
@@ -53,11 +73,14 @@ def understand(
     model: FakeUnderstanding | None,
     *situations: Situation,
     agent: Agent = AGENT,
+    parts: Mapping[str, RouteDecision] = MappingProxyType({}),
+    readers: FakeReaders | None = None,
 ) -> tuple[list[Understood], list[ev.Event]]:
     async def main() -> tuple[list[Understood], list[ev.Event]]:
         log = ev.EventLog(LoopClock())
-        one = Interpreter(agent, FakeRouter(decision), model, UnderstandingPolicy(timeout_s=1.0), log, LoopClock())
-        return [await one.understand(situation, 1, "r1") for situation in situations], list(log)
+        router = FakeRouter(decision, parts)
+        one = Interpreter(agent, router, model, UnderstandingPolicy(timeout_s=1.0), log, LoopClock())
+        return [await one.understand(situation, 1, "r1", readers) for situation in situations], list(log)
 
     return run_virtual(main())
 
@@ -104,7 +127,9 @@ def test_what_a_reader_is_sure_of_needs_no_model_unless_it_may_be_a_wish_meant_a
     async def main() -> Understood:
         log, model = ev.EventLog(LoopClock()), FakeUnderstanding()
         one = Interpreter(AGENT, FakeRouter(decision), model, UnderstandingPolicy(), log, LoopClock())
-        return await one.understand(Situation("no, a person", "Is that right?"), 1, "r1", answered=True)
+        return await one.understand(
+            Situation("no, a person", "Is that right?"), 1, "r1", FakeReaders(answers=("no, a person",))
+        )
 
     assert run_virtual(main()).way == way
 
@@ -179,3 +204,86 @@ def test_an_answer_keeps_what_the_model_gave_it_since_it_has_no_examples() -> No
     assert shares["answer"] == pytest.approx(0.6)
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["b"] > shares["a"]
+
+
+def meant(label: str, share: float = 0.97) -> RouteDecision:
+    return RouteDecision("knowledge", 0.5, meant=Meant(((label, share), ("other", 1 - share)), 0.9))
+
+
+TWO = "How much is a cleaning? And when do you open?"
+TWO_PARTS = {"How much is a cleaning?": meant("q:cleaning"), "And when do you open?": meant("q:hours")}
+
+
+@pytest.mark.parametrize(("model", "way"), [(FakeUnderstanding(), "fast"), (None, "rules")], ids=["model", "no model"])
+def test_two_questions_in_one_breath_are_told_apart_by_the_examples_alone(
+    model: FakeUnderstanding | None, way: str
+) -> None:
+    (understood,), log = understand(UNSURE, model, Situation(TWO), parts=TWO_PARTS)
+    assert understood.facts == (FACT, AGENT.fact("hours"))
+    assert (understood.way, understood.label, understood.confidence) == (way, "knowledge", pytest.approx(0.97))
+    assert model is None or not model.asked
+    (event,) = [event for event in log if isinstance(event, ev.Understood)]
+    assert list(event.evidence) == ["q:cleaning", "q:hours"]
+
+
+def test_what_the_parts_leave_open_is_judged_as_a_whole() -> None:
+    parts = TWO_PARTS | {"And when do you open?": meant("q:hours", 0.5)}
+    (understood,), _ = understand(UNSURE, FakeUnderstanding(), Situation(TWO), parts=parts)
+    assert (understood.way, understood.facts) == ("model", (FACT,))
+
+
+def test_in_a_flow_a_part_that_is_read_is_the_answer_and_the_other_is_asked() -> None:
+    said = Situation("Tuesday at ten. How much is a cleaning?", "Which would you like?", ("booking",))
+    parts = {"How much is a cleaning?": meant("q:cleaning"), "Tuesday at ten.": meant("booking")}
+    readers = FakeReaders(answers=("Tuesday at ten.",))
+    (understood,), _ = understand(UNSURE, FakeUnderstanding(), said, parts=parts, readers=readers)
+    assert (understood.acts, understood.way) == ((Answers(), AsksFact(FACT)), "fast")
+
+
+def test_several_acts_that_a_model_names_are_all_taken_the_weightiest_first() -> None:
+    both = Judgement((("q:cleaning", 0.475), ("booking", 0.475), ("other", 0.05)), ("q:cleaning", "booking"))
+    (understood,), _ = understand(UNSURE, FakeUnderstanding(both), Situation("a price and a slot please"))
+    assert isinstance(understood.act, Wishes)
+    assert (understood.facts, understood.label, understood.way) == ((FACT,), "booking", "model")
+    assert understood.confidence > 0.9
+
+
+def test_of_acts_that_cannot_be_done_at_once_the_likeliest_is_taken() -> None:
+    both = Judgement((("never_mind", 0.475), ("q:cleaning", 0.475), ("other", 0.05)), ("never_mind", "q:cleaning"))
+    (understood,), _ = understand(RouteDecision("x", 0.1), FakeUnderstanding(both), Situation("drop it, how much"))
+    assert [type(act) for act in understood.acts] == [Wishes]
+
+
+def test_a_wish_of_which_a_value_is_told_is_likelier() -> None:
+    judged = Judgement((("q:cleaning", 0.6), ("booking", 0.4)))
+    for told, label in (((), "knowledge"), (("book",), "booking")):
+        readers = FakeReaders(told=told)
+        (understood,), _ = understand(
+            RouteDecision("x", 0.1), FakeUnderstanding(judged), Situation("the third of May"), readers=readers
+        )
+        assert understood.label == label
+    in_flow = Situation("the third of May", "When were you born?")
+    (understood,), _ = understand(
+        RouteDecision("x", 0.1), FakeUnderstanding(judged), in_flow, readers=FakeReaders(told=("book",))
+    )
+    assert understood.label == "knowledge", "in a flow a value is rather the answer"
+
+
+def test_what_is_told_raises_its_wish_and_leaves_the_rest_in_order() -> None:
+    shares = (("a", 0.5), ("b", 0.3), ("c", 0.2))
+    assert backed(shares, {}) == tuple((label, pytest.approx(share)) for label, share in shares)
+    raised = backed(shares, {"c": 1})
+    assert [label for label, _ in raised] == ["c", "a", "b"]
+    assert sum(share for _, share in raised) == pytest.approx(1)
+    assert backed(shares, {"b": 1, "c": 2})[0][0] == "c", "two values tell more than one"
+
+
+@pytest.mark.parametrize("agent_said", ["", "Which would you like?"], ids=["between flows", "in a flow"])
+def test_what_only_tells_a_number_is_left_to_the_flow_and_what_is_wished_is_judged(agent_said: str) -> None:
+    model = FakeUnderstanding()
+    said = Situation("A price please. The number is 4711 0815.", agent_said)
+    understand(UNSURE, model, said, readers=FakeReaders())
+    assert [asked.utterance for asked in model.asked] == [said.utterance if agent_said else "A price please."]
+    alone = Situation("The number is 4711 0815.")
+    understand(UNSURE, model, alone, readers=FakeReaders())
+    assert model.asked[-1] == alone

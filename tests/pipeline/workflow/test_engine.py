@@ -405,3 +405,73 @@ def test_a_question_that_another_answer_settles_is_not_asked_any_more() -> None:
     assert engine.answer(asked.state, "no", 2).says == ("Which?",)
     known = CallState().with_values(phone=Value("+12065550147"))
     assert engine.start(known, "ring", "", 1).says[0].startswith("We call two zero six")
+
+
+PARCELS = parse_settings(
+    """
+variables:
+  number: {type: digits, fewest_digits: 8, most_digits: 8, description: tracking number}
+  spot: {type: choice, choices: {porch: [on the porch], shed: [in the shed, the shed]}}
+  people: {type: number, description: number of people}
+  name: {type: name}
+  day: {type: date}
+flows:
+  which:
+    start: number
+    nodes: {number: {do: ask, variable: number, say: ["Which number?"], go: end, exhausted: end}}
+  find:
+    start: which
+    nodes: {which: {do: flow, flow: which, go: end}}
+  leave:
+    start: which
+    nodes:
+      which: {do: flow, flow: which, go: where}
+      where: {do: ask, variable: spot, say: ["Where?"], go: end, exhausted: end}
+  come:
+    start: day
+    nodes:
+      day: {do: ask, variable: day, say: ["When?"], go: who, exhausted: end}
+      who: {do: ask, variable: name, say: ["Who?"], go: many, exhausted: end}
+      many: {do: ask, variable: people, say: ["How many?"], go: end, exhausted: end}
+""",
+    Desk,
+    "test_engine.py",
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "flows"),
+    [
+        ("leave it in the shed please", {"leave": 1}),
+        ("where is it, my tracking number is 4711 0815", {"find": 1, "leave": 1}),
+        ("tracking number 4711 0815, on the porch please", {"find": 1, "leave": 2}),
+        ("I'd come on the third of December", {}),
+        ("are you open on Thursday", {}),
+        ("my name is Kim Otis and we are three people", {}),
+        ("yes, at ten", {}),
+        ("", {}),
+    ],
+)
+def test_a_value_tells_of_the_flows_that_would_ask_for_it_if_it_is_seldom_said_otherwise(
+    said: str, flows: dict[str, int]
+) -> None:
+    one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", today=lambda: TODAY)
+    told = one.told_flows(said)
+    assert {flow: told[flow] for flow in ("find", "leave", "come") if told.get(flow)} == flows
+
+
+@pytest.mark.parametrize(
+    ("part", "only"),
+    [
+        ("The tracking number is 4711 0815.", True),
+        ("and my tracking number is four seven one one zero eight one five", True),
+        ("My name is Kim Otis.", True),
+        ("I want to know where number 4711 0815 has got to", False),
+        ("leave it in the shed", False),
+        ("4711 0815", False),
+        ("What is a tracking number?", False),
+    ],
+)
+def test_a_part_that_only_tells_a_number_or_name_is_known(part: str, only: bool) -> None:
+    one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", today=lambda: TODAY)
+    assert one.only_tells(part) is only
