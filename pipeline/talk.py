@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from models.types import Message, ModelFailure
 from pipeline import events as ev
-from pipeline.agent import Agent
+from pipeline.agent import Agent, Fact
 from pipeline.clock import Clock, since_ms
 from pipeline.context.wording import without_secrets
 from pipeline.hearing import explain
@@ -72,15 +72,18 @@ class Talker:
         history: Sequence[Message],
         turn: int,
         request_id: str,
+        *,
+        answered: Sequence[Fact] = (),
     ) -> Thought:
-        """How the conversation goes on in which the state stands. `saying`: what is said before, whatever comes of it;
-        no `utterance`: the caller has said nothing since.
+        """How the conversation goes on in which the state stands. `saying`: what is said before, whatever comes of it,
+        and after the facts that have `answered` a question; no `utterance`: the caller has said nothing since.
 
         Never raises for a model that fails: the flow then goes where its file says.
         """
         step, clauses = Step(state, thinks=True), saying
         for number in range(MOST_IN_A_ROW):
-            words = Words(utterance, " ".join(clause.text for clause in clauses), tuple(history))
+            said = " ".join((*(fact.text for fact in answered), *(clause.text for clause in clauses)))
+            words = Words(utterance, said, tuple(history))
             step, more = await self._once(step.state, words, turn, f"{request_id}-talk-{number}")
             clauses += more
             if not step.thinks:
