@@ -42,10 +42,10 @@ _SAME_MOMENT_S = 0.3
 def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
     """The stack that is up on this machine, or one for as long as it is needed."""
     from serve.demo_call import CALLER_WEIGHTS
-    from serve.line_up import load_line_up
     from serve.progress import RichProgress
     from serve.secrets import local_secrets
     from serve.stack import find_running, running_stack
+    from serve.traffic_split import load_traffic_split
 
     home = home_folder()
     stack = load_stack(stack_path)
@@ -58,7 +58,7 @@ def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
         return
     console.print(f"Starting the stack '{stack.name}' ...")
     runs_dir = stack.gateway.runs_dir.resolve()
-    with running_stack(stack, load_line_up(stack), local_secrets(), home=home, runs_dir=runs_dir) as state:
+    with running_stack(stack, load_traffic_split(stack), local_secrets(), home=home, runs_dir=runs_dir) as state:
         yield state
 
 

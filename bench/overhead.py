@@ -61,13 +61,13 @@ from pipeline.context.of_agent import AgentContext
 from pipeline.events import Event, FirstAudio, TurnDecided, read_events
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.onset_guard import OnsetGuard
+from serve.agent_pool import of_one
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
-from serve.desk import GatewayServices
 from serve.gateway import create_app
+from serve.gateway_state import GatewayServices
 from serve.media import SUMMARY_FILE
 from serve.recording import EVENTS_FILE
-from serve.roster import of_one
 from serve.secrets import Secrets
 from telephony.audio import FRAME_S
 
@@ -183,7 +183,7 @@ async def _services(runs_dir: Path, max_calls: int) -> GatewayServices:
         return []
 
     return GatewayServices(
-        roster=of_one(
+        pool=of_one(
             agent, models, await synthesise_fixed_lines(models.speaker, agent), AgentContext(agent, RoughCounter())
         ),
         new_vad=SileroVad(prepare("silero-vad")).stream,

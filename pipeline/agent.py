@@ -16,9 +16,9 @@ from models.settings import StrictModel, load_settings, parse_settings
 from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
+from pipeline.model_selection import ModelOverride, ModelSelection
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
-from pipeline.tiering import Override, Routing
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import Flow
@@ -190,8 +190,8 @@ class Route(StrictModel):
     """For kind 'flow'."""
     target: str | None = None
     """For kind 'person': among the transfer targets; else the default one."""
-    model: Override = "auto"
-    """Which language model words answers here; 'auto': see `routing`."""
+    model: ModelOverride = "auto"
+    """Which language model words answers here; 'auto': see `model_selection`."""
     examples: tuple[str, ...] = Field(min_length=3)
     """Utterances that belong here; the router's classifier is trained on them at start."""
 
@@ -257,7 +257,7 @@ class Agent(StrictModel):
     keys: dict[Annotated[str, Field(pattern=r"^[0-9*#]$")], str] = Field(default_factory=dict)
     """What a key pressed outside a form stands for, as an utterance ("1": "What are your opening hours?")."""
     generation: Generation = Generation()
-    routing: Routing = Routing()
+    model_selection: ModelSelection = ModelSelection()
     """When the large language model is asked instead of the small one."""
     context: ContextSettings = ContextSettings()
     """How much of a prompt its parts may take."""

@@ -17,7 +17,6 @@ from typing import Literal
 from models.types import FloatAudio, ModelFailure, Transcript
 from pipeline import events as ev
 from pipeline.backchannel import is_backchannel
-from pipeline.cast import Cast, Part, Role
 from pipeline.clock import Clock, since_ms
 from pipeline.current_turn import CurrentTurn
 from pipeline.dialogue_manager import DialogueManager
@@ -25,14 +24,15 @@ from pipeline.endpointer import Endpointer
 from pipeline.floor import Floor
 from pipeline.hearing import Hearing
 from pipeline.keypad import Keypad
+from pipeline.language_switcher import ActiveAgent, AgentSpec, LanguageSwitcher
 from pipeline.onset_guard import OnsetGuard
 from pipeline.plan import ByTools, Plan, Says, clauses_of_text
 from pipeline.planner import Planner
-from pipeline.ports import Line, VoiceActivity
+from pipeline.ports import AudioOutput, VoiceActivity
+from pipeline.preemptive_generation import PreemptiveBudget
 from pipeline.reply import Made, Reply, State
 from pipeline.reply_player import ReplyPlayer, Stage
 from pipeline.silence import SilenceWatch
-from pipeline.speculation import SpeculationBudget
 from pipeline.state import HangUp, Transfer
 from pipeline.turns import TurnTracker
 from pipeline.work import Work
@@ -50,28 +50,28 @@ class Call:
 
     def __init__(
         self,
-        part: Part,
+        spec: AgentSpec,
         *,
-        others: Sequence[Part] = (),
+        others: Sequence[AgentSpec] = (),
         vad: VoiceActivity,
-        line: Line,
+        line: AudioOutput,
         log: ev.EventLog,
         clock: Clock,
-        speculation: SpeculationBudget,
+        preemptive: PreemptiveBudget,
     ) -> None:
-        """`part`: of the agent that answers; its turn-taking holds for the whole call. `others`: of one agent for each
-        further language. `speculation` is shared by all calls of a gateway.
+        """`spec`: of the agent that answers; its turn-taking holds for the whole call. `others`: of one agent for each
+        further language. `preemptive` is shared by all calls of a gateway.
         """
-        agent, models = part.agent, part.models
-        self._id = part.services.call_id
+        agent, models = spec.agent, spec.models
+        self._id = spec.services.call_id
         self._line = line
         self._log = log
         self._clock = clock
         self._settings = agent.turn_taking
-        self._speculation = speculation
+        self._preemptive = preemptive
         self._work = Work()
         self._spawn = self._work.spawn
-        self._cast = Cast(part, others, play=self._play, log=log.append)
+        self._switcher = LanguageSwitcher(spec, others, activate=self._activate, log=log.append)
         tracker = TurnTracker(vad, agent.turn_taking)
         guard = OnsetGuard(settle_ms=agent.turn_taking.settle_ms)
         self._hearing = Hearing(
@@ -81,11 +81,11 @@ class Call:
             clock,
             every_ms=agent.turn_taking.partial_every_ms,
             timeout_s=agent.stage_timeout_s,
-            languages=lambda: self._cast.languages,
+            languages=lambda: self._switcher.languages,
             spawn=self._spawn,
             partial=self._partial,
         )
-        self._floor = Floor(line, self._cast, guard, log, left=self._reply_over)
+        self._floor = Floor(line, self._switcher, guard, log, left=self._reply_over)
         self._current = CurrentTurn(
             tracker,
             self._hearing,
@@ -111,24 +111,24 @@ class Call:
     @property
     def manager(self) -> DialogueManager:
         """Of the agent that has the word."""
-        return self._cast.role.manager
+        return self._switcher.active.manager
 
     @property
     def _goes_on(self) -> bool:
         return self._work.goes_on and not self._over.is_set()
 
-    def _play(self, part: Part) -> Role:
-        agent, models = part.agent, part.models
+    def _activate(self, spec: AgentSpec) -> ActiveAgent:
+        agent, models = spec.agent, spec.models
         manager = DialogueManager(
             agent,
             models.language_model,
-            part.context,
-            part.services,
+            spec.context,
+            spec.services,
             spawn=self._spawn,
             log=self._log.append,
             clock=self._clock,
         )
-        return Role(part, manager, Planner(agent, models, manager, self._log, self._clock))
+        return ActiveAgent(spec, manager, Planner(agent, models, manager, self._log, self._clock))
 
     # -- the line's side -------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Call:
         self._watch.answered()
         if not self._goes_on:
             return
-        meaning = None if self.manager.in_flow else self._cast.role.agent.keys.get(digit)
+        meaning = None if self.manager.in_flow else self._switcher.active.agent.keys.get(digit)
         answers = self.manager.in_flow and self.manager.state.waiting == "answer"
         if meaning is not None or answers or not self._must_be_heard():
             self._floor.interrupt(self._current.number)
@@ -179,7 +179,7 @@ class Call:
         self._end(reason)
 
     def first_audio_sent(self, clause_id: str) -> None:
-        """LineListener: a clause became audible."""
+        """PlayoutListener: a clause became audible."""
         reply = self._floor.reply
         if reply is None or not reply.owns(clause_id):
             return
@@ -189,7 +189,7 @@ class Call:
             self._now_counts(reply)
 
     def clause_played(self, clause_id: str) -> None:
-        """LineListener: a clause was heard to its end."""
+        """PlayoutListener: a clause was heard to its end."""
         if self._floor.reply is not None:
             self._log.append(ev.ClausePlayed(turn=self._floor.reply.turn, clause_id=clause_id))
 
@@ -202,7 +202,7 @@ class Call:
         try:
             async with self._work.lasting():
                 self._spawn(self._watch.run())
-                self._spawn(self._cast.role.planner.warm_up(self._warm_up_id))
+                self._spawn(self._switcher.active.planner.warm_up(self._warm_up_id))
                 self._tell(self.manager.open(self._current.number))
                 await self._over.wait()
         except asyncio.CancelledError:
@@ -241,11 +241,11 @@ class Call:
             else:
                 self._words_are(reply, transcript, since_ms(self._clock, began_s))
                 stage = "route"
-                reply.role = await self._cast.for_language(transcript.language)
+                reply.active = await self._switcher.for_language(transcript.language)
                 poor = transcript.average_log_probability < self._settings.poor_log_probability
                 plan = await self._plan(reply, utterance, poor=poor)
             reply.answer_with(plan)
-            if not reply.speculate(self._speculation):
+            if not reply.generate_preemptively(self._preemptive):
                 await reply.until_decided()
             stage = "reply"
             await self._player.play(reply, plan, self._request_id(reply))
@@ -254,7 +254,7 @@ class Call:
         await self._hear_out(reply)
 
     async def _heard(self, reply: Reply, audio: FloatAudio, speech_end_s: float) -> Transcript:
-        async with asyncio.timeout(reply.role.agent.stage_timeout_s):
+        async with asyncio.timeout(reply.active.agent.stage_timeout_s):
             return await self._hearing.hear(audio, speech_end_s)
 
     def _words_are(self, reply: Reply, transcript: Transcript, took_ms: float) -> None:
@@ -288,9 +288,9 @@ class Call:
         if not is_backchannel(text):
             self._floor.give_way(self._current.number)
         idle = self._anticipation is None or self._anticipation.done()
-        if self._speculation.on_partials and stable and idle:
+        if self._preemptive.on_partials and stable and idle:
             self._anticipation = self._spawn(
-                self._cast.role.planner.read_ahead(turn, text, f"{self._id}-t{turn}-ahead")
+                self._switcher.active.planner.read_ahead(turn, text, f"{self._id}-t{turn}-ahead")
             )
 
     # -- replies ---------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class Call:
 
     async def _reply_to_words(self, reply: Reply, utterance: str, *, poor: bool) -> None:
         """A turn whose words were not heard: text, or what keys stand for."""
-        manager = reply.role.manager
+        manager = reply.active.manager
         try:
             if utterance:
                 plan = await self._plan(reply, utterance, poor=poor)
@@ -329,8 +329,8 @@ class Call:
 
     async def _plan(self, reply: Reply, utterance: str, *, poor: bool) -> Plan:
         """How the words are answered; poor ones that lead to no answer were probably misheard."""
-        plan = await reply.role.planner.plan(reply.turn, utterance, self._request_id(reply))
-        manager = reply.role.manager
+        plan = await reply.active.planner.plan(reply.turn, utterance, self._request_id(reply))
+        manager = reply.active.manager
         return manager.not_understood(utterance, reply.turn) if poor and not manager.answers(plan) else plan
 
     async def _speak(self, reply: Reply, plan: Plan) -> None:
@@ -360,8 +360,8 @@ class Call:
             if any(clause.source == "waiting" for clause in reply.clauses):
                 self._watch.grant_moment()
             self._floor.carried = ""
-            if self._cast.counts(reply.role, reply.plan, reply.turn):
-                self._spawn(reply.role.planner.warm_up(self._warm_up_id))
+            if self._switcher.counts(reply.active, reply.plan, reply.turn):
+                self._spawn(reply.active.planner.warm_up(self._warm_up_id))
 
     async def _hear_out(self, reply: Reply) -> None:
         """Everything is queued: wait until it has been heard, and do what was to follow."""
@@ -374,9 +374,9 @@ class Call:
             reply.end()
             return
         # It is given away while the caller is told so.
-        manager = reply.role.manager
+        manager = reply.active.manager
         package = manager.package()
-        giving = self._spawn(reply.role.part.services.hand_over(package)) if package is not None else None
+        giving = self._spawn(reply.active.spec.services.hand_over(package)) if package is not None else None
         await self._floor.hear_out(reply)
         self._current.close(reply)
         match manager.state.closing:
@@ -392,7 +392,7 @@ class Call:
 
     def _reply_over(self, trimmed: bool) -> None:
         if self._work.goes_on:
-            self._spawn(self._cast.role.planner.after_exchange(self._warm_up_id, read_anew=trimmed))
+            self._spawn(self._switcher.active.planner.after_exchange(self._warm_up_id, read_anew=trimmed))
         self._watch.heard_from()
 
     # -- the call --------------------------------------------------------------------------------------------------
@@ -413,7 +413,7 @@ class Call:
         if self.manager.has_news:
             self._tell(self.manager.news())
         else:
-            self._say(self._cast.role.agent.lines.reprompt, "reprompt")
+            self._say(self._switcher.active.agent.lines.reprompt, "reprompt")
 
     def _busy(self) -> bool:
         return self._current.under_way or self._work.replying or self.manager.tools_at_work
@@ -424,7 +424,7 @@ class Call:
     async def _say_goodbye(self, reason: Literal["too_long", "silence"]) -> None:
         self._current.withdraw()
         self._floor.interrupt(self._current.number)
-        lines = self._cast.role.agent.lines
+        lines = self._switcher.active.agent.lines
         reply = self._say(lines.too_long if reason == "too_long" else lines.silence_farewell, "farewell")
         if reply.task is not None:
             await asyncio.wait({reply.task})
@@ -452,4 +452,4 @@ class Call:
 
     def _new_reply(self, turn: int) -> Reply:
         self._replies += 1
-        return Reply(turn=turn, number=self._replies, role=self._cast.role)
+        return Reply(turn=turn, number=self._replies, active=self._switcher.active)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.model_selection import Pace
 from pipeline.ports import LanguageModel, Router, Speaker, Transcriber, TurnScorer, UnderstandingModel
-from pipeline.tiering import Pace
 from pipeline.understanding.settings import UnderstandingPolicy
 
 

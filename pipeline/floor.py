@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from pipeline import events as ev
 from pipeline.backchannel import LEAST_WORDS_LEFT, is_backchannel
-from pipeline.cast import Cast
+from pipeline.language_switcher import LanguageSwitcher
 from pipeline.onset_guard import OnsetGuard
-from pipeline.ports import HeardClause, Line
+from pipeline.ports import AudioOutput, HeardClause
 from pipeline.reply import Reply, State
 
 _CUT_OFF_WORDS = 2
@@ -21,8 +21,8 @@ class Floor:
 
     def __init__(
         self,
-        line: Line,
-        cast: Cast,
+        line: AudioOutput,
+        switcher: LanguageSwitcher,
         guard: OnsetGuard,
         log: ev.EventLog,
         *,
@@ -30,7 +30,7 @@ class Floor:
     ) -> None:
         """`left` is told when a reply that was heard is over, and whether prompts begin otherwise from now on."""
         self._line = line
-        self._cast = cast
+        self._switcher = switcher
         self._guard = guard
         self._log = log
         self._left = left
@@ -70,7 +70,7 @@ class Floor:
         reply = self.reply
         if reply is not None and reply.state is State.AUDIBLE:
             reply.hold()
-            self._log.append(ev.BargeIn(turn=turn, heard=joined(self._line.hold())))
+            self._log.append(ev.BargeIn(turn=turn, heard=joined(self._line.pause())))
 
     def give_way(self, turn: int) -> None:
         """It was speech for us: the reply that it silenced is over."""
@@ -100,7 +100,7 @@ class Floor:
         self._leave(reply, heard, complete=False)
         if reply.plan is not None and reply.turn < turn and len(words.split()) <= _CUT_OFF_WORDS:
             # Speech that begins as the reply does was on its way before it: we cut the caller off.
-            self.carried = reply.role.manager.take_back(reply.plan).rstrip(" .,?!…")
+            self.carried = reply.active.manager.take_back(reply.plan).rstrip(" .,?!…")
 
     def stays(self, text: str) -> bool:
         """Whether these words, said over the agent, leave the floor to it."""
@@ -109,7 +109,7 @@ class Floor:
             return False
         if not reply.whole:
             return True
-        asks = reply.asks or reply.role.manager.state.waiting == "answer"
+        asks = reply.asks or reply.active.manager.state.waiting == "answer"
         left = reply.words - len(joined(self._line.heard()).split())
         return left > (LEAST_WORDS_LEFT if asks else 0)
 
@@ -117,7 +117,7 @@ class Floor:
 
     async def hear_out(self, reply: Reply) -> None:
         """Wait until all that the reply has queued has been heard."""
-        await self._line.played_out()
+        await self._line.wait_for_playout()
         # A line that broke off is played out too.
         heard = self._line.heard()
         self._leave(reply, heard, complete=all(clause.complete for clause in heard))
@@ -131,7 +131,7 @@ class Floor:
         self.reply = None
         reply.end()
         words = joined(heard)
-        trimmed = self._cast.role.manager.heard(words, reply.told(heard))
+        trimmed = self._switcher.active.manager.heard(words, reply.told(heard))
         self._log.append(ev.ReplyEnded(turn=reply.turn, heard=words, complete=complete))
         self._left(trimmed)
 

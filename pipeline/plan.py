@@ -13,9 +13,9 @@ from pipeline.agent import Fact
 from pipeline.clauses import split_clauses
 from pipeline.endpointing import Words, sounds_unfinished
 from pipeline.events import ReplySource
+from pipeline.model_selection import Choice, ModelOverride
 from pipeline.slots.types import Language
 from pipeline.state import CallState, Ending
-from pipeline.tiering import Choice, Override
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
 
@@ -45,7 +45,7 @@ class _Answer:
     """Clauses known at once; said after those of `facts`, if there are any."""
     facts: tuple[Fact, ...] = ()
     """The language model is asked to answer from these, one after another."""
-    model: Override = "auto"
+    model: ModelOverride = "auto"
     """What route or node say of the language model."""
     choice: Choice | None = None
     """The language model that words the answer from `facts`; None: the small one."""

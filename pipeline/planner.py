@@ -14,8 +14,8 @@ from pipeline.clock import Clock, since_ms
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.filling import pointed_at
 from pipeline.hearing import explain
+from pipeline.model_selection import choose
 from pipeline.plan import Plan
-from pipeline.tiering import choose
 from pipeline.understanding.acts import Understood
 from pipeline.understanding.stage import Interpreter
 
@@ -74,7 +74,7 @@ class Planner:
         if not plan.facts:
             return plan
         choice = choose(
-            self._agent.routing,
+            self._agent.model_selection,
             self._pace,
             override=plan.model,
             confidence=understood.confidence,

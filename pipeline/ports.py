@@ -86,10 +86,10 @@ class HeardClause:
     complete: bool
 
 
-class Line(Protocol):
+class AudioOutput(Protocol):
     """The way to the caller's ear: paced playout with a ledger of what was heard."""
 
-    def say(self, clause_id: str, chunk: SpeechChunk) -> None:
+    def play(self, clause_id: str, chunk: SpeechChunk) -> None:
         """Queue audio of a clause behind what is queued. Returns at once. The clause is marked after its last chunk."""
         ...
 
@@ -100,12 +100,12 @@ class Line(Protocol):
         """
         ...
 
-    def hold(self) -> tuple[HeardClause, ...]:
+    def pause(self) -> tuple[HeardClause, ...]:
         """Silence now, as `clear` does, but keep what was not heard, and what is still said, for `resume`."""
         ...
 
     def resume(self) -> None:
-        """Go on after a `hold`, with the first word that was not heard whole."""
+        """Go on after a `pause`, with the first word that was not heard whole."""
         ...
 
     def heard(self) -> tuple[HeardClause, ...]:
@@ -116,7 +116,7 @@ class Line(Protocol):
         """Forget the ledger of the reply before; what follows is a new reply."""
         ...
 
-    async def played_out(self) -> None:
+    async def wait_for_playout(self) -> None:
         """Wait until everything queued has been played (or flushed) at the caller's end."""
         ...
 
@@ -125,7 +125,7 @@ class Line(Protocol):
         ...
 
 
-class LineListener(Protocol):
+class PlayoutListener(Protocol):
     """What the line tells the call. Called on the event loop; must return at once."""
 
     def first_audio_sent(self, clause_id: str) -> None:

@@ -13,11 +13,11 @@ from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Literal
 
-from pipeline.cast import Role
 from pipeline.endpointing import ENDED_BY_MODEL
+from pipeline.language_switcher import ActiveAgent
 from pipeline.plan import Clause, Plan
 from pipeline.ports import HeardClause
-from pipeline.speculation import SpeculationBudget
+from pipeline.preemptive_generation import PreemptiveBudget
 
 
 class State(Enum):
@@ -75,7 +75,7 @@ class Reply:
     turn: int
     number: int
     """Among all replies of the call."""
-    role: Role
+    active: ActiveAgent
     """Who answers."""
     task: asyncio.Task[None] | None = None
     """Makes it, and hears it out."""
@@ -96,7 +96,7 @@ class Reply:
     """What it would answer is noise or a backchannel over a reply that waits to go on."""
     _state: State = State.CANDIDATE
     _made: Made = Made.NOTHING
-    _guess: SpeculationBudget | None = None
+    _guess: PreemptiveBudget | None = None
     """It is made ahead of the decision, on this budget."""
     _decided: asyncio.Event = field(default_factory=asyncio.Event)
     _planned: asyncio.Event = field(default_factory=asyncio.Event)
@@ -180,7 +180,7 @@ class Reply:
         self.decide_at_once = over_another
         self.reach(Made.PLANNED)
 
-    def speculate(self, budget: SpeculationBudget) -> bool:
+    def generate_preemptively(self, budget: PreemptiveBudget) -> bool:
         """Whether it may be made before its turn is decided, and heard; takes that from the budget."""
         if self.pending and self._guess is None and budget.take():
             self._guess = budget

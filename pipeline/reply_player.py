@@ -14,7 +14,7 @@ from pipeline.clock import Clock, since_ms
 from pipeline.floor import Floor
 from pipeline.hearing import explain
 from pipeline.plan import ByTools, CallsTool, Clause, Plan
-from pipeline.ports import Line
+from pipeline.ports import AudioOutput
 from pipeline.reply import Made, Reply
 
 Stage = Literal["transcribe", "route", "reply"]
@@ -26,7 +26,7 @@ class ReplyPlayer:
 
     def __init__(
         self,
-        line: Line,
+        line: AudioOutput,
         floor: Floor,
         log: ev.EventLog,
         clock: Clock,
@@ -64,19 +64,19 @@ class ReplyPlayer:
         self._log.append(ev.StageFailed(turn=reply.turn, stage=stage, error=explain(error)))
         await reply.until_decided()
         reply.whole = True
-        for text in split_clauses(reply.role.agent.lines.apology):
+        for text in split_clauses(reply.active.agent.lines.apology):
             apology = Clause(text, "apology")
             reply.will_say(apology)
             clause_id = self._next(reply, apology)
-            for chunk in reply.role.part.fixed_lines.get(text, ()):
+            for chunk in reply.active.spec.fixed_lines.get(text, ()):
                 await self._queue(reply, clause_id, chunk)
 
     async def _decide_clauses(
         self, reply: Reply, plan: Plan, request_id: str, queue: asyncio.Queue[Clause | None]
     ) -> None:
         # Tools have time-outs of their own, and what they did must be told however long it took.
-        limit_s = None if isinstance(plan, ByTools) else reply.role.agent.stage_timeout_s
-        decided = reply.role.manager.clauses(plan, reply.turn, request_id, lambda: self._begin(reply))
+        limit_s = None if isinstance(plan, ByTools) else reply.active.agent.stage_timeout_s
+        decided = reply.active.manager.clauses(plan, reply.turn, request_id, lambda: self._begin(reply))
         async with aclosing(decided) as clauses:
             while True:
                 async with asyncio.timeout(limit_s):
@@ -100,7 +100,7 @@ class ReplyPlayer:
         first = True
         async with aclosing(self._chunks(reply, clause.text)) as chunks:
             while True:
-                async with asyncio.timeout(reply.role.agent.stage_timeout_s):
+                async with asyncio.timeout(reply.active.agent.stage_timeout_s):
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
@@ -112,13 +112,13 @@ class ReplyPlayer:
 
     async def _chunks(self, reply: Reply, text: str) -> AsyncGenerator[SpeechChunk, None]:
         """A clause's audio: out of memory if it is a fixed line, else by the speaker."""
-        part = reply.role.part
-        fixed = part.fixed_lines.get(text)
+        spec = reply.active.spec
+        fixed = spec.fixed_lines.get(text)
         if fixed is not None:
             for chunk in fixed:
                 yield chunk
             return
-        async with aclosing(part.models.speaker.speak(text, voice=part.agent.voice)) as chunks:
+        async with aclosing(spec.models.speaker.speak(text, voice=spec.agent.voice)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -129,11 +129,11 @@ class ReplyPlayer:
         await reply.until_decided()
         await self._floor.take(reply)
         reply.reach(Made.QUEUED)
-        self._line.say(clause_id, chunk)
+        self._line.play(clause_id, chunk)
 
     async def _fill(self, reply: Reply) -> None:
         """An answer that takes long is announced."""
-        agent = reply.role.agent
+        agent = reply.active.agent
         text = (reply.plan.filler if isinstance(reply.plan, CallsTool) else "") or agent.lines.filler
         await reply.until_decided()
         await self._clock.sleep(agent.turn_taking.filler_after_ms / 1000)
@@ -144,8 +144,8 @@ class ReplyPlayer:
             filler = Clause(part, "filler")
             reply.will_say(filler)
             clause_id = self._next(reply, filler)
-            for chunk in reply.role.part.fixed_lines.get(part, ()):
-                self._line.say(clause_id, chunk)
+            for chunk in reply.active.spec.fixed_lines.get(part, ()):
+                self._line.play(clause_id, chunk)
 
     def _next(self, reply: Reply, clause: Clause) -> str:
         """The id of the reply's next clause."""

@@ -14,14 +14,14 @@ from pipeline.agent import Agent
 from pipeline.call import Call, EndReason
 from pipeline.call_models import CallModels
 from pipeline.call_services import CallServices
-from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import Clock, StoppableClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
+from pipeline.language_switcher import AgentSpec
 from pipeline.ports import LanguageModel, Router, UnderstandingModel
-from pipeline.speculation import SpeculationBudget
+from pipeline.preemptive_generation import PreemptiveBudget
 from pipeline.state import CallState
 from pipeline.text_line import NoEars, TextLine, Writer, written_lines
 from pipeline.understanding.settings import UnderstandingPolicy
@@ -81,7 +81,7 @@ class TextCall:
         self._line = TextLine()
         ears = NoEars()
         self._call = Call(
-            Part(
+            AgentSpec(
                 agent,
                 CallModels(
                     ears,
@@ -100,7 +100,7 @@ class TextCall:
             line=self._line,
             log=self.log,
             clock=self._clock,
-            speculation=SpeculationBudget(at_once=0, waste_share=0.0),
+            preemptive=PreemptiveBudget(at_once=0, waste_share=0.0),
         )
         self._line.attach(self._call)
         self._running: asyncio.Task[None] | None = None

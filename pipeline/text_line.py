@@ -12,7 +12,7 @@ from models.types import FloatAudio, Languages, SpeechChunk, Transcript, Word
 from pipeline.agent import Agent
 from pipeline.clauses import split_clauses
 from pipeline.fixed_lines import FixedLines, fixed_texts
-from pipeline.ports import HeardClause, LineListener
+from pipeline.ports import HeardClause, PlayoutListener
 
 
 class TextLine:
@@ -26,18 +26,18 @@ class TextLine:
         self.said: list[str] = []
         """All clauses that were heard, in order."""
         self.hung_up = False
-        self._listener: LineListener | None = None
+        self._listener: PlayoutListener | None = None
         self._queue: deque[HeardClause] = deque()
         self._reply: list[HeardClause] = []
         self._held = False
         self._settled = asyncio.Event()
         self._settled.set()
 
-    def attach(self, listener: LineListener) -> None:
+    def attach(self, listener: PlayoutListener) -> None:
         """Tell `listener` what is heard. Call once, before anything is said."""
         self._listener = listener
 
-    def say(self, clause_id: str, chunk: SpeechChunk) -> None:
+    def play(self, clause_id: str, chunk: SpeechChunk) -> None:
         if not chunk.words:
             return
         self._queue.append(HeardClause(clause_id, " ".join(word.text for word in chunk.words), complete=True))
@@ -51,7 +51,7 @@ class TextLine:
         self._settled.set()
         return heard
 
-    def hold(self) -> tuple[HeardClause, ...]:
+    def pause(self) -> tuple[HeardClause, ...]:
         self._held = True
         self._settled.clear()
         return self.heard()
@@ -67,7 +67,7 @@ class TextLine:
     def start_reply(self) -> None:
         self._reply.clear()
 
-    async def played_out(self) -> None:
+    async def wait_for_playout(self) -> None:
         await self._settled.wait()
 
     async def hang_up(self) -> None:

@@ -13,8 +13,8 @@ from pipeline.agent import Agent
 from pipeline.understanding.catalogue import catalogue
 from serve.config import Deployment, LanguageModelSettings, Stack
 from serve.deployments import Router, RouterLesson, SpeechToText, TextToSpeech, Understanding
-from serve.line_up import LineUp
 from serve.secrets import Secrets
+from serve.traffic_split import TrafficSplit
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -32,7 +32,7 @@ class Applications:
     gateway: Application
 
 
-def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, cache_dir: Path) -> Applications:
+def build(stack: Stack, traffic: TrafficSplit, secrets: Secrets, *, runs_dir: Path, cache_dir: Path) -> Applications:
     """Both applications of a stack.
 
     `runs_dir`: where calls are saved, absolute. `cache_dir`: where the agents' fixed lines are kept, absolute.
@@ -47,14 +47,14 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
         for name, model in stack.deployments().items()
         if isinstance(model, LanguageModelSettings)
     ]
-    agents = line_up.agents()
+    agents = traffic.agents()
     catalogues = {version: catalogue(agent) for version, agent in agents.items()}
     if (judging := stack.understanding) is not None:
         companions.append(_deployment(Understanding, "Understanding", judging).bind(judging, catalogues))
     voices = tuple(dict.fromkeys(agent.voice for agent in agents.values()))
     speech, hearing = stack.text_to_speech, stack.speech_to_text
     companions.append(_deployment(TextToSpeech, "TextToSpeech", speech).bind(speech, voices))
-    companions.append(_deployment(SpeechToText, "SpeechToText", hearing).bind(hearing, line_up.languages()))
+    companions.append(_deployment(SpeechToText, "SpeechToText", hearing).bind(hearing, traffic.languages()))
     # The application's root would listen on a port of its own, next to the gateway's, were it not told otherwise.
     router = _deployment(Router, "Router", stack.router, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
     lessons = {version: lesson(agent, catalogues[version]) for version, agent in agents.items()}
@@ -69,7 +69,7 @@ def build(stack: Stack, line_up: LineUp, secrets: Secrets, *, runs_dir: Path, ca
     )
     return Applications(
         models=router.bind(stack.router, lessons, tuple(companions)),
-        gateway=gateway.bind(stack, line_up, secrets, runs_dir, cache_dir),
+        gateway=gateway.bind(stack, traffic, secrets, runs_dir, cache_dir),
     )
 
 

@@ -21,7 +21,6 @@ from models.weights import WeightsError, home_folder, load_registry, prepare_all
 from models.weights import verify as verify_weights
 from serve.agent_cli import agent_app
 from serve.config import EMBEDDED_STACK, Stack, load_stack
-from serve.line_up import ROOT, LineUp, load_line_up
 from serve.preflight import preflight
 from serve.router_cli import router_app
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
@@ -34,6 +33,7 @@ from serve.stack import (
     usable_port,
     wait_for_calls_to_end,
 )
+from serve.traffic_split import ROOT, TrafficSplit, load_traffic_split
 
 if TYPE_CHECKING:
     from serve.demo_call import SimulatedCaller
@@ -93,7 +93,7 @@ def serve(
     console = _console()
     with _plain_errors(console):
         chosen = _with_port(load_stack(stack), port)
-        who = load_line_up(chosen, agent)
+        who = load_traffic_split(chosen, agent)
         secrets = read_secrets()
         _prepare(chosen.weights(), console)
         with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
@@ -125,7 +125,7 @@ def call(
     with _plain_errors(console, CallFailed, VoiceError):
         play = load_script(script)
         chosen = load_stack(stack)
-        who = load_line_up(chosen, agent)
+        who = load_traffic_split(chosen, agent)
         home = home_folder()
         up = find_running(home)
         if up is not None and up.agent != who.first.name:
@@ -236,20 +236,20 @@ async def _call(state: StackState, caller: SimulatedCaller, console: Console) ->
 
 @contextmanager
 def _starting(
-    stack: Stack, line_up: LineUp, secrets: Secrets, runs: Path | None, console: Console
+    stack: Stack, traffic: TrafficSplit, secrets: Secrets, runs: Path | None, console: Console
 ) -> Iterator[StackState]:
     began_s = time.monotonic()
 
     def tell(line: str) -> None:
         console.print(f"  {time.monotonic() - began_s:5.1f} s  {line}", style="dim", highlight=False)
 
-    console.print(f"Starting the stack '{stack.name}' for {line_up.first.name} ...")
-    for line in line_up.described() if len(line_up.variants) > 1 else ():
+    console.print(f"Starting the stack '{stack.name}' for {traffic.first.name} ...")
+    for line in traffic.described() if len(traffic.variants) > 1 else ():
         console.print(f"  {line}", style="dim", highlight=False, markup=False)
     runs_dir = (runs or stack.gateway.runs_dir).resolve()
     with (
         _terminable(),
-        running_stack(stack, line_up, secrets, home=home_folder(), runs_dir=runs_dir, progress=tell) as state,
+        running_stack(stack, traffic, secrets, home=home_folder(), runs_dir=runs_dir, progress=tell) as state,
         _terminable(),  # Once more: Ray has put its own handlers in.
     ):
         console.print(f"Up after {time.monotonic() - began_s:.0f} s.")

@@ -16,13 +16,21 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from pipeline.speculation import SpeculationBudget
+from pipeline.preemptive_generation import PreemptiveBudget
 from serve.admission import Admissions
-from serve.call_book import CallBook
-from serve.desk import ACTION_PATH, DIALLED_PATH, MEDIA_PATH, VOICE_PATH, WHISPER_PATH, Desk, GatewayServices
+from serve.gateway_state import (
+    ACTION_PATH,
+    DIALLED_PATH,
+    MEDIA_PATH,
+    VOICE_PATH,
+    WHISPER_PATH,
+    GatewayServices,
+    GatewayState,
+)
 from serve.hand_over import not_taken_twiml, put_through_twiml, whisper
 from serve.media import answer_stream
 from serve.metrics import LoopLagProbe, Metrics
+from serve.session_store import SessionStore
 from telephony.tokens import StreamTokens
 from telephony.twilio import SignatureChecker, hang_up_twiml, say_and_hang_up_twiml, whisper_twiml
 
@@ -37,20 +45,20 @@ _TAKEN = ("completed", "answered")
 """What the carrier says of a call that was put through and that somebody took."""
 
 
-def make_desk(services: GatewayServices) -> Desk:
+def make_state(services: GatewayServices) -> GatewayState:
     """What one gateway process keeps, over the given services."""
     metrics = Metrics()
     auth_token = services.secrets.twilio_auth_token.get_secret_value()
-    return Desk(
+    return GatewayState(
         services=services,
         metrics=metrics,
         lag=LoopLagProbe(metrics, sample_ms=services.settings.loop_lag_sample_ms),
-        speculation=SpeculationBudget(
+        preemptive=PreemptiveBudget(
             at_once=services.settings.guesses_at_once,
             waste_share=services.settings.wasted_guesses,
             on_partials=services.settings.prefill_on_partials,
         ),
-        book=CallBook(services.store, services.roster, services.clock),
+        sessions=SessionStore(services.store, services.pool, services.clock),
         admissions=Admissions(
             services.clock,
             max_calls=services.settings.max_calls,
@@ -67,115 +75,121 @@ def make_desk(services: GatewayServices) -> Desk:
 
 def create_app(services: GatewayServices) -> FastAPI:
     """The gateway over the given services."""
-    desk = make_desk(services)
+    gateway = make_state(services)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        probe = asyncio.create_task(desk.lag.run())
+        probe = asyncio.create_task(gateway.lag.run())
         try:
             yield
         finally:
             probe.cancel()
 
     app = FastAPI(title="Trunkline gateway", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    _add_webhooks(app, desk)
-    _add_health(app, desk)
+    _add_webhooks(app, gateway)
+    _add_health(app, gateway)
 
     async def media(socket: WebSocket) -> None:
-        await answer_stream(socket, desk)
+        await answer_stream(socket, gateway)
 
     app.add_api_websocket_route(MEDIA_PATH, media)
     return app
 
 
-def _add_webhooks(app: FastAPI, desk: Desk) -> None:
+def _add_webhooks(app: FastAPI, gateway: GatewayState) -> None:
     @app.post(VOICE_PATH)
     async def voice(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
         """A call is coming in: connect its stream, or say that the lines are busy."""
-        form = await _signed_form(request, desk, VOICE_PATH, x_twilio_signature)
+        form = await _signed_form(request, gateway, VOICE_PATH, x_twilio_signature)
         if isinstance(form, Response):
             return form
         call_sid = form["CallSid"]
-        if (told := desk.admissions.repeated(call_sid)) is not None:
+        if (told := gateway.admissions.repeated(call_sid)) is not None:
             return _twiml(told)
-        if not desk.admissions.has_room(call_sid):
-            desk.metrics.refused_total.labels(why="busy").inc()
+        if not gateway.admissions.has_room(call_sid):
+            gateway.metrics.refused_total.labels(why="busy").inc()
             return _twiml(say_and_hang_up_twiml(BUSY_LINE))
         try:
-            answer = desk.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=1)
+            answer = gateway.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=1)
         except ValueError as error:
             return PlainTextResponse(f"CallSid: {error}\n", status_code=400)
-        desk.admissions.expect(call_sid, answer)
+        gateway.admissions.expect(call_sid, answer)
         return _twiml(answer)
 
     @app.post(ACTION_PATH)
     async def action(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
         """A call's stream has ended: hang up, or connect again if nobody meant it to end."""
-        form = await _signed_form(request, desk, ACTION_PATH, x_twilio_signature)
+        form = await _signed_form(request, gateway, ACTION_PATH, x_twilio_signature)
         if isinstance(form, Response):
             return form
         call_sid = form["CallSid"]
         # Of a call that another gateway held, this one knows what the store knows.
-        here = desk.admissions.state(call_sid)
-        kept = await desk.book.load(call_sid) if here != "live" else None
-        if kept is not None and kept.package is not None:
-            agent = kept.kits[0].agent
+        here = gateway.admissions.state(call_sid)
+        session = await gateway.sessions.load(call_sid) if here != "live" else None
+        if session is not None and session.package is not None:
+            agent = session.runtimes[0].agent
             caller, called = form.get("From", ""), form.get("To", "")
-            return _twiml(put_through_twiml(desk, agent, call_sid, kept.package, caller=caller, called=called))
-        lost = here == "lost" or (here is None and kept is not None)
+            return _twiml(put_through_twiml(gateway, agent, call_sid, session.package, caller=caller, called=called))
+        lost = here == "lost" or (here is None and session is not None)
         if not lost or form.get("CallStatus") == "completed":
             return _twiml(hang_up_twiml())
         attempt = request.query_params.get("attempt", "1")
         lost_streams = int(attempt) if attempt.isdecimal() and len(attempt) < 4 else MAX_LOST_STREAMS + 1
         if lost_streams > MAX_LOST_STREAMS:
             return _twiml(say_and_hang_up_twiml(LOST_LINE))
-        again = desk.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=lost_streams + 1)
-        desk.admissions.expect(call_sid, again)
+        again = gateway.stream(
+            call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=lost_streams + 1
+        )
+        gateway.admissions.expect(call_sid, again)
         return _twiml(again)
 
     @app.post(DIALLED_PATH)
     async def dialled(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
         """A call that was put through has come back: it is over, or nobody took it."""
-        form = await _signed_form(request, desk, DIALLED_PATH, x_twilio_signature)
+        form = await _signed_form(request, gateway, DIALLED_PATH, x_twilio_signature)
         if isinstance(form, Response):
             return form
         if form.get("DialCallStatus") in _TAKEN:
             return _twiml(hang_up_twiml())
-        kept = await desk.book.load(form["CallSid"])
-        return _twiml(not_taken_twiml(kept.kits[0].agent) if kept is not None else say_and_hang_up_twiml(LOST_LINE))
+        session = await gateway.sessions.load(form["CallSid"])
+        return _twiml(
+            not_taken_twiml(session.runtimes[0].agent) if session is not None else say_and_hang_up_twiml(LOST_LINE)
+        )
 
     @app.post(WHISPER_PATH)
     async def whispered(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
         """A person has answered a call that is put through: tell them what it is about."""
-        form = await _signed_form(request, desk, WHISPER_PATH, x_twilio_signature)
+        form = await _signed_form(request, gateway, WHISPER_PATH, x_twilio_signature)
         if isinstance(form, Response):
             return form
-        kept = await desk.book.load(request.query_params.get("call", ""))
-        text = whisper(kept.kits[0].agent, kept.package) if kept is not None and kept.package else ""
+        session = await gateway.sessions.load(request.query_params.get("call", ""))
+        text = whisper(session.runtimes[0].agent, session.package) if session is not None and session.package else ""
         return _twiml(whisper_twiml(text) if text else whisper_twiml("A call from our assistant."))
 
 
-def _add_health(app: FastAPI, desk: Desk) -> None:
+def _add_health(app: FastAPI, gateway: GatewayState) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         """The process runs and its event loop turns."""
-        return JSONResponse({"status": "ok", "calls": desk.admissions.live})
+        return JSONResponse({"status": "ok", "calls": gateway.admissions.live})
 
     @app.get("/readyz")
     async def readyz() -> Response:
         """The models answer."""
-        faults = await desk.services.not_ready()
+        faults = await gateway.services.not_ready()
         if faults:
             return JSONResponse({"status": "not ready", "waiting_for": faults}, status_code=503)
-        return JSONResponse({"status": "ready", "agent": desk.services.roster.first.agent.name})
+        return JSONResponse({"status": "ready", "agent": gateway.services.pool.first.agent.name})
 
     @app.get("/metrics")
     async def metrics() -> Response:
         """Prometheus exposition."""
-        return Response(desk.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _signed_form(request: Request, desk: Desk, path: str, signature: str | None) -> dict[str, str] | Response:
+async def _signed_form(
+    request: Request, gateway: GatewayState, path: str, signature: str | None
+) -> dict[str, str] | Response:
     """The webhook's fields, or the answer that refuses it."""
     body = b""
     async for piece in request.stream():
@@ -186,12 +200,13 @@ async def _signed_form(request: Request, desk: Desk, path: str, signature: str |
         form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200))
     except ValueError as error:
         return PlainTextResponse(f"body: expected a form of at most 200 fields in UTF-8; {error}\n", status_code=400)
-    if not desk.signatures.webhook_ok(path, form, signature, query=request.url.query):
-        desk.metrics.refused_total.labels(why="signature").inc()
+    if not gateway.signatures.webhook_ok(path, form, signature, query=request.url.query):
+        gateway.metrics.refused_total.labels(why="signature").inc()
         fault = "does not fit" if signature else "is missing"
         return PlainTextResponse(
-            f"X-Twilio-Signature {fault}: expected one of {desk.services.secrets.public_url}{path} and the form, made "
-            "with this account's auth token; check TWILIO_AUTH_TOKEN, TRUNKLINE_PUBLIC_URL and the number's webhook\n",
+            f"X-Twilio-Signature {fault}: expected one of {gateway.services.secrets.public_url}{path} and the form, "
+            "made with this account's auth token; check TWILIO_AUTH_TOKEN, TRUNKLINE_PUBLIC_URL and the number's "
+            "webhook\n",
             status_code=403,
         )
     if not form.get("CallSid"):

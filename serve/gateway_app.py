@@ -20,15 +20,16 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.context.parts import TokenCounter
 from pipeline.fixed_lines import synthesise_fixed_lines
-from pipeline.tiering import Pace, Tiers
+from pipeline.model_selection import Pace, SelectedModel
 from pipeline.tools.runner import ToolRunner
 from pipeline.understanding.settings import UnderstandingPolicy
 from serve.agent_file import agent_tools
+from serve.agent_pool import AgentPool, AgentRuntime
 from serve.call_store import CallStore
 from serve.config import Stack
 from serve.deployments import prepared_folder
-from serve.desk import GatewayServices
 from serve.gateway import create_app
+from serve.gateway_state import GatewayServices
 from serve.handles import (
     RayLanguageModel,
     RayRouter,
@@ -39,10 +40,9 @@ from serve.handles import (
     connect,
     ready,
 )
-from serve.line_up import LineUp
-from serve.roster import Kit, Roster
 from serve.secrets import Secrets
 from serve.spoken_lines import RememberingSpeaker
+from serve.traffic_split import TrafficSplit
 from serve.upkeep import keep_up, keep_version, store_url
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _bind_port_at_once() -> None:
 class Gateway:
     """Loads what runs frame by frame, connects to the models' deployments, and builds the ASGI app."""
 
-    async def __init__(self, stack: Stack, line_up: LineUp, secrets: Secrets, runs_dir: Path, cache_dir: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, stack: Stack, traffic: TrafficSplit, secrets: Secrets, runs_dir: Path, cache_dir: Path
+    ) -> None:
         from models.kokoro import SpeechStreaming
         from models.silero import SileroVad
         from models.smart_turn import SmartTurn
@@ -151,10 +153,10 @@ class Gateway:
         store = await self._open.enter_async_context(await CallStore.open(store_url(stack.gateway, runs_dir)))
         clock = LoopClock()
         transcriber, turn_scorer = RayTranscriber(remotes["SpeechToText"]), ThreadedTurnScorer(scorer)
-        language_model = Tiers(small, large, pace, clock)
-        kits: dict[str, Kit] = {}
+        language_model = SelectedModel(small, large, pace, clock)
+        runtimes: dict[str, AgentRuntime] = {}
         runners: list[ToolRunner] = []
-        for version, agent in line_up.agents().items():
+        for version, agent in traffic.agents().items():
             tools = await self._open.enter_async_context(agent_tools(agent, store.outbox(agent.name), clock))
             runners.append(tools)
             await asyncio.to_thread(keep_version, version, agent, runs_dir)
@@ -162,7 +164,7 @@ class Gateway:
             judging = stack.understanding
             judge = RayUnderstanding(remotes["Understanding"], version) if judging else None
             policy = judging.policy() if judging else UnderstandingPolicy()
-            kits[version] = Kit(
+            runtimes[version] = AgentRuntime(
                 agent,
                 version,
                 CallModels(transcriber, router, language_model, speaker, turn_scorer, pace, judge, policy),
@@ -172,7 +174,7 @@ class Gateway:
             )
         self._upkeep = asyncio.create_task(keep_up(runners, store, clock))
         self._services = GatewayServices(
-            roster=Roster(line_up, kits),
+            pool=AgentPool(traffic, runtimes),
             new_vad=vad.stream,
             settings=stack.gateway,
             secrets=secrets,

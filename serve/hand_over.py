@@ -16,8 +16,8 @@ from pipeline.agent import Agent
 from pipeline.escalation import HandOver
 from pipeline.slots.types import Language
 from pipeline.tools.calls import ToolCall
-from serve.desk import DIALLED_PATH, WHISPER_PATH, Desk
-from serve.roster import Kit
+from serve.agent_pool import AgentRuntime
+from serve.gateway_state import DIALLED_PATH, WHISPER_PATH, GatewayState
 from telephony.session import CallInfo
 from telephony.twilio import dial_twiml, say_and_hang_up_twiml
 
@@ -33,11 +33,11 @@ _VOICES: Mapping[Language, str] = MappingProxyType({"en": "en-US", "es": "es-US"
 log = logging.getLogger(__name__)
 
 
-async def deliver(desk: Desk, info: CallInfo, kits: tuple[Kit, ...], package: HandOver) -> None:
+async def deliver(gateway: GatewayState, info: CallInfo, runtimes: tuple[AgentRuntime, ...], package: HandOver) -> None:
     """Keep the package for the carrier's next question, and send it to the webhook of the agent that had the word, the
-    first of `kits`, if it has one."""
-    desk.book.put_through(info.call_sid, kits, package)
-    agent, tools = kits[0].agent, kits[0].tools
+    first of `runtimes`, if it has one."""
+    gateway.sessions.put_through(info.call_sid, runtimes, package)
+    agent, tools = runtimes[0].agent, runtimes[0].tools
     escalation = agent.escalation
     if escalation is None or escalation.webhook is None:
         return
@@ -64,12 +64,14 @@ async def deliver(desk: Desk, info: CallInfo, kits: tuple[Kit, ...], package: Ha
         log.error("call %s: the hand-over package: %s %s", info.call_sid, result.status, result.detail)
 
 
-def put_through_twiml(desk: Desk, agent: Agent, call_sid: str, package: HandOver, *, caller: str, called: str) -> str:
+def put_through_twiml(
+    gateway: GatewayState, agent: Agent, call_sid: str, package: HandOver, *, caller: str, called: str
+) -> str:
     """TwiML that puts the caller through to the package's target. `caller`, `called`: as the carrier names them."""
     assert agent.escalation is not None
     # A caller who withholds his number, or calls by SIP, has none that could be shown.
     caller_id = next((number for number in (caller, called) if _E164.fullmatch(number)), "")
-    action_url = f"{desk.services.secrets.public_url}{DIALLED_PATH}"
+    action_url = f"{gateway.services.secrets.public_url}{DIALLED_PATH}"
     target = agent.escalation.targets[package.target]
     number = target.number
     if number.startswith(("sip:", "sips:")):
@@ -77,7 +79,7 @@ def put_through_twiml(desk: Desk, agent: Agent, call_sid: str, package: HandOver
         shown = "&".join(f"{name}={quote(text[:MAX_SIP_HEADER_CHARS])}" for name, text in headers.items() if text)
         sip = f"{number}{'&' if '?' in number else '?'}{shown}"
         return dial_twiml(sip, action_url=action_url, caller_id=caller_id)
-    url = f"{desk.services.secrets.public_url}{WHISPER_PATH}?call={quote(call_sid)}" if target.whisper else ""
+    url = f"{gateway.services.secrets.public_url}{WHISPER_PATH}?call={quote(call_sid)}" if target.whisper else ""
     return dial_twiml(number, action_url=action_url, caller_id=caller_id, whisper_url=url)
 
 

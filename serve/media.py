@@ -16,15 +16,15 @@ from fastapi.responses import PlainTextResponse
 
 from pipeline.call import Call
 from pipeline.call_services import CallServices
-from pipeline.cast import Part
 from pipeline.events import CallStarted, EventLog
-from pipeline.speculation import tally
+from pipeline.language_switcher import AgentSpec
+from pipeline.preemptive_generation import tally
+from serve.agent_pool import AgentRuntime
 from serve.call_store import StoreError
-from serve.desk import MEDIA_PATH, Desk
+from serve.gateway_state import MEDIA_PATH, GatewayState
 from serve.hand_over import deliver
 from serve.outcome import outcome_of
 from serve.recording import RunRecorder
-from serve.roster import Kit
 from telephony.playout import MediaTap, Playout
 from telephony.session import (
     POLICY_VIOLATION,
@@ -41,14 +41,14 @@ SUMMARY_FILE = "gateway.json"
 log = logging.getLogger(__name__)
 
 
-async def answer_stream(socket: WebSocket, desk: Desk) -> None:
+async def answer_stream(socket: WebSocket, gateway: GatewayState) -> None:
     """Serve one WebSocket of the carrier to its end."""
-    if not desk.signatures.socket_ok(MEDIA_PATH, socket.headers.get("x-twilio-signature")):
-        desk.metrics.refused_total.labels(why="signature").inc()
+    if not gateway.signatures.socket_ok(MEDIA_PATH, socket.headers.get("x-twilio-signature")):
+        gateway.metrics.refused_total.labels(why="signature").inc()
         await _refuse(socket)
         return
     await socket.accept()
-    stream = asyncio.create_task(_serve(socket, desk))
+    stream = asyncio.create_task(_serve(socket, gateway))
     try:
         await asyncio.shield(stream)
     except asyncio.CancelledError:
@@ -66,38 +66,38 @@ async def _refuse(socket: WebSocket) -> None:
         await socket.close(POLICY_VIOLATION)
 
 
-async def _serve(socket: WebSocket, desk: Desk) -> None:
-    services = desk.services
+async def _serve(socket: WebSocket, gateway: GatewayState) -> None:
+    services = gateway.services
     began_s = time.monotonic()
-    call = _GatewayCall(desk)
+    call = _GatewayCall(gateway)
     outcome: SessionOutcome | None = None
-    desk.metrics.calls.inc()
+    gateway.metrics.calls.inc()
     try:
         outcome = await run_media_session(
             _AsgiSocket(socket),
             start_call=call.start,
-            tokens=desk.tokens,
+            tokens=gateway.tokens,
             clock=services.clock,
             settings=SessionSettings(max_message_bytes=services.settings.max_message_bytes),
             tap_factory=call.tap if services.settings.record else None,
         )
     finally:
-        desk.metrics.calls.dec()
+        gateway.metrics.calls.dec()
         await call.finish(outcome, began_s)
 
 
 class _GatewayCall:
     """What a session asks of the gateway for its call, and what is left to do when it has ended."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._log = EventLog(desk.services.clock)
+    def __init__(self, gateway: GatewayState) -> None:
+        self._gateway = gateway
+        self._log = EventLog(gateway.services.clock)
         self._recorder: RunRecorder | None = None
         self._call_sid = ""
 
     def tap(self, info: CallInfo) -> MediaTap:
         """The recorder, on the call's own time."""
-        services = self._desk.services
+        services = self._gateway.services
         self._log = EventLog(services.clock)
         self._recorder = RunRecorder(services.runs_dir, info.call_sid, services.clock.wall_time_s())
         self._log.subscribe(self._recorder.on_event)
@@ -105,52 +105,52 @@ class _GatewayCall:
 
     async def start(self, info: CallInfo, playout: Playout) -> Call:
         """The conversation, its first event written."""
-        services = self._desk.services
-        before = await self._desk.book.load(info.call_sid)
-        kits = before.kits if before is not None else services.roster.pick(info.call_sid)
+        services = self._gateway.services
+        before = await self._gateway.sessions.load(info.call_sid)
+        runtimes = before.runtimes if before is not None else services.pool.pick(info.call_sid)
         self._call_sid = info.call_sid
-        self._desk.admissions.begin(info.call_sid)
-        self._desk.metrics.follow(self._log)
+        self._gateway.admissions.begin(info.call_sid)
+        self._gateway.metrics.follow(self._log)
         self._log.append(
             CallStarted(
                 call_sid=info.call_sid,
                 stream_sid=info.stream_sid,
                 caller=info.caller,
-                agent=kits[0].agent.name,
-                agent_version=kits[0].version,
+                agent=runtimes[0].agent.name,
+                agent_version=runtimes[0].version,
                 wall_time_s=services.clock.wall_time_s(),
             )
         )
-        part, *others = (self._part(info, kit, kits) for kit in kits)
+        spec, *others = (self._spec(info, runtime, runtimes) for runtime in runtimes)
         if before is not None:
-            part = replace(part, services=replace(part.services, memory=before.memory))
+            spec = replace(spec, services=replace(spec.services, memory=before.memory))
         return Call(
-            part,
+            spec,
             others=others,
             vad=services.new_vad(),
             line=playout,
             log=self._log,
             clock=services.clock,
-            speculation=self._desk.speculation,
+            preemptive=self._gateway.preemptive,
         )
 
-    def _part(self, info: CallInfo, kit: Kit, kits: tuple[Kit, ...]) -> Part:
-        kits = (kit, *(other for other in kits if other is not kit))
-        return kit.part(services_of(self._desk, info, kits))
+    def _spec(self, info: CallInfo, runtime: AgentRuntime, runtimes: tuple[AgentRuntime, ...]) -> AgentSpec:
+        runtimes = (runtime, *(other for other in runtimes if other is not runtime))
+        return runtime.spec(services_of(self._gateway, info, runtimes))
 
     async def finish(self, outcome: SessionOutcome | None, began_s: float) -> None:
         """Close the recording, write the summary, free the call's place."""
         if self._call_sid:
             lost = outcome is None or outcome.end in ("line_lost", "failed")
-            self._desk.admissions.end(self._call_sid, lost=lost)
-            await self._desk.book.close(self._call_sid, over=not lost)
+            self._gateway.admissions.end(self._call_sid, lost=lost)
+            await self._gateway.sessions.close(self._call_sid, over=not lost)
             if not lost:
                 await self._keep_outcome()
         if outcome is not None and outcome.end == "refused":
-            self._desk.metrics.refused_total.labels(why="stream").inc()
+            self._gateway.metrics.refused_total.labels(why="stream").inc()
             log.warning("stream of call %s refused: %s", self._call_sid or "(not started)", outcome.close_reason)
         if outcome is not None and outcome.pacing is not None:
-            self._desk.metrics.observe_pacing(outcome.pacing)
+            self._gateway.metrics.observe_pacing(outcome.pacing)
         if self._recorder is None:
             return
         await self._recorder.close()
@@ -172,12 +172,12 @@ class _GatewayCall:
             started_s=started.wall_time_s,
         )
         try:
-            await self._desk.services.store.add_outcome(outcome)
+            await self._gateway.services.store.add_outcome(outcome)
         except StoreError as error:
             log.error("call %s: what came of it cannot be kept for comparisons: %s", self._call_sid, error)
 
     def _summary(self, outcome: SessionOutcome | None, began_s: float) -> dict[str, object]:
-        lag = self._desk.lag.since(began_s)
+        lag = self._gateway.lag.since(began_s)
         summary: dict[str, object] = {
             "call_sid": self._call_sid,
             "event_loop_lag": asdict(lag),
@@ -205,17 +205,17 @@ class _GatewayCall:
         return summary
 
 
-def services_of(desk: Desk, info: CallInfo, kits: tuple[Kit, ...]) -> CallServices:
-    """A call's ties to the world, for the agent that the first of the kits is made for."""
-    kit, book = kits[0], desk.book
+def services_of(gateway: GatewayState, info: CallInfo, runtimes: tuple[AgentRuntime, ...]) -> CallServices:
+    """A call's ties to the world, for the agent that the first of the runtimes is made for."""
+    runtime, sessions = runtimes[0], gateway.sessions
     return CallServices(
         call_id=info.call_sid,
         caller=info.caller,
-        tools=kit.tools,
-        today=lambda: kit.agent.date_at(desk.services.clock.wall_time_s()),
-        save=partial(book.save, info.call_sid, kits),
-        saved=partial(book.saved, info.call_sid),
-        hand_over=partial(deliver, desk, info, kits),
+        tools=runtime.tools,
+        today=lambda: runtime.agent.date_at(gateway.services.clock.wall_time_s()),
+        save=partial(sessions.save, info.call_sid, runtimes),
+        saved=partial(sessions.saved, info.call_sid),
+        hand_over=partial(deliver, gateway, info, runtimes),
     )
 
 

@@ -13,9 +13,9 @@ from models.settings import SettingsError
 from models.weights import WeightsError, entry, home_folder, prepared_path, verify
 from serve.agent_file import load_sound_agent_file
 from serve.config import Stack, load_stack
-from serve.line_up import hearable, load_line_up
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
+from serve.traffic_split import hearable, load_traffic_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
 
 
 def _agents(stack: Stack, chosen: Path | None) -> str:
-    line_up, left_out = hearable(load_line_up(stack, chosen), stack.speech_to_text.weights)
-    return "\n".join((*line_up.described(), *left_out))
+    traffic, left_out = hearable(load_traffic_split(stack, chosen), stack.speech_to_text.weights)
+    return "\n".join((*traffic.described(), *left_out))
 
 
 def _weights(name: str, *, every_byte: bool) -> Finding:

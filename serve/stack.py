@@ -24,8 +24,8 @@ from serve.back_office import BackOfficeError, at_port, back_office
 from serve.build import GATEWAY_APP, build
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
-from serve.line_up import LineUp, hearable
 from serve.secrets import Secrets
+from serve.traffic_split import TrafficSplit, hearable
 
 START_TIMEOUT_S = 300.0
 """A stack that is not ready by then has failed to start."""
@@ -146,7 +146,7 @@ def usable_port(gateway: GatewaySettings) -> int:
 @contextmanager
 def running_stack(
     stack: Stack,
-    line_up: LineUp,
+    traffic: TrafficSplit,
     secrets: Secrets,
     *,
     home: Path,
@@ -158,7 +158,7 @@ def running_stack(
     Further languages that its Whisper does not hear are left out, and `progress` is told so. Raises SettingsError if an
     agent cannot answer at all, StackError if it cannot start; what had come up by then is stopped.
     """
-    line_up, left_out = hearable(line_up, stack.speech_to_text.weights)
+    traffic, left_out = hearable(traffic, stack.speech_to_text.weights)
     for line in left_out:
         progress(line)
     up = find_running(home)
@@ -171,7 +171,7 @@ def running_stack(
         pid=os.getpid(),
         started_s=psutil.Process().create_time(),
         stack=stack.name,
-        agent=line_up.first.name,
+        agent=traffic.first.name,
         url=url,
         public_url=secrets.public_url,
         twilio_auth_token=secrets.twilio_auth_token.get_secret_value(),
@@ -183,13 +183,13 @@ def running_stack(
             port = usable_port(stack.gateway.model_copy(update={"port": stack.back_office.port, "replicas": 1}))
             undo.enter_context(_told(back_office(stack.back_office, port, folder / "back_office.log")))
             office = stack.back_office
-            line_up = line_up.changed(lambda agent: at_port(agent, office, port))
+            traffic = traffic.changed(lambda agent: at_port(agent, office, port))
             state = state.model_copy(update={"back_office_url": f"http://127.0.0.1:{port}"})
             progress(f"BackOffice ({stack.back_office.name}) is up")
         undo.enter_context(_environment(ray_environment(stack.gateway)))
         undo.enter_context(_ray_node(stack, folder))
         progress("Ray is up")
-        _deploy(stack, line_up, secrets, runs_dir, home)
+        _deploy(stack, traffic, secrets, runs_dir, home)
         _wait_until_ready(stack, url, folder, progress)
         _write_state(state, home)
         undo.callback(_remove_state, home)
@@ -217,7 +217,7 @@ def wait_for_calls_to_end(drain_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _deploy(stack: Stack, line_up: LineUp, secrets: Secrets, runs_dir: Path, home: Path) -> None:
+def _deploy(stack: Stack, traffic: TrafficSplit, secrets: Secrets, runs_dir: Path, home: Path) -> None:
     from ray import serve
     from ray.serve.api import RunTarget
 
@@ -227,7 +227,7 @@ def _deploy(stack: Stack, line_up: LineUp, secrets: Secrets, runs_dir: Path, hom
         proxy_location="HeadOnly",
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
-    applications = build(stack, line_up, secrets, runs_dir=runs_dir, cache_dir=home / "lines")
+    applications = build(stack, traffic, secrets, runs_dir=runs_dir, cache_dir=home / "lines")
     serve.run_many(
         [
             RunTarget(target=applications.models, name=MODELS_APP, route_prefix=None),

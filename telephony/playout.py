@@ -20,7 +20,7 @@ from pydantic import Field
 from models.settings import StrictModel
 from models.types import SpeechChunk, Word
 from pipeline.clock import Clock
-from pipeline.ports import HeardClause, LineListener
+from pipeline.ports import HeardClause, PlayoutListener
 from telephony.audio import (
     FRAME_S,
     WIRE_RATE_HZ,
@@ -208,7 +208,7 @@ class _Echo:
 
 
 class Playout:
-    """The way to the caller's ear; a `pipeline.ports.Line`. One task runs `run`, which alone writes to the outlet."""
+    """A `pipeline.ports.AudioOutput`: the way to the caller's ear. One task runs `run`, which alone writes."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Playout:
         self._clock = clock
         self._hang_up = hang_up
         self._tap = tap
-        self._listener: LineListener | None = None
+        self._listener: PlayoutListener | None = None
         self._ahead_s = settings.send_ahead_ms / 1000
         self._floor_s = settings.line_delay_ms / 1000
         self._grace_s = settings.echo_grace_ms / 1000
@@ -252,7 +252,7 @@ class Playout:
         self._over = False
         self.stats = PacingStats()
 
-    def attach(self, listener: LineListener) -> None:
+    def attach(self, listener: PlayoutListener) -> None:
         """Tell `listener` from now on."""
         self._listener = listener
 
@@ -261,9 +261,9 @@ class Playout:
         """How often the line was cleared."""
         return self._generation
 
-    # What the call does (pipeline.ports.Line)
+    # What the call does (pipeline.ports.AudioOutput)
 
-    def say(self, clause_id: str, chunk: SpeechChunk) -> None:
+    def play(self, clause_id: str, chunk: SpeechChunk) -> None:
         """Queue a chunk of a clause. A clause that comes after an unfinished one ends that one.
 
         Chunks of a clause that was cleared are dropped: its speaker may not know yet. Raises ValueError for a chunk of
@@ -295,7 +295,7 @@ class Playout:
         self._changed()
 
     def clear(self) -> tuple[HeardClause, ...]:
-        """Silence now; what was heard of the reply until now. See pipeline.ports.Line.
+        """Silence now; what was heard of the reply until now. See pipeline.ports.AudioOutput.
 
         Chunks that still come for its clauses are dropped; a clause of which none was said before is a new one.
         """
@@ -309,8 +309,8 @@ class Playout:
         self._held = False
         return self.heard()
 
-    def hold(self) -> tuple[HeardClause, ...]:
-        """Silence now, and keep what was not heard. See pipeline.ports.Line."""
+    def pause(self) -> tuple[HeardClause, ...]:
+        """Silence now, and keep what was not heard. See pipeline.ports.AudioOutput."""
         now_s = self._clock.now_s()
         heard = self.heard()
         self._queue.clear()
@@ -345,13 +345,13 @@ class Playout:
             self._changed()
         self._reply = []
 
-    async def played_out(self) -> None:
+    async def wait_for_playout(self) -> None:
         """Wait until everything queued was played or flushed, or the line is gone."""
         await self._settled.wait()
 
     async def hang_up(self) -> None:
         """End the call once everything queued was played."""
-        await self.played_out()
+        await self.wait_for_playout()
         await self._hang_up()
 
     def _flush(self, now_s: float) -> None:

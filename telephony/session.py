@@ -19,7 +19,7 @@ from pydantic import Field
 from models.settings import StrictModel
 from models.types import HEARING_RATE_HZ, FloatAudio
 from pipeline.clock import Clock
-from pipeline.ports import LineListener
+from pipeline.ports import PlayoutListener
 from telephony.audio import WIRE_RATE_HZ, Resampler, ulaw_to_float
 from telephony.echo import EchoGuard
 from telephony.inbound import CallerAudio, SessionCounts
@@ -90,7 +90,7 @@ class Tokens(Protocol):
         ...
 
 
-class CallPort(LineListener, Protocol):
+class CallPort(PlayoutListener, Protocol):
     """What a session needs of a call. `feed`, `press` and `caller_gone` return at once."""
 
     def feed(self, frame: FloatAudio) -> None:
@@ -451,7 +451,7 @@ class _Session:
             try:
                 await self._ended.wait()
                 if self._ending.end == "agent_hung_up":
-                    rest = group.create_task(playout.played_out(), name="play out")
+                    rest = group.create_task(playout.wait_for_playout(), name="play out")
                     await asyncio.wait(
                         {rest, hear, speak},
                         timeout=self._settings.play_out_timeout_s,

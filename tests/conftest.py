@@ -13,9 +13,9 @@ from hypothesis import settings
 
 from pipeline.agent import Agent
 from serve.config import EMBEDDED_STACK, Stack, load_stack
-from serve.line_up import load_line_up
 from serve.secrets import local_secrets
 from serve.stack import StackState, ray_environment, reset_back_office, running_stack, usable_port
+from serve.traffic_split import load_traffic_split
 
 # The same examples in every run, and no example may fail for want of speed.
 settings.register_profile("trunkline", derandomize=True, deadline=None)
@@ -48,13 +48,13 @@ def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUp]:
     prepare_all([*embedded.weights(), *EVERY_WEIGHT])
     port = usable_port(embedded.gateway)
     stack = embedded.model_copy(update={"gateway": embedded.gateway.model_copy(update={"port": port})})
-    line_up = load_line_up(stack)
+    traffic = load_traffic_split(stack)
     runs_dir: Path = tmp_path_factory.mktemp("runs")
     before = set(psutil.Process().children(recursive=True))
     # Its own home, so that a stack which the developer has up is left alone; kept, because it remembers spoken lines.
-    with running_stack(stack, line_up, local_secrets(), home=home_folder() / "tests", runs_dir=runs_dir) as state:
+    with running_stack(stack, traffic, local_secrets(), home=home_folder() / "tests", runs_dir=runs_dir) as state:
         started = set(psutil.Process().children(recursive=True)) - before
-        yield StackUp(stack, line_up.first, line_up.variants[0].agents[0].version, state)
+        yield StackUp(stack, traffic.first, traffic.variants[0].agents[0].version, state)
     _, alive = psutil.wait_procs(started, timeout=10)
     assert not alive, f"left behind by the stack: {alive}"
 

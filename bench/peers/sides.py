@@ -24,9 +24,9 @@ from bench.caller import CallTarget
 from bench.peers.environment import BOT, PeerError, PipecatEnvironment
 from pipeline.agent import Agent
 from serve.config import Stack
-from serve.line_up import only
 from serve.secrets import LOCAL_PUBLIC_URL, local_secrets
 from serve.stack import running_stack, usable_port
+from serve.traffic_split import only
 
 VARIANTS = BOT.with_name("variants.yaml")
 OURS = "trunkline"

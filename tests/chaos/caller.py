@@ -15,7 +15,7 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH
+from serve.gateway_state import ACTION_PATH, MEDIA_PATH, VOICE_PATH
 from tests.chaos.lines import GOODBYE, LINES, NAME, QUESTION, SLOTS, WISH, YES
 from tests.pipeline.fakes import AMPLITUDE_STEP, WORD_S
 from tests.serve.gateway_rig import FRAME_S, PUBLIC_URL, TOKEN, Stream, twiml_parameters

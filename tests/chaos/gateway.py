@@ -22,14 +22,14 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.fixed_lines import synthesise_fixed_lines
 from serve.agent_file import agent_tools
+from serve.agent_pool import of_one
 from serve.back_office import at_port
 from serve.call_store import CallStore
 from serve.config import EMBEDDED_STACK, GatewaySettings, load_stack
-from serve.desk import GatewayServices
 from serve.gateway import create_app
-from serve.line_up import agent_path
-from serve.roster import of_one
+from serve.gateway_state import GatewayServices
 from serve.secrets import Secrets
+from serve.traffic_split import agent_path
 from serve.upkeep import keep_up, store_url
 from tests.chaos.lines import LINES
 from tests.pipeline.fakes import FakeModels, FakeVad, decision
@@ -81,7 +81,7 @@ async def serve(port: int, runs_dir: Path, office: int, model: int) -> None:
     ):
         upkeep = asyncio.create_task(keep_up([tools], store, clock))
         services = GatewayServices(
-            roster=of_one(
+            pool=of_one(
                 agent,
                 CallModels(fakes, fakes, OtherProcess(model), fakes, fakes),
                 await synthesise_fixed_lines(fakes, agent),

@@ -24,7 +24,7 @@ from models.types import (
 from pipeline.agent import Agent
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.plan import Plan
-from pipeline.ports import HeardClause, LineListener
+from pipeline.ports import HeardClause, PlayoutListener
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.understanding.rules import by_rules
 from tests.pipeline.agents import AGENT
@@ -177,7 +177,7 @@ class FakeLine:
     """Plays clauses in virtual real time; knows exactly what was heard."""
 
     def __init__(self) -> None:
-        self.listener: LineListener | None = None
+        self.listener: PlayoutListener | None = None
         self.timeline: list[tuple[float, str]] = []
         self.hung_up = False
         self._queue: list[tuple[str, SpeechChunk]] = []
@@ -187,7 +187,7 @@ class FakeLine:
         self._audio: dict[str, SpeechChunk] = {}
         self._held = False
 
-    def say(self, clause_id: str, chunk: SpeechChunk) -> None:
+    def play(self, clause_id: str, chunk: SpeechChunk) -> None:
         self._queue.append((clause_id, chunk))
         self._ledger[clause_id] = (chunk.words, 0.0)
         self._audio[clause_id] = chunk
@@ -226,7 +226,7 @@ class FakeLine:
         self._ledger.clear()
         return heard
 
-    def hold(self) -> tuple[HeardClause, ...]:
+    def pause(self) -> tuple[HeardClause, ...]:
         heard = self.heard()
         self._stop()
         if self._current is not None:
@@ -255,7 +255,7 @@ class FakeLine:
     def start_reply(self) -> None:
         self._ledger.clear()
 
-    async def played_out(self) -> None:
+    async def wait_for_playout(self) -> None:
         while self._held or (self._task is not None and not self._task.done()):
             if self._held:
                 await asyncio.sleep(0.01)

@@ -15,14 +15,14 @@ from pipeline.agent import Agent
 from pipeline.call import Call
 from pipeline.call_models import CallModels
 from pipeline.call_services import CallServices
-from pipeline.cast import Part
 from pipeline.clauses import split_clauses
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.fixed_lines import fixed_texts
-from pipeline.speculation import SpeculationBudget
+from pipeline.language_switcher import AgentSpec
+from pipeline.preemptive_generation import PreemptiveBudget
 from pipeline.state import CallState, Memory
 from pipeline.workflow.engine import WorkflowEngine
 from tests.pipeline.agents import AGENT
@@ -115,8 +115,8 @@ def play(
         clock = LoopClock()
         log = ev.EventLog(clock)
 
-        def part(one: Agent) -> Part:
-            return Part(
+        def spec(one: Agent) -> AgentSpec:
+            return AgentSpec(
                 one,
                 CallModels(models, models, models, models, models),
                 {clause: (speech_chunk(clause),) for text in fixed_texts(one) for clause in split_clauses(text)},
@@ -131,13 +131,13 @@ def play(
             )
 
         call = Call(
-            part(agent),
-            others=[part(other) for other in others],
+            spec(agent),
+            others=[spec(other) for other in others],
             vad=FakeVad(),
             line=line,
             log=log,
             clock=clock,
-            speculation=SpeculationBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
+            preemptive=PreemptiveBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
         )
         line.listener = call
         running = asyncio.create_task(call.run())

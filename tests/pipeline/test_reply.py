@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cast import Role
+from pipeline.language_switcher import ActiveAgent
 from pipeline.plan import Clause, Says
 from pipeline.ports import HeardClause
+from pipeline.preemptive_generation import PreemptiveBudget
 from pipeline.reply import TRANSITIONS, IllegalTransition, Made, Reply, State, Transition
-from pipeline.speculation import SpeculationBudget
 from tests.virtual_time import run_virtual
 
 EVERY: tuple[Transition, ...] = get_args(Transition)
@@ -31,7 +31,7 @@ LIVES: dict[State, tuple[Transition, ...]] = {
 
 
 def new_reply() -> Reply:
-    return Reply(turn=3, number=7, role=cast("Role", None))
+    return Reply(turn=3, number=7, active=cast("ActiveAgent", None))
 
 
 def make(reply: Reply, transition: Transition) -> None:
@@ -77,13 +77,13 @@ def test_a_refusal_says_what_would_have_been_allowed() -> None:
 def test_whatever_is_asked_of_it_a_reply_is_heard_only_once_decided_and_its_guess_is_given_back(
     asked: list[str],
 ) -> None:
-    budget = SpeculationBudget(at_once=1, waste_share=1.0)
+    budget = PreemptiveBudget(at_once=1, waste_share=1.0)
     reply = new_reply()
     made: list[str] = []
     for one in asked:
         before = reply.state
         if one == "speculate":
-            reply.speculate(budget)
+            reply.generate_preemptively(budget)
             continue
         try:
             make(reply, cast("Transition", one))
@@ -124,10 +124,10 @@ def test_the_making_of_a_reply_never_goes_back(asked: list[Made]) -> None:
 
 def test_a_guess_is_wasted_if_its_reply_is_withdrawn_and_used_if_it_is_decided() -> None:
     def wasted(transition: Transition) -> bool:
-        budget = SpeculationBudget(at_once=1, waste_share=0.0)
+        budget = PreemptiveBudget(at_once=1, waste_share=0.0)
         for _ in range(10):
             reply = new_reply()
-            assert reply.speculate(budget)
+            assert reply.generate_preemptively(budget)
             make(reply, transition)
         return not budget.take()
 
@@ -136,12 +136,12 @@ def test_a_guess_is_wasted_if_its_reply_is_withdrawn_and_used_if_it_is_decided()
 
 
 def test_a_reply_beyond_the_budget_waits_for_its_decision() -> None:
-    budget = SpeculationBudget(at_once=1, waste_share=1.0)
+    budget = PreemptiveBudget(at_once=1, waste_share=1.0)
     first, second = new_reply(), new_reply()
-    assert first.speculate(budget)
-    assert not second.speculate(budget)
+    assert first.generate_preemptively(budget)
+    assert not second.generate_preemptively(budget)
     second.decide()
-    assert second.speculate(budget)
+    assert second.generate_preemptively(budget)
 
 
 def test_who_waits_for_the_plan_goes_on_when_the_reply_is_withdrawn_and_who_waits_for_the_decision_does_not() -> None:

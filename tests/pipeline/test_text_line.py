@@ -30,10 +30,10 @@ def test_what_is_queued_is_heard_in_order_and_the_call_is_told() -> None:
         line, ear = TextLine(), Ear()
         line.attach(ear)
         line.start_reply()
-        line.say("a", await written("One moment."))
-        line.say("b", await written("It is done."))
+        line.play("a", await written("One moment."))
+        line.play("b", await written("It is done."))
         assert [clause.text for clause in line.heard()] == ["", ""]
-        await line.played_out()
+        await line.wait_for_playout()
         assert [(clause.text, clause.complete) for clause in line.heard()] == [
             ("One moment.", True),
             ("It is done.", True),
@@ -49,10 +49,10 @@ def test_what_is_queued_is_heard_in_order_and_the_call_is_told() -> None:
 def test_what_is_taken_back_before_it_went_out_is_not_heard() -> None:
     async def main() -> None:
         line = TextLine()
-        line.say("a", await written("Never mind."))
+        line.play("a", await written("Never mind."))
         (clause,) = line.clear()
         assert (clause.text, clause.complete) == ("", False)
-        await line.played_out()
+        await line.wait_for_playout()
         assert line.said == []
 
     run_virtual(main())
@@ -61,9 +61,9 @@ def test_what_is_taken_back_before_it_went_out_is_not_heard() -> None:
 def test_a_held_line_goes_on_when_it_is_let_go() -> None:
     async def main() -> None:
         line = TextLine()
-        line.say("a", await written("Not yet."))
-        line.hold()
-        waits = asyncio.create_task(line.played_out())
+        line.play("a", await written("Not yet."))
+        line.pause()
+        waits = asyncio.create_task(line.wait_for_playout())
         await asyncio.sleep(5)
         assert not waits.done()
         assert line.said == []

@@ -12,11 +12,11 @@ from pipeline import events as ev
 from pipeline.call import Call
 from pipeline.call_models import CallModels
 from pipeline.call_services import CallServices
-from pipeline.cast import Part
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
-from pipeline.speculation import SpeculationBudget
+from pipeline.language_switcher import AgentSpec
+from pipeline.preemptive_generation import PreemptiveBudget
 from telephony.audio import FRAME_BYTES, FRAME_S, SILENT_FRAME
 from telephony.playout import Playout
 from telephony.session import CallInfo, SessionOutcome, SessionSettings, run_media_session
@@ -131,7 +131,7 @@ class _Stage:
     async def _start_call(self, info: CallInfo, playout: Playout) -> Call:
         models = self._models
         self._call = Call(
-            Part(
+            AgentSpec(
                 self._agent,
                 CallModels(models, models, models, models, models),
                 FixedOnDemand(self._codebook, self._agent),
@@ -147,7 +147,7 @@ class _Stage:
             line=playout,
             log=self._log,
             clock=self._clock,
-            speculation=SpeculationBudget(at_once=1, waste_share=1.0),
+            preemptive=PreemptiveBudget(at_once=1, waste_share=1.0),
         )
         return self._call
 

@@ -27,14 +27,14 @@ from pipeline.call_services import NoTools
 from pipeline.clock import LoopClock
 from pipeline.fixed_lines import synthesise_fixed_lines
 from pipeline.tool_executor import Tools
+from serve.agent_pool import AgentPool, AgentRuntime
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
-from serve.desk import ACTION_PATH, MEDIA_PATH, VOICE_PATH, Desk, GatewayServices
-from serve.gateway import create_app, make_desk
-from serve.line_up import LineUp, only
+from serve.gateway import create_app, make_state
+from serve.gateway_state import ACTION_PATH, MEDIA_PATH, VOICE_PATH, GatewayServices, GatewayState
 from serve.media import SUMMARY_FILE
-from serve.roster import Kit, Roster
 from serve.secrets import Secrets
+from serve.traffic_split import TrafficSplit, only
 from telephony.audio import float_to_ulaw
 from tests.pipeline.agents import AGENT, CONTEXT
 from tests.pipeline.fakes import FakeModels, FakeVad
@@ -159,12 +159,12 @@ async def services_rig(
     runs_dir: Path,
     *,
     agent: Agent = AGENT,
-    line_up: LineUp | None = None,
+    traffic: TrafficSplit | None = None,
     tools: Tools | None = None,
     not_ready: tuple[str, ...] = (),
     **settings: Any,
 ) -> AsyncIterator[GatewayServices]:
-    """What a gateway needs, with fakes of the models; `line_up`: instead of one `agent`; `settings` override
+    """What a gateway needs, with fakes of the models; `traffic`: instead of one `agent`; `settings` override
     GatewaySettings."""
     models = FakeModels(utterances=["what are your hours"], transcribe_s=0.01, speak_s=0.01, first_clause_s=0.02)
 
@@ -172,14 +172,16 @@ async def services_rig(
         return list(not_ready)
 
     all_models = CallModels(models, models, models, models, models)
-    line_up = line_up or only(agent)
-    kits = {
-        version: Kit(one, version, all_models, await synthesise_fixed_lines(models, one), CONTEXT, tools or NoTools())
-        for version, one in line_up.agents().items()
+    traffic = traffic or only(agent)
+    runtimes = {
+        version: AgentRuntime(
+            one, version, all_models, await synthesise_fixed_lines(models, one), CONTEXT, tools or NoTools()
+        )
+        for version, one in traffic.agents().items()
     }
     store = await CallStore.open(f"sqlite:///{runs_dir / 'calls.db'}")
     services = GatewayServices(
-        roster=Roster(line_up, kits),
+        pool=AgentPool(traffic, runtimes),
         new_vad=FakeVad,
         settings=GatewaySettings(**settings),
         secrets=Secrets(twilio_auth_token=SecretStr(TOKEN), public_url=PUBLIC_URL),
@@ -195,10 +197,10 @@ async def services_rig(
 
 
 @asynccontextmanager
-async def desk_rig(runs_dir: Path, agent: Agent, tools: Tools) -> AsyncIterator[Desk]:
+async def state_rig(runs_dir: Path, agent: Agent, tools: Tools) -> AsyncIterator[GatewayState]:
     """A gateway's desk without its server."""
     async with services_rig(runs_dir, agent=agent, tools=tools) as services:
-        yield make_desk(services)
+        yield make_state(services)
 
 
 async def saved_run(runs_dir: Path, call_sid: str) -> Path:
@@ -214,11 +216,11 @@ async def saved_run(runs_dir: Path, call_sid: str) -> Path:
 
 @asynccontextmanager
 async def gateway_rig(
-    runs_dir: Path, *, line_up: LineUp | None = None, not_ready: tuple[str, ...] = (), **settings: Any
+    runs_dir: Path, *, traffic: TrafficSplit | None = None, not_ready: tuple[str, ...] = (), **settings: Any
 ) -> AsyncIterator[Rig]:
     """A gateway on a port of its own; `settings` override GatewaySettings."""
-    async with services_rig(runs_dir, line_up=line_up, not_ready=not_ready, **settings) as services:
-        models = services.roster.first.models.transcriber
+    async with services_rig(runs_dir, traffic=traffic, not_ready=not_ready, **settings) as services:
+        models = services.pool.first.models.transcriber
         assert isinstance(models, FakeModels)
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

@@ -15,10 +15,10 @@ from models.registry import load_registry
 from models.settings import SettingsError
 from serve.cli import app
 from serve.config import EMBEDDED_STACK, load_stack
-from serve.line_up import ROOT, load_line_up
 from serve.preflight import preflight
 from serve.secrets import local_secrets, read_secrets
 from serve.stack import StackError, StackState, check_memory, check_ports, find_running, running_stack, state_file
+from serve.traffic_split import ROOT, load_traffic_split
 from tests.serve.example_run import ExampleCall
 
 STACK = load_stack(EMBEDDED_STACK)
@@ -113,7 +113,9 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path) -> None:
             check_ports(gateway)
         stack = STACK.model_copy(update={"gateway": gateway})
         with pytest.raises(StackError, match="port in use"):
-            with running_stack(stack, load_line_up(stack), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"):
+            with running_stack(
+                stack, load_traffic_split(stack), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"
+            ):
                 pytest.fail("it started")
     assert not state_file(tmp_path).exists()
 
@@ -151,7 +153,9 @@ def test_the_state_of_a_running_stack_is_found_and_keeps_its_secret(tmp_path: Pa
 def test_a_second_stack_is_refused_while_one_is_up(tmp_path: Path) -> None:
     state_file(tmp_path).write_text(state(os.getpid()).model_dump_json())
     with pytest.raises(StackError, match="already up"):
-        with running_stack(STACK, load_line_up(STACK), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"):
+        with running_stack(
+            STACK, load_traffic_split(STACK), local_secrets(), home=tmp_path, runs_dir=tmp_path / "runs"
+        ):
             pytest.fail("it started")
     assert state_file(tmp_path).exists()
 

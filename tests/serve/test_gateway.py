@@ -14,9 +14,9 @@ from websockets.exceptions import InvalidStatus
 from pipeline.clock import LoopClock
 from pipeline.escalation import HandOver
 from pipeline.state import CallState, Memory, Value
-from serve.call_book import CallBook
-from serve.desk import DIALLED_PATH, VOICE_PATH, WHISPER_PATH
-from serve.line_up import LineUp, Variant, only
+from serve.gateway_state import DIALLED_PATH, VOICE_PATH, WHISPER_PATH
+from serve.session_store import SessionStore
+from serve.traffic_split import TrafficSplit, Variant, only
 from tests.pipeline.agents import AGENT
 from tests.serve.gateway_rig import Rig, Stream, gateway_rig, saved_run, twiml_parameters
 
@@ -240,8 +240,8 @@ async def test_health_readiness_and_metrics(tmp_path: Path) -> None:
 async def test_calls_are_shared_out_over_versions_and_each_is_recorded_under_its_own(tmp_path: Path) -> None:
     other = AGENT.model_copy(update={"persona": "You are another test desk."})
     mine, theirs = (only(agent).variants[0].agents for agent in (AGENT, other))
-    line_up = LineUp((Variant(mine, 50), Variant(theirs, 50)))
-    async with gateway_rig(tmp_path, line_up=line_up) as rig:
+    traffic = TrafficSplit((Variant(mine, 50), Variant(theirs, 50)))
+    async with gateway_rig(tmp_path, traffic=traffic) as rig:
         calls = [f"CA{number}" for number in range(6)]
         for call_sid in calls:
             answer = await rig.webhook(call_sid)
@@ -251,7 +251,7 @@ async def test_calls_are_shared_out_over_versions_and_each_is_recorded_under_its
                 await stream.talk(0.1)
                 await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": call_sid})
                 await stream.closed()
-        expected = {call_sid: rig.services.roster.pick(call_sid)[0].version for call_sid in calls}
+        expected = {call_sid: rig.services.pool.pick(call_sid)[0].version for call_sid in calls}
         assert set(expected.values()) == {mine[0].version, theirs[0].version}
         async with asyncio.timeout(10):
             while len(await rig.services.store.outcomes()) < len(calls):  # noqa: ASYNC110  # written behind the call
@@ -263,11 +263,11 @@ async def test_calls_are_shared_out_over_versions_and_each_is_recorded_under_its
 
 async def kept_by_another_gateway(rig: Rig, package: HandOver | None = None) -> None:
     """Call CA1 was held by a gateway that is gone."""
-    other = CallBook(rig.services.store, rig.services.roster, LoopClock())
-    kits = (rig.services.roster.first,)
-    other.save("CA1", kits, Memory(CallState(values={"name": Value("John Miller")})))
+    other = SessionStore(rig.services.store, rig.services.pool, LoopClock())
+    runtimes = (rig.services.pool.first,)
+    other.save("CA1", runtimes, Memory(CallState(values={"name": Value("John Miller")})))
     if package is not None:
-        other.put_through("CA1", kits, package)
+        other.put_through("CA1", runtimes, package)
     await other.saved("CA1")
 
 

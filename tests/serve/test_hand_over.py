@@ -14,11 +14,11 @@ from pipeline.agent import Agent
 from pipeline.escalation import HandOver
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
-from serve.call_book import CallBook
 from serve.hand_over import DELIVERY_TIMEOUT_S, deliver, not_taken_twiml, put_through_twiml, whisper
+from serve.session_store import SessionStore
 from telephony.session import CallInfo
 from tests.pipeline.agents import AGENT, SPANISH
-from tests.serve.gateway_rig import desk_rig
+from tests.serve.gateway_rig import state_rig
 
 PACKAGE = HandOver(
     "tool_failure",
@@ -68,29 +68,29 @@ def agent_with(number: str = "+15550199", *, webhook: bool = True) -> Agent:
 
 async def test_the_webhook_gets_what_it_has_arguments_for(tmp_path: Path) -> None:
     tools = FakeTools()
-    async with desk_rig(tmp_path, agent_with(), tools) as desk:
-        await deliver(desk, INFO, (desk.services.roster.first,), PACKAGE)
+    async with state_rig(tmp_path, agent_with(), tools) as desk:
+        await deliver(desk, INFO, (desk.services.pool.first,), PACKAGE)
         (call,) = tools.calls
         assert (call.tool, call.key) == ("ticket", "CA1/hand_over")
         assert set(call.arguments) == set(WEBHOOK.arguments)
         assert call.arguments["transcript"] == "caller: hello\nagent: yes?"
         assert json.loads(str(call.arguments["variables"])) == {"name": "John Miller"}
-        record = await CallBook(desk.services.store, desk.services.roster, desk.services.clock).load("CA1")
+        record = await SessionStore(desk.services.store, desk.services.pool, desk.services.clock).load("CA1")
         assert record is not None
         assert record.package == PACKAGE
 
 
 async def test_a_webhook_that_hangs_does_not_keep_the_caller(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with desk_rig(tmp_path, agent_with(), FakeTools(takes_s=DELIVERY_TIMEOUT_S + 5)) as desk:
+    async with state_rig(tmp_path, agent_with(), FakeTools(takes_s=DELIVERY_TIMEOUT_S + 5)) as desk:
         began_s = asyncio.get_running_loop().time()
-        await deliver(desk, INFO, (desk.services.roster.first,), PACKAGE)
+        await deliver(desk, INFO, (desk.services.pool.first,), PACKAGE)
         assert asyncio.get_running_loop().time() - began_s < DELIVERY_TIMEOUT_S + 2
         assert "has not arrived" in caplog.text
 
 
 async def test_a_sip_target_gets_the_package_in_headers(tmp_path: Path) -> None:
-    async with desk_rig(tmp_path, agent_with("sip:desk@example.com", webhook=False), FakeTools()) as desk:
-        twiml = put_through_twiml(desk, desk.services.roster.first.agent, "CA1", PACKAGE, caller="", called="")
+    async with state_rig(tmp_path, agent_with("sip:desk@example.com", webhook=False), FakeTools()) as desk:
+        twiml = put_through_twiml(desk, desk.services.pool.first.agent, "CA1", PACKAGE, caller="", called="")
         sip = ElementTree.fromstring(twiml).find("Dial/Sip")
         assert sip is not None
         assert sip.text is not None
@@ -114,8 +114,8 @@ async def test_a_sip_target_gets_the_package_in_headers(tmp_path: Path) -> None:
 async def test_whoever_is_called_is_shown_a_number_that_is_one(
     tmp_path: Path, target: str, caller: str, shown: str
 ) -> None:
-    async with desk_rig(tmp_path, agent_with(target, webhook=False), FakeTools()) as desk:
-        agent = desk.services.roster.first.agent
+    async with state_rig(tmp_path, agent_with(target, webhook=False), FakeTools()) as desk:
+        agent = desk.services.pool.first.agent
         dial = ElementTree.fromstring(
             put_through_twiml(desk, agent, "CA1", PACKAGE, caller=caller, called="+15550002222")
         ).find("Dial")

@@ -11,7 +11,7 @@ from pipeline.clock import LoopClock
 from serve.media import services_of
 from telephony.session import CallInfo
 from tests.pipeline.agents import AGENT
-from tests.serve.gateway_rig import desk_rig
+from tests.serve.gateway_rig import state_rig
 
 INFO = CallInfo("CA1", "MZ1", "AC1", "+15550001111", "+15550002222", {})
 
@@ -28,6 +28,8 @@ class At(LoopClock):
 
 async def test_a_caller_in_the_evening_is_not_told_the_next_day_s_date(tmp_path: Path) -> None:
     agent = AGENT.model_copy(update={"time_zone": "America/Chicago"})
-    async with desk_rig(tmp_path, agent, NoTools()) as desk:
-        evening = replace(desk, services=replace(desk.services, clock=At(datetime(2026, 3, 6, 3, 30, tzinfo=UTC))))
-        assert services_of(evening, INFO, (desk.services.roster.first,)).today() == date(2026, 3, 5)
+    async with state_rig(tmp_path, agent, NoTools()) as gateway:
+        evening = replace(
+            gateway, services=replace(gateway.services, clock=At(datetime(2026, 3, 6, 3, 30, tzinfo=UTC)))
+        )
+        assert services_of(evening, INFO, (gateway.services.pool.first,)).today() == date(2026, 3, 5)

@@ -19,7 +19,7 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect as open_socket
 
 from models.types import GenerateRequest, Languages, Message, ModelFailure, Situation
-from serve.desk import MEDIA_PATH, VOICE_PATH
+from serve.gateway_state import MEDIA_PATH, VOICE_PATH
 from serve.handles import (
     RayLanguageModel,
     RayRouter,

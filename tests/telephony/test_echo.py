@@ -195,7 +195,7 @@ def test_a_session_feeds_silence_for_the_agents_voice_and_records_it(guarded: bo
         def cleared(self, at_s: float) -> None: ...
 
     async def conversation(call: FakeCall) -> None:
-        call.line.say("c", SpeechChunk(agent, words=(), last=True, sample_rate_hz=WIRE_RATE_HZ))
+        call.line.play("c", SpeechChunk(agent, words=(), last=True, sample_rate_hz=WIRE_RATE_HZ))
         await call.over.wait()
 
     async def main(rig: Rig) -> None:

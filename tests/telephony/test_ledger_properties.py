@@ -187,7 +187,7 @@ class Rig:
         pieces = np.array_split(tone(float(ends[-1]), clause.level), say.chunks)
         for i, piece in enumerate(pieces):
             last = i == say.chunks - 1
-            self.playout.say(clause.id, SpeechChunk(piece, words=() if i else words, last=last))
+            self.playout.play(clause.id, SpeechChunk(piece, words=() if i else words, last=last))
             if not last:
                 await asyncio.sleep(say.pause_s)
                 check()
@@ -201,14 +201,14 @@ class Rig:
         frames = self.sent_frames()
         unplayed = [heard.clause_id for heard in told if heard.clause_id not in self.played]
         for clause_id in unplayed[-late_chunks:] if late_chunks else []:
-            self.playout.say(clause_id, SpeechChunk(tone(0.2, self.clauses[clause_id].level)))
+            self.playout.play(clause_id, SpeechChunk(tone(0.2, self.clauses[clause_id].level)))
         await asyncio.sleep(0.1)
         assert self.sent_frames() == frames, "late audio of what was cleared went out"
         assert self.playout.heard() == told, "what was heard changed after the clear"
         self.cut |= {heard.clause_id: heard for heard in told}
 
     async def _hold(self, seconds: float, check: Callable[[], None]) -> None:
-        told = self.playout.hold()
+        told = self.playout.pause()
         await asyncio.sleep(0.001)  # a frame that was just being sent is under way
         frames = self.sent_frames()
         for _ in range(3):
@@ -278,7 +278,7 @@ def test_the_ledger_claims_a_prefix_that_was_played(
         for action in actions:
             await rig.act(action, lambda: judge(rig))
             judge(rig)
-        await rig.playout.played_out()
+        await rig.playout.wait_for_playout()
         judge(rig)
 
     run(lambda: Rig(FakeCarrier(out_delay_s=out_delay_s), fates, late_s, ahead_ms), main)
@@ -303,7 +303,7 @@ def test_what_was_heard_only_grows_until_a_new_reply(actions: list[Action], fate
                 before = []
             await rig.act(action, grows)
             grows()
-        await rig.playout.played_out()
+        await rig.playout.wait_for_playout()
         grows()
 
     run(lambda: Rig(FakeCarrier(out_delay_s=0.02, back_delay_s=0.02), fates, 2.0, ahead_ms), main)
@@ -325,7 +325,7 @@ def test_a_reply_that_nobody_interrupts_is_heard_to_its_end(
     async def main(rig: Rig) -> None:
         for clause in clauses:
             await rig.act(clause, lambda: judge(rig))
-        await rig.playout.played_out()
+        await rig.playout.wait_for_playout()
         judge(rig)
         assert all(clause.complete for clause in rig.playout.heard())
         assert rig.played == rig.reply
@@ -356,7 +356,7 @@ def test_an_older_generations_echo_never_completes_the_next_reply(before: Say, a
             (clause,) = rig.playout.heard()
             assert not clause.complete
             await asyncio.sleep(0.04)
-        await rig.playout.played_out()
+        await rig.playout.wait_for_playout()
         (clause,) = rig.playout.heard()
         assert clause.complete
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from models.types import SpeechChunk, Word
 from pipeline.clock import LoopClock
-from pipeline.ports import Line
+from pipeline.ports import AudioOutput
 from telephony.playout import LineLost, PacingStats, Playout, PlayoutSettings
 from tests.telephony.fakes import FakeCarrier, FakeListener, clause, now_s, tone
 from tests.virtual_time import run_virtual
@@ -55,9 +55,9 @@ class Rig:
     async def _hang_up(self) -> None:
         self.hung_up_s = now_s()
 
-    def say(self, clause_id: str, words: str, **options: Any) -> None:
+    def play(self, clause_id: str, words: str, **options: Any) -> None:
         for chunk in clause(words, **options):
-            self.playout.say(clause_id, chunk)
+            self.playout.play(clause_id, chunk)
 
     def heard(self) -> list[tuple[str, bool]]:
         return [(item.text, item.complete) for item in self.playout.heard()]
@@ -81,7 +81,7 @@ async def running(rig: Rig) -> AsyncIterator[Rig]:
 
 def test_playout_is_a_line() -> None:
     async def main() -> None:
-        line: Line = Rig().playout
+        line: AudioOutput = Rig().playout
         assert line.heard() == ()
 
     run_virtual(main())
@@ -91,7 +91,7 @@ def test_frames_go_out_at_real_time_a_bounded_time_ahead() -> None:
     async def main() -> None:
         async with running(Rig(send_ahead_ms=80.0)) as rig:
             rig.say("c", "a b c d e")  # one second
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             times = rig.carrier.times("audio")
             assert len(times) == 50
             assert times[:5] == pytest.approx([0.0] * 5)
@@ -109,13 +109,13 @@ def test_after_an_underrun_the_schedule_begins_anew_without_a_burst() -> None:
     async def main() -> None:
         async with running(Rig(send_ahead_ms=60.0)) as rig:
             first, second = clause("a b c d e", parts=2)
-            rig.playout.say("c", first)  # half a second, less the resampler's look-ahead
+            rig.playout.play("c", first)  # half a second, less the resampler's look-ahead
             await asyncio.sleep(2.0)
-            rig.playout.say("c", second)
+            rig.playout.play("c", second)
             await asyncio.sleep(0.001)
             burst = [at_s for at_s in rig.carrier.times("audio") if at_s >= 1.9]
             assert len(burst) == 4, "what may be ahead, plus the frame that plays"
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             late = [at_s for at_s in rig.carrier.times("audio") if at_s >= 1.9]
             assert np.diff(late[3:]) == pytest.approx([0.02] * (len(late) - 4))
             assert rig.heard() == [("a b c d e", True)]
@@ -128,7 +128,7 @@ def test_each_clause_is_marked_after_its_last_frame_and_told_when_played() -> No
         async with running(Rig(FakeCarrier(out_delay_s=0.05, back_delay_s=0.05))) as rig:
             rig.say("one", "a b", level=0.2)
             rig.say("two", "c", level=0.4)
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             kinds = [(kind, value) for _, kind, value in rig.carrier.sent if kind != "audio"]
             assert kinds == [("mark", "0:one"), ("mark", "0:two")]
             order = [kind for _, kind, _ in rig.carrier.sent]
@@ -142,8 +142,8 @@ def test_the_first_audible_frame_is_told_not_the_silence_before_it() -> None:
     async def main() -> None:
         async with running(Rig(send_ahead_ms=20.0)) as rig:
             quiet = np.zeros(4_800, dtype=np.float32)  # 200 ms
-            rig.playout.say("c", SpeechChunk(np.concatenate([quiet, tone(0.2)])))
-            await rig.playout.played_out()
+            rig.playout.play("c", SpeechChunk(np.concatenate([quiet, tone(0.2)])))
+            await rig.playout.wait_for_playout()
             assert rig.listener.audible == [(pytest.approx(0.18, abs=0.021), "c")]
 
     run_virtual(main())
@@ -175,14 +175,14 @@ def test_a_held_reply_goes_on_with_the_first_word_that_was_not_heard_whole() -> 
         async with running(Rig(line_delay_ms=0.0)) as rig:
             rig.say("c", "a b c d e", level=0.3)  # a fifth of a second each
             await asyncio.sleep(0.5)
-            assert [item.text for item in rig.playout.hold()] == ["a b"]
+            assert [item.text for item in rig.playout.pause()] == ["a b"]
             await asyncio.sleep(1.0)
             assert rig.heard() == [("a b", False)]
             assert rig.carrier.heard_s(0.3) == pytest.approx(0.5, abs=0.021)
             rig.playout.resume()
             await asyncio.sleep(0.25)
             assert rig.heard() == [("a b c", False)]
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert rig.heard() == [("a b c d e", True)]
             assert rig.carrier.heard_s(0.3) == pytest.approx(0.5 + 0.6, abs=0.041), "'c' was said again from its start"
 
@@ -194,12 +194,12 @@ def test_what_is_said_while_the_reply_is_held_follows_it_and_nothing_goes_out_be
         async with running(Rig()) as rig:
             rig.say("one", "a b c")
             await asyncio.sleep(0.2)
-            rig.playout.hold()
+            rig.playout.pause()
             rig.say("two", "d e")
             await asyncio.sleep(3.0)
             assert max(rig.carrier.times("audio")) < 0.21
             rig.playout.resume()
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert rig.heard() == [("a b c", True), ("d e", True)]
             assert [clause_id for _, clause_id in rig.listener.played] == ["one", "two"]
 
@@ -211,11 +211,11 @@ def test_a_held_reply_can_be_cleared_for_good() -> None:
         async with running(Rig(line_delay_ms=0.0)) as rig:
             rig.say("one", "a b c")
             await asyncio.sleep(0.3)
-            rig.playout.hold()
+            rig.playout.pause()
             assert [item.text for item in rig.playout.clear()] == ["a"]
             rig.playout.start_reply()
             rig.say("two", "d")
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert rig.heard() == [("d", True)]
             assert [kind for _, kind, _ in rig.carrier.sent].count("clear") == 1
 
@@ -263,7 +263,7 @@ def test_what_is_said_after_a_clear_is_not_kept_waiting_by_what_was_cleared() ->
             await asyncio.sleep(0.105)
             rig.playout.clear()
             rig.say("new", "x", level=0.1)
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             new = [at_s for what, at_s in rig.tap.calls[rig.tap.calls.index(("cleared", 0.105)) :] if what == "sent"]
             assert new[0] == pytest.approx(0.105)
             assert rig.listener.played == [(pytest.approx(0.305), "new")]
@@ -275,16 +275,16 @@ def test_chunks_of_a_cleared_clause_are_dropped_and_a_new_clause_is_heard() -> N
     async def main() -> None:
         async with running(Rig()) as rig:
             first, second = clause("a b c d", parts=2)
-            rig.playout.say("old", first)
+            rig.playout.play("old", first)
             await asyncio.sleep(0.1)
             rig.playout.clear()
             frames = len(rig.carrier.times("audio"))
-            rig.playout.say("old", second)
-            await rig.playout.played_out()
+            rig.playout.play("old", second)
+            await rig.playout.wait_for_playout()
             assert len(rig.carrier.times("audio")) == frames
             rig.playout.start_reply()
             rig.say("new", "x")
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert rig.heard() == [("x", True)]
             assert rig.listener.played[-1][1] == "new"
 
@@ -298,7 +298,7 @@ def test_without_any_echo_the_playback_clock_counts() -> None:
             rig.say("c", "a b")
             await asyncio.sleep(0.3)
             assert rig.heard() == [("a", False)]
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert rig.heard() == [("a b", True)]
             assert rig.listener.played == [(pytest.approx(0.75), "c")]
 
@@ -309,7 +309,7 @@ def test_late_echoes_move_the_clock_of_what_was_heard() -> None:
     async def main() -> None:
         async with running(Rig(FakeCarrier(out_delay_s=0.2, back_delay_s=0.05), line_delay_ms=0.0)) as rig:
             rig.say("one", "a", level=0.2)
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             rig.playout.start_reply()
             said_s = now_s()
             rig.say("two", "b c d", level=0.4)
@@ -340,12 +340,12 @@ def test_a_clause_whose_speaker_failed_is_ended_by_the_next_one() -> None:
     async def main() -> None:
         async with running(Rig()) as rig:
             broken = clause("a b c d", parts=2, level=0.2)[0]
-            rig.playout.say("broken", broken)
+            rig.playout.play("broken", broken)
             rig.say("sorry", "we beg pardon", level=0.4)
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert rig.heard() == [("a b", False), ("we beg pardon", True)]
             with pytest.raises(ValueError, match="clause 'broken': expected chunks before"):
-                rig.playout.say("broken", broken)
+                rig.playout.play("broken", broken)
 
     run_virtual(main())
 
@@ -353,8 +353,8 @@ def test_a_clause_whose_speaker_failed_is_ended_by_the_next_one() -> None:
 def test_played_out_waits_for_audio_of_an_unfinished_clause_too() -> None:
     async def main() -> None:
         async with running(Rig(line_delay_ms=100.0)) as rig:
-            rig.playout.say("c", clause("a b c d e", parts=2)[0])
-            await rig.playout.played_out()
+            rig.playout.play("c", clause("a b c d e", parts=2)[0])
+            await rig.playout.wait_for_playout()
             assert now_s() == pytest.approx(0.58, abs=0.021)
 
     run_virtual(main())
@@ -398,7 +398,7 @@ def test_a_frame_under_way_when_the_line_is_cleared_counts_for_nothing() -> None
             rig.say("c", "a", word_s=0.02)
             await asyncio.sleep(0.1)
             assert rig.playout.clear()[0].text == ""
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             assert [kind for _, kind, _ in rig.carrier.sent] == ["audio", "clear"]
             assert rig.heard() == [("", False)]
             assert rig.listener.audible == []
@@ -416,13 +416,13 @@ def test_a_lost_line_frees_everyone_who_waits() -> None:
     async def main() -> None:
         rig = Rig(DeadCarrier())
         rig.say("c", "a b")
-        waiting = asyncio.create_task(rig.playout.played_out())
+        waiting = asyncio.create_task(rig.playout.wait_for_playout())
         with pytest.raises(LineLost):
             await rig.playout.run()
         await asyncio.wait_for(waiting, 1)
         rig.say("d", "nobody hears")
         rig.playout.clear()
-        await asyncio.wait_for(rig.playout.played_out(), 1)
+        await asyncio.wait_for(rig.playout.wait_for_playout(), 1)
 
     run_virtual(main())
 
@@ -430,9 +430,9 @@ def test_a_lost_line_frees_everyone_who_waits() -> None:
 def test_a_change_of_sample_rate_within_a_clause_is_an_error() -> None:
     async def main() -> None:
         rig = Rig()
-        rig.playout.say("c", SpeechChunk(tone(0.1), last=False))
+        rig.playout.play("c", SpeechChunk(tone(0.1), last=False))
         with pytest.raises(ValueError, match="expected 24000 Hz throughout, got 16000"):
-            rig.playout.say("c", SpeechChunk(tone(0.1), sample_rate_hz=16_000))
+            rig.playout.play("c", SpeechChunk(tone(0.1), sample_rate_hz=16_000))
 
     run_virtual(main())
 
@@ -523,7 +523,7 @@ def test_what_counts_as_heard_is_a_prefix_and_never_more_than_was_played(
                         pieces = np.array_split(tone(float(ends[-1]), level), chunks)
                         said[clause_id] = (words, level, float(ends[-1]))
                         for i, piece in enumerate(pieces):
-                            rig.playout.say(
+                            rig.playout.play(
                                 clause_id, SpeechChunk(piece, words=words if i == 0 else (), last=i == chunks - 1)
                             )
                             if i < chunks - 1:
@@ -538,9 +538,9 @@ def test_what_counts_as_heard_is_a_prefix_and_never_more_than_was_played(
                         rig.playout.start_reply()
                         spoilt = False
                     case ("play out",):
-                        await rig.playout.played_out()
+                        await rig.playout.wait_for_playout()
                 check()
-            await rig.playout.played_out()
+            await rig.playout.wait_for_playout()
             check()
             if not spoilt:
                 assert all(item.complete for item in rig.playout.heard())

@@ -42,7 +42,7 @@ def test_a_call_runs_from_start_to_stop() -> None:
 def test_the_agent_speaks_is_heard_and_hangs_up() -> None:
     async def conversation(call: FakeCall) -> None:
         for chunk in clause("good bye then"):
-            call.line.say("c", chunk)
+            call.line.play("c", chunk)
         await call.line.hang_up()
 
     async def main(rig: Rig) -> None:
@@ -68,7 +68,7 @@ def test_the_agent_speaks_is_heard_and_hangs_up() -> None:
 def test_what_is_queued_when_the_call_returns_is_still_played() -> None:
     async def conversation(call: FakeCall) -> None:
         for chunk in clause("good bye"):
-            call.line.say("c", chunk)
+            call.line.play("c", chunk)
 
     async def main(rig: Rig) -> None:
         rig.conversation = conversation
@@ -82,7 +82,7 @@ def test_what_is_queued_when_the_call_returns_is_still_played() -> None:
 def test_the_last_words_are_cut_short_if_the_caller_goes() -> None:
     async def conversation(call: FakeCall) -> None:
         for chunk in clause("a b c d e f g h i j", word_s=2.0):
-            call.line.say("c", chunk)
+            call.line.play("c", chunk)
 
     async def main(rig: Rig) -> None:
         rig.conversation = conversation
@@ -313,7 +313,7 @@ def test_a_socket_that_vanishes_without_a_stop_is_a_lost_line() -> None:
 
 async def _talk_on(call: FakeCall) -> None:
     for chunk in clause("a b c d e"):
-        call.line.say("c", chunk)
+        call.line.play("c", chunk)
     await call.over.wait()
 
 
@@ -368,7 +368,7 @@ def test_a_stall_is_timed_from_the_send_that_stalls_however_long_the_call_has_ru
     async def main(rig: Rig) -> None:
         async def talk_long(call: FakeCall) -> None:
             for chunk in clause("a " * 60):
-                call.line.say("c", chunk)
+                call.line.play("c", chunk)
             await call.over.wait()
 
         rig.conversation = talk_long

@@ -65,8 +65,8 @@ class GreetingCall(FakeListener):
 
     async def run(self) -> None:
         for chunk in clause("hello from here"):
-            self.line.say("greeting", chunk)
-        await self.line.played_out()
+            self.line.play("greeting", chunk)
+        await self.line.wait_for_playout()
         self.heard = self.line.heard()
         await asyncio.sleep(1.0)
         await self.line.hang_up()

@@ -16,7 +16,7 @@ from models.types import GenerateRequest, ModelFailure, Tier
 from pipeline.clock import Clock, since_ms
 from pipeline.ports import LanguageModel
 
-Override = Literal["auto", "small", "large"]
+ModelOverride = Literal["auto", "small", "large"]
 Why = Literal["set", "easy", "unsure", "long", "close_facts", "no_time"]
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _SAMPLES = 50
 _FEWEST_SAMPLES = 5
 
 
-class Routing(StrictModel):
+class ModelSelection(StrictModel):
     """When the large language model is worth its wait. A route or a node of a flow may set `model` itself."""
 
     unsure_below: float = Field(0.6, ge=0, le=1)
@@ -63,7 +63,7 @@ class Pace:
     def took(self, tier: Tier, first_clause_ms: float) -> None:
         self._took_ms[tier].append(first_clause_ms)
 
-    def expected_ms(self, tier: Tier, settings: Routing) -> float:
+    def expected_ms(self, tier: Tier, settings: ModelSelection) -> float:
         """From what was measured, once there is enough of it; else from the settings."""
         samples = sorted(self._took_ms[tier])
         if len(samples) < _FEWEST_SAMPLES:
@@ -72,7 +72,7 @@ class Pace:
 
 
 def choose(
-    settings: Routing, pace: Pace, *, override: Override, confidence: float, words: int, lead: float | None
+    settings: ModelSelection, pace: Pace, *, override: ModelOverride, confidence: float, words: int, lead: float | None
 ) -> Choice:
     """The model for an answer. `lead`: by how much the best fact is nearer than the next; None if there is no other.
 
@@ -98,7 +98,7 @@ def choose(
     return Choice("large", hard, large_ms)
 
 
-class Tiers:
+class SelectedModel:
     """Both language models as one: a request says which. pipeline.ports.LanguageModel.
 
     If the large one fails before its first clause, the small one answers instead.

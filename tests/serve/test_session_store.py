@@ -15,9 +15,9 @@ from pipeline.clock import LoopClock
 from pipeline.context.parts import Exchange, History
 from pipeline.escalation import HandOver
 from pipeline.state import CallState, Ending, HangUp, Memory, News, NotSaved, Place, Transfer, Value
-from serve.call_book import CallBook
+from serve.agent_pool import AgentPool, of_one
 from serve.call_store import CallStore, SavedState, StoreError
-from serve.roster import Roster, of_one
+from serve.session_store import SessionStore
 from serve.store_database import open_database
 from tests.pipeline.agents import AGENT, CONTEXT
 from tests.pipeline.fakes import FakeModels
@@ -37,17 +37,17 @@ async def store(tmp_path: Path) -> AsyncGenerator[CallStore, None]:
         yield opened
 
 
-def roster(persona: str = AGENT.persona) -> Roster:
+def pool(persona: str = AGENT.persona) -> AgentPool:
     models = FakeModels([])
     agent = AGENT.model_copy(update={"persona": persona})
     return of_one(agent, CallModels(models, models, models, models, models), {}, CONTEXT)
 
 
-KITS = roster().pick("CA1")
+KITS = pool().pick("CA1")
 
 
-def book(store: CallStore, *, persona: str = AGENT.persona) -> CallBook:
-    return CallBook(store, roster(persona), LoopClock())
+def book(store: CallStore, *, persona: str = AGENT.persona) -> SessionStore:
+    return SessionStore(store, pool(persona), LoopClock())
 
 
 async def test_another_gateway_knows_all_that_was_saved(store: CallStore) -> None:

@@ -34,7 +34,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class LineUp:
+class TrafficSplit:
     """All that may answer."""
 
     variants: tuple[Variant, ...]
@@ -52,13 +52,13 @@ class LineUp:
         """All that are spoken, the first agent's first."""
         return tuple(dict.fromkeys(agent.language for agent in self.agents().values()))
 
-    def changed(self, change: Callable[[Agent], Agent]) -> LineUp:
+    def changed(self, change: Callable[[Agent], Agent]) -> TrafficSplit:
         """With every agent changed alike."""
 
         def changed(one: Versioned) -> Versioned:
             return Versioned(change(one.agent), one.version)
 
-        return LineUp(
+        return TrafficSplit(
             tuple(Variant(tuple(changed(one) for one in each.agents), each.percent) for each in self.variants)
         )
 
@@ -70,9 +70,9 @@ class LineUp:
             yield f"{one.percent:g}%  {first.agent.name} {first.version} ({first.agent.language}{also})"
 
 
-def only(agent: Agent) -> LineUp:
+def only(agent: Agent) -> TrafficSplit:
     """One agent takes all calls."""
-    return LineUp((Variant((_versioned(agent),)),))
+    return TrafficSplit((Variant((_versioned(agent),)),))
 
 
 def agent_path(stack: Stack) -> Path:
@@ -80,27 +80,27 @@ def agent_path(stack: Stack) -> Path:
     return _placed(stack.agent)
 
 
-def load_line_up(stack: Stack, chosen: Path | None = None) -> LineUp:
+def load_traffic_split(stack: Stack, chosen: Path | None = None) -> TrafficSplit:
     """Read the stack's agents; or the `chosen` one alone, with its languages. Raises SettingsError."""
     if chosen is not None:
-        return LineUp((Variant(_with_languages(chosen)),))
+        return TrafficSplit((Variant(_with_languages(chosen)),))
     rest = 100.0 - sum(variant.percent for variant in stack.variants)
     shares = [(agent_path(stack), rest), *((_placed(one.agent), one.percent) for one in stack.variants)]
-    line_up = LineUp(tuple(Variant(_with_languages(path), percent) for path, percent in shares))
-    if len({variant.agents[0].version for variant in line_up.variants}) < len(shares):
+    traffic = TrafficSplit(tuple(Variant(_with_languages(path), percent) for path, percent in shares))
+    if len({variant.agents[0].version for variant in traffic.variants}) < len(shares):
         raise SettingsError(
             f"stack {stack.name}: variants: two agent files have the same content; change or remove one"
         )
-    return line_up
+    return traffic
 
 
-def hearable(line_up: LineUp, weights: str) -> tuple[LineUp, list[str]]:
-    """The line-up without the further languages that Whisper's weights do not know, and what was left out, for people
+def hearable(traffic: TrafficSplit, weights: str) -> tuple[TrafficSplit, list[str]]:
+    """The split without the further languages that Whisper's weights do not know, and what was left out, for people
     to read. Raises SettingsError if an agent that answers first needs another language than English."""
     # As Whisper's weights are named; others are refused by SpeechToText when it starts.
     if not weights.endswith(".en"):
-        return line_up, []
-    for variant in line_up.variants:
+        return traffic, []
+    for variant in traffic.variants:
         first = variant.agents[0].agent
         if first.language != "en":
             raise SettingsError(
@@ -109,10 +109,10 @@ def hearable(line_up: LineUp, weights: str) -> tuple[LineUp, list[str]]:
             )
     left_out = [
         f"{agent.name} ({agent.language}) is left out: {weights} hears English only"
-        for agent in line_up.agents().values()
+        for agent in traffic.agents().values()
         if agent.language != "en"
     ]
-    return LineUp(tuple(Variant(one.agents[:1], one.percent) for one in line_up.variants)), left_out
+    return TrafficSplit(tuple(Variant(one.agents[:1], one.percent) for one in traffic.variants)), left_out
 
 
 def _placed(path: Path) -> Path:

@@ -9,14 +9,14 @@ from typing import Final
 
 from pipeline.clock import Clock
 from pipeline.ports import VoiceActivity
-from pipeline.speculation import SpeculationBudget
+from pipeline.preemptive_generation import PreemptiveBudget
 from serve.admission import Admissions
-from serve.call_book import CallBook
+from serve.agent_pool import AgentPool
 from serve.call_store import CallStore
 from serve.config import GatewaySettings
 from serve.metrics import LoopLagProbe, Metrics
-from serve.roster import Roster
 from serve.secrets import Secrets
+from serve.session_store import SessionStore
 from telephony.session import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
 from telephony.tokens import StreamTokens
 from telephony.twilio import SignatureChecker, stream_twiml
@@ -36,7 +36,7 @@ MAX_NUMBER_CHARS = 64
 class GatewayServices:
     """What the gateway needs of the world."""
 
-    roster: Roster
+    pool: AgentPool
     """The agents that answer."""
     new_vad: Callable[[], VoiceActivity]
     """A fresh voice activity detector; one a call."""
@@ -51,15 +51,15 @@ class GatewayServices:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class GatewayState:
     """What one gateway process keeps for all its calls."""
 
     services: GatewayServices
     metrics: Metrics
     lag: LoopLagProbe
-    speculation: SpeculationBudget
+    preemptive: PreemptiveBudget
     admissions: Admissions
-    book: CallBook
+    sessions: SessionStore
     """Where the calls under way stand, so that one whose stream was lost goes on where it was."""
     tokens: StreamTokens
     signatures: SignatureChecker

@@ -24,8 +24,8 @@ LOOK_UP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One agent's part in a call: who it is, with which models, and what it may do."""
+class AgentSpec:
+    """One agent in a call: who it is, with which models, and what it may do."""
 
     agent: Agent
     models: CallModels
@@ -36,68 +36,73 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """A part that is being played: all of a call that differs from agent to agent."""
+class ActiveAgent:
+    """A spec at work: all of a call that differs from agent to agent."""
 
-    part: Part
+    spec: AgentSpec
     manager: DialogueManager
     planner: Planner
 
     @property
     def agent(self) -> Agent:
-        return self.part.agent
+        return self.spec.agent
 
 
-class Cast:
+class LanguageSwitcher:
     """One call's agents, and which of them has the word."""
 
     def __init__(
-        self, part: Part, others: Sequence[Part], *, play: Callable[[Part], Role], log: Callable[[ev.Event], object]
+        self,
+        spec: AgentSpec,
+        others: Sequence[AgentSpec],
+        *,
+        activate: Callable[[AgentSpec], ActiveAgent],
+        log: Callable[[ev.Event], object],
     ) -> None:
-        """`part` begins; `others`: one for each further language. `play` makes a part a role."""
-        self._parts = {one.agent.language: one for one in (*others, part)}
-        self._play = play
+        """`spec` begins; `others`: one for each further language. `activate` makes one that answers."""
+        self._specs = {one.agent.language: one for one in (*others, spec)}
+        self._activate = activate
         self._log = log
         self._understood = False
-        self.role = play(part)
+        self.active = activate(spec)
         """Of the agent that has the word."""
 
     @property
     def languages(self) -> Languages:
         """What the caller may be speaking now."""
-        expected = self.role.agent.language
-        others = tuple(code for code in self._parts if code != expected)
+        expected = self.active.agent.language
+        others = tuple(code for code in self._specs if code != expected)
         return Languages(expected, others, settled=self._understood)
 
-    async def for_language(self, language: str) -> Role:
+    async def for_language(self, language: str) -> ActiveAgent:
         """Who is to answer words in this language: the one who has the word, or who would get it.
 
         Who is doing something for the caller, or has done it and not said so, keeps the word.
         """
-        if language == self.role.agent.language or language not in self._parts:
-            return self.role
-        manager = self.role.manager
+        if language == self.active.agent.language or language not in self._specs:
+            return self.active
+        manager = self.active.manager
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_UP_S):
                 await manager.tools_done()
         if manager.has_news:
-            return self.role
-        part = self._parts[language]
-        memory = taken_over(manager.memory, self.role.agent, part.agent)
-        return self._play(replace(part, services=replace(part.services, memory=memory)))
+            return self.active
+        spec = self._specs[language]
+        memory = taken_over(manager.memory, self.active.agent, spec.agent)
+        return self._activate(replace(spec, services=replace(spec.services, memory=memory)))
 
-    def counts(self, role: Role, plan: Plan, turn: int) -> bool:
+    def counts(self, active: ActiveAgent, plan: Plan, turn: int) -> bool:
         """The role's plan takes effect: the word is its now. Whether it was another's."""
-        changes = role is not self.role
+        changes = active is not self.active
         if changes:
-            self.role = role
-            agent = role.agent
+            self.active = active
+            agent = active.agent
             self._log(ev.LanguageChanged(turn=turn, language=agent.language, agent=agent.name))
-        role.planner.counts(plan, turn)
+        active.planner.counts(plan, turn)
         if plan.utterance and _understood(plan):
             self._understood = True
-        if changes and not role.manager.in_flow:
-            role.manager.look_up(turn)
+        if changes and not active.manager.in_flow:
+            active.manager.look_up(turn)
         return changes
 
 

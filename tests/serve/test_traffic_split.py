@@ -9,7 +9,7 @@ import pytest
 
 from models.settings import SettingsError
 from serve.config import EMBEDDED_STACK, Stack, VariantSettings, load_stack
-from serve.line_up import ROOT, hearable, load_line_up
+from serve.traffic_split import ROOT, hearable, load_traffic_split
 
 STACK = load_stack(EMBEDDED_STACK)
 
@@ -32,42 +32,42 @@ def stack(folder: Path, *percents: float) -> Stack:
 
 
 def test_an_agent_brings_those_for_other_languages_with_it(folder: Path) -> None:
-    line_up = load_line_up(stack(folder))
-    assert line_up.first.name == "Bright Dental"
-    assert line_up.languages() == ("en", "es")
-    assert [agent.name for agent in line_up.agents().values()] == ["Bright Dental", "Bright Dental en español"]
+    traffic = load_traffic_split(stack(folder))
+    assert traffic.first.name == "Bright Dental"
+    assert traffic.languages() == ("en", "es")
+    assert [agent.name for agent in traffic.agents().values()] == ["Bright Dental", "Bright Dental en español"]
 
 
 def test_variants_take_their_share_and_the_agent_the_rest(folder: Path) -> None:
-    line_up = load_line_up(stack(folder, 20))
-    assert [variant.percent for variant in line_up.variants] == [80, 20]
+    traffic = load_traffic_split(stack(folder, 20))
+    assert [variant.percent for variant in traffic.variants] == [80, 20]
     # The Spanish one belongs to both, and is there once.
-    assert len(line_up.agents()) == 3
-    assert [line.split()[0] for line in line_up.described()] == ["80%", "20%"]
+    assert len(traffic.agents()) == 3
+    assert [line.split()[0] for line in traffic.described()] == ["80%", "20%"]
 
 
 def test_an_agent_that_is_chosen_takes_all_calls(folder: Path) -> None:
-    (variant,) = load_line_up(stack(folder, 20), folder / "dental_b.yaml").variants
+    (variant,) = load_traffic_split(stack(folder, 20), folder / "dental_b.yaml").variants
     assert variant.percent == 100
     assert variant.agents[0].agent.persona.startswith("You are always")
 
 
 def test_an_agent_led_to_another_port_keeps_its_version(folder: Path) -> None:
-    line_up = load_line_up(stack(folder))
-    changed = line_up.changed(lambda agent: agent.model_copy(update={"connections": {"desk": {"base_url": "x"}}}))
-    assert list(changed.agents()) == list(line_up.agents())
+    traffic = load_traffic_split(stack(folder))
+    changed = traffic.changed(lambda agent: agent.model_copy(update={"connections": {"desk": {"base_url": "x"}}}))
+    assert list(changed.agents()) == list(traffic.agents())
     assert changed.first.connections
 
 
 def test_weights_that_hear_english_only_leave_other_languages_out_and_say_so(folder: Path) -> None:
-    line_up, left_out = hearable(load_line_up(stack(folder, 20)), "whisper-tiny.en")
-    assert line_up.languages() == ("en",)
+    traffic, left_out = hearable(load_traffic_split(stack(folder, 20)), "whisper-tiny.en")
+    assert traffic.languages() == ("en",)
     assert left_out == ["Bright Dental en español (es) is left out: whisper-tiny.en hears English only"]
-    assert hearable(load_line_up(stack(folder)), "whisper-base")[1] == []
+    assert hearable(load_traffic_split(stack(folder)), "whisper-base")[1] == []
 
 
 def test_an_agent_that_its_own_stack_cannot_hear_is_refused(folder: Path) -> None:
-    only_spanish = load_line_up(stack(folder), folder / "dental_es.yaml")
+    only_spanish = load_traffic_split(stack(folder), folder / "dental_es.yaml")
     with pytest.raises(SettingsError, match=r"whisper-tiny\.en hears English only; set speech_to_text\.weights"):
         hearable(only_spanish, "whisper-tiny.en")
 
@@ -75,12 +75,12 @@ def test_an_agent_that_its_own_stack_cannot_hear_is_refused(folder: Path) -> Non
 def test_a_listed_agent_must_speak_the_language_it_is_listed_for(folder: Path) -> None:
     (folder / "dental_es.yaml").write_text((folder / "dental_b.yaml").read_text())
     with pytest.raises(SettingsError, match=r"also_in\.es: dental_es\.yaml speaks 'en'; expected .* `language: es`"):
-        load_line_up(stack(folder))
+        load_traffic_split(stack(folder))
 
 
 def test_two_variants_of_the_same_content_are_refused(folder: Path) -> None:
     with pytest.raises(SettingsError, match="two agent files have the same content"):
-        load_line_up(stack(folder, 20, 30))
+        load_traffic_split(stack(folder, 20, 30))
 
 
 def test_shares_of_more_than_everything_are_refused(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from models.types import FloatAudio, Languages
 from pipeline import events as ev
 from pipeline.call_services import CallServices
-from pipeline.cast import taken_over
 from pipeline.escalation import HandOver
+from pipeline.language_switcher import taken_over
 from pipeline.state import CallState, HangUp, Memory, Place, Transfer, Value
 from pipeline.tools.calls import ToolResult
 from tests.pipeline.agents import AGENT, SPANISH

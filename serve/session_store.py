@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.clock import Clock
 from pipeline.escalation import HandOver
 from pipeline.state import Memory, NotSaved
+from serve.agent_pool import AgentPool, AgentRuntime
 from serve.call_store import CallStore, SavedState, StoreError
-from serve.roster import Kit, Roster
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Session:
     """A call that has not ended, or is being put through."""
 
-    kits: tuple[Kit, ...]
+    runtimes: tuple[AgentRuntime, ...]
     """Who had the word comes first, then those for other languages."""
     memory: Memory
     package: HandOver | None = None
@@ -45,10 +45,10 @@ class Kept:
 
 
 @dataclass(slots=True)
-class _Page:
+class _OpenSession:
     """One call's."""
 
-    kits: tuple[Kit, ...]
+    runtimes: tuple[AgentRuntime, ...]
     record: _Record
     changed: bool = False
     writer: asyncio.Task[None] | None = None
@@ -58,89 +58,89 @@ class _Page:
 _JSON: TypeAdapter[_Record] = TypeAdapter(_Record)
 
 
-class CallBook:
+class SessionStore:
     """The states of the calls under way. Used on the event loop only."""
 
-    def __init__(self, store: CallStore, roster: Roster, clock: Clock) -> None:
+    def __init__(self, store: CallStore, pool: AgentPool, clock: Clock) -> None:
         self._store = store
-        self._roster = roster
+        self._pool = pool
         self._clock = clock
-        self._pages: dict[str, _Page] = {}
+        self._open: dict[str, _OpenSession] = {}
 
-    def save(self, call_sid: str, kits: tuple[Kit, ...], memory: Memory) -> None:
-        """Keep where a call stands; the first of `kits` has the word. Returns at once."""
-        page = self._pages.get(call_sid)
-        self._keep(call_sid, kits, _Record(memory, page.record.package if page else None))
+    def save(self, call_sid: str, runtimes: tuple[AgentRuntime, ...], memory: Memory) -> None:
+        """Keep where a call stands; the first of `runtimes` has the word. Returns at once."""
+        session = self._open.get(call_sid)
+        self._keep(call_sid, runtimes, _Record(memory, session.record.package if session else None))
 
-    def put_through(self, call_sid: str, kits: tuple[Kit, ...], package: HandOver) -> None:
+    def put_through(self, call_sid: str, runtimes: tuple[AgentRuntime, ...], package: HandOver) -> None:
         """Keep that a call is being handed over. Returns at once."""
-        page = self._pages.get(call_sid)
-        self._keep(call_sid, kits, _Record(page.record.memory if page else Memory(), package))
+        session = self._open.get(call_sid)
+        self._keep(call_sid, runtimes, _Record(session.record.memory if session else Memory(), package))
 
     async def saved(self, call_sid: str) -> None:
         """Return once the call's last state is in the store. Raises NotSaved."""
-        page = self._pages.get(call_sid)
-        if page is None or page.writer is None:
+        session = self._open.get(call_sid)
+        if session is None or session.writer is None:
             return
-        await asyncio.shield(page.writer)
-        if page.failure:
-            raise NotSaved(page.failure)
+        await asyncio.shield(session.writer)
+        if session.failure:
+            raise NotSaved(session.failure)
 
-    async def load(self, call_sid: str) -> Kept | None:
+    async def load(self, call_sid: str) -> Session | None:
         """Where a call stood that has not ended, or is being put through; None if nobody knows it, or the store does
         not answer. A place in a flow that another version wrote is not gone on with."""
-        page = self._pages.get(call_sid)
-        if page is not None:
-            return Kept(page.kits, page.record.memory, page.record.package)
+        session = self._open.get(call_sid)
+        if session is not None:
+            return Session(session.runtimes, session.record.memory, session.record.package)
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 saved = await self._store.load_state(call_sid)
-            kits = self._roster.going_on(call_sid, saved.agent, saved.agent_version) if saved is not None else None
-            if saved is None or kits is None:
+            runtimes = self._pool.going_on(call_sid, saved.agent, saved.agent_version) if saved is not None else None
+            if saved is None or runtimes is None:
                 return None
             record = _JSON.validate_json(saved.state)
         except (StoreError, TimeoutError, ValidationError) as error:
             log.error("call %s cannot be gone on with: %s", call_sid, error)
             return None
         memory = record.memory
-        if saved.agent_version != kits[0].version:
+        if saved.agent_version != runtimes[0].version:
             # Its place in a flow may not be there any more; what is known of the caller stays.
             state = dataclasses.replace(memory.state, stack=(), waiting="free", tries=0, closing=None)
             memory = dataclasses.replace(memory, state=state)
-        return Kept(kits, memory, record.package)
+        return Session(runtimes, memory, record.package)
 
     async def close(self, call_sid: str, *, over: bool) -> None:
         """The call's stream has ended. If the call is `over` it is forgotten, unless it is being put through; else the
         store has it for whoever goes on with it."""
-        page = self._pages.get(call_sid)
-        if page is None:
+        session = self._open.get(call_sid)
+        if session is None:
             return
-        if page.writer is not None:
-            await asyncio.wait({page.writer})
-        if over and page.record.package is None:
-            del self._pages[call_sid]
+        if session.writer is not None:
+            await asyncio.wait({session.writer})
+        if over and session.record.package is None:
+            del self._open[call_sid]
             try:
                 await self._store.delete(call_sid)
             except StoreError as error:
                 log.error("call %s is over, but its state stays in the store: %s", call_sid, error)
-        elif not page.failure:
-            del self._pages[call_sid]
+        elif not session.failure:
+            del self._open[call_sid]
 
-    def _keep(self, call_sid: str, kits: tuple[Kit, ...], record: _Record) -> None:
-        page = self._pages.setdefault(call_sid, _Page(kits, record))
-        page.kits, page.record, page.changed = kits, record, True
-        if page.writer is None or page.writer.done():
-            page.writer = asyncio.create_task(self._write(call_sid, page), name=f"save {call_sid}")
+    def _keep(self, call_sid: str, runtimes: tuple[AgentRuntime, ...], record: _Record) -> None:
+        session = self._open.setdefault(call_sid, _OpenSession(runtimes, record))
+        session.runtimes, session.record, session.changed = runtimes, record, True
+        if session.writer is None or session.writer.done():
+            session.writer = asyncio.create_task(self._write(call_sid, session), name=f"save {call_sid}")
 
-    async def _write(self, call_sid: str, page: _Page) -> None:
-        while page.changed:
-            page.changed = False
-            state = _JSON.dump_json(page.record).decode()
-            kit = page.kits[0]
-            saved = SavedState(call_sid, kit.agent.name, kit.version, state, self._clock.wall_time_s())
+    async def _write(self, call_sid: str, session: _OpenSession) -> None:
+        while session.changed:
+            session.changed = False
+            state = _JSON.dump_json(session.record).decode()
+            runtime = session.runtimes[0]
+            saved = SavedState(call_sid, runtime.agent.name, runtime.version, state, self._clock.wall_time_s())
             try:
                 await self._store.save_state(saved)
-                page.failure = ""
+                session.failure = ""
             except StoreError as error:
-                page.failure = str(error)
+                session.failure = str(error)
                 log.error("call %s: its state cannot be saved: %s", call_sid, error)

@@ -3,18 +3,18 @@
 import pytest
 
 from pipeline import events as ev
-from pipeline.speculation import SpeculationBudget, tally
+from pipeline.preemptive_generation import PreemptiveBudget, tally
 
 
 def test_no_more_guesses_at_once_than_allowed() -> None:
-    budget = SpeculationBudget(at_once=2, waste_share=1.0)
+    budget = PreemptiveBudget(at_once=2, waste_share=1.0)
     assert [budget.take() for _ in range(3)] == [True, True, False]
     budget.give_back(wasted=False)
     assert budget.take()
 
 
 def test_when_most_guesses_are_wasted_only_every_fourth_is_made_until_they_hit_again() -> None:
-    budget = SpeculationBudget(at_once=1, waste_share=0.5)
+    budget = PreemptiveBudget(at_once=1, waste_share=0.5)
     for _ in range(10):
         assert budget.take()
         budget.give_back(wasted=True)

@@ -14,23 +14,23 @@ from models.types import GenerateRequest, Message, ModelFailure
 from pipeline import events as ev
 from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
+from pipeline.model_selection import Choice, ModelOverride, ModelSelection, Pace, SelectedModel, choose
 from pipeline.planner import Planner
-from pipeline.tiering import Choice, Override, Pace, Routing, Tiers, choose
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import FakeModels, decision
 from tests.pipeline.rig import manager
 from tests.virtual_time import run_virtual
 
-SETTINGS = Routing()
+SETTINGS = ModelSelection()
 
 
 def chosen(
     *,
-    override: Override = "auto",
+    override: ModelOverride = "auto",
     confidence: float = 0.9,
     words: int = 6,
     lead: float | None = 0.2,
-    settings: Routing = SETTINGS,
+    settings: ModelSelection = SETTINGS,
     pace: Pace | None = None,
 ) -> Choice:
     return choose(settings, pace or Pace(), override=override, confidence=confidence, words=words, lead=lead)
@@ -46,7 +46,7 @@ def chosen(
         ({"lead": 0.01}, "large", "close_facts"),
         ({"override": "large"}, "large", "set"),
         ({"override": "small", "confidence": 0.1, "words": 99}, "small", "set"),
-        ({"confidence": 0.3, "settings": Routing(large_ms=600)}, "small", "no_time"),
+        ({"confidence": 0.3, "settings": ModelSelection(large_ms=600)}, "small", "no_time"),
     ],
 )
 def test_the_choice_and_its_reason(circumstances: dict[str, object], tier: str, why: str) -> None:
@@ -63,7 +63,7 @@ def test_the_choice_and_its_reason(circumstances: dict[str, object], tier: str, 
 def test_less_time_never_leads_to_the_large_model(
     confidence: float, words: int, lead: float | None, more_ms: float
 ) -> None:
-    slow = Routing(large_ms=SETTINGS.large_ms + more_ms)
+    slow = ModelSelection(large_ms=SETTINGS.large_ms + more_ms)
     before = chosen(confidence=confidence, words=words, lead=lead)
     after = chosen(confidence=confidence, words=words, lead=lead, settings=slow)
     assert not (before.tier == "small" and after.tier == "large")
@@ -111,7 +111,7 @@ class FakeModel:
 
 def answer(small: FakeModel, large: FakeModel, tier: str, pace: Pace | None = None) -> list[str]:
     async def main() -> list[str]:
-        tiers = Tiers(small, large, pace or Pace(), LoopClock())
+        tiers = SelectedModel(small, large, pace or Pace(), LoopClock())
         request = GenerateRequest("r", (Message("user", "why"),), tier=tier)  # type: ignore[arg-type]
         return [clause async for clause in tiers.clauses(request)]
 
@@ -137,10 +137,10 @@ def test_the_small_model_answers_for_a_large_one_that_failed_before_its_first_cl
 def test_what_is_bound_to_a_schema_is_asked_of_the_model_that_the_request_names_and_of_no_other() -> None:
     async def main() -> None:
         request = GenerateRequest("r", (Message("user", "why"),), tier="large")
-        tiers = Tiers(FakeModel("small"), FakeModel("large"), Pace(), LoopClock())
+        tiers = SelectedModel(FakeModel("small"), FakeModel("large"), Pace(), LoopClock())
         assert await tiers.structured(request, {}) == '"large"'
         with pytest.raises(ModelFailure):
-            await Tiers(FakeModel("small"), FakeModel("large", fails_after=0), Pace(), LoopClock()).structured(
+            await SelectedModel(FakeModel("small"), FakeModel("large", fails_after=0), Pace(), LoopClock()).structured(
                 request, {}
             )
 

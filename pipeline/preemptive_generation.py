@@ -16,7 +16,7 @@ _PROBE_EVERY = 4
 """While too many were wasted, every so many-th is still made: the callers may have changed."""
 
 
-class SpeculationBudget:
+class PreemptiveBudget:
     """Shared by all calls of a gateway: says who may prepare a reply ahead of the decision."""
 
     def __init__(self, *, at_once: int, waste_share: float, on_partials: bool = False) -> None:
@@ -49,7 +49,7 @@ class SpeculationBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeculationTally:
+class PreemptiveTally:
     """What preparing ahead brought and cost in a call. Stage times are wall time: on a busy machine, upper bounds."""
 
     hits: int
@@ -65,7 +65,7 @@ class SpeculationTally:
         return {key: round(value, 1) for key, value in asdict(self).items()}
 
 
-def tally(events: Iterable[ev.Event]) -> SpeculationTally:
+def tally(events: Iterable[ev.Event]) -> PreemptiveTally:
     """Read it from a call's log."""
     hits = wasted = 0
     saved_ms = wasted_ms = work_ms = 0.0
@@ -98,4 +98,4 @@ def tally(events: Iterable[ev.Event]) -> SpeculationTally:
             case ev.FirstAudio():
                 hits += began_s is not None and decided_s > 0
                 began_s, work_ms = None, 0.0
-    return SpeculationTally(hits=hits, wasted=wasted, saved_ms=saved_ms, wasted_ms=wasted_ms)
+    return PreemptiveTally(hits=hits, wasted=wasted, saved_ms=saved_ms, wasted_ms=wasted_ms)
