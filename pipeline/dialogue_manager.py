@@ -184,7 +184,9 @@ class DialogueManager:
         if not isinstance(plan, Thinks):
             return plan
         state = plan.state or self.state
-        thought = await self._talker.think(state, plan.fixed, plan.utterance, self.history, turn, request_id)
+        thought = await self._talker.think(
+            state, plan.fixed, plan.utterance, self.history, turn, request_id, answered=plan.facts
+        )
         made = self._policy.step_plan(plan.utterance, thought.step, ending=plan.ending, clauses=thought.clauses)
         return replace(made, facts=plan.facts, model=plan.model, choice=plan.choice, language=plan.language)
 

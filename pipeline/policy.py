@@ -196,18 +196,17 @@ class DialoguePolicy:
         act = understood.act
         if isinstance(act, Waits):
             return self._waits(utterance, state)
-        if understood.confidence >= LIKELY_ENOUGH:
-            if isinstance(act, Wishes) and act.route.kind == "repeat":
-                return self._said_again(utterance, state, last_said)
-            if isinstance(act, Wishes):
-                unfit = dataclasses.replace(step, fitted=False)
-                plan = self._wished_in_flow(utterance, act.route, unfit, state, turn)
-                if plan is not None:
-                    return plan
-            if understood.facts:
-                again = clauses_of_text(self._engine.prompt(state), "form")
-                return Says(utterance, state, again, facts=understood.facts)
-        return self.step_plan(utterance, step, ending="open")
+        plan = self.step_plan(utterance, step, ending="open")
+        if understood.confidence < LIKELY_ENOUGH:
+            return plan
+        if isinstance(act, Wishes) and act.route.kind == "repeat":
+            return self._said_again(utterance, state, last_said)
+        if isinstance(act, Wishes) and act.route.flow not in {place.flow for place in state.stack}:
+            unfit = dataclasses.replace(step, fitted=False)
+            plan = self._wished_in_flow(utterance, act.route, unfit, state, turn) or plan
+        elif isinstance(act, AsksFact) and step.state.values == state.values:
+            plan = Says(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
+        return dataclasses.replace(plan, facts=understood.facts)
 
     def _answered(self, utterance: str, step: Step, state: CallState) -> Plan:
         # "Yes" is often followed by more; so is what was asked for.

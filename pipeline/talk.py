@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from models.types import Message, ModelFailure
 from pipeline import events as ev
-from pipeline.agent import Agent
+from pipeline.agent import Agent, Fact
 from pipeline.clock import Clock, since_ms
 from pipeline.context.wording import without_secrets
 from pipeline.hearing import explain
@@ -72,15 +72,18 @@ class Talker:
         history: Sequence[Message],
         turn: int,
         request_id: str,
+        *,
+        answered: Sequence[Fact] = (),
     ) -> Thought:
-        """How the conversation goes on in which the state stands. `saying`: what is said before, whatever comes of it;
-        no `utterance`: the caller has said nothing since.
+        """How the conversation goes on in which the state stands. `saying`: what is said before, whatever comes of it,
+        and after the facts that have `answered` a question; no `utterance`: the caller has said nothing since.
 
         Never raises for a model that fails: the flow then goes where its file says.
         """
         step, clauses = Step(state, thinks=True), saying
         for number in range(MOST_IN_A_ROW):
-            words = Words(utterance, " ".join(clause.text for clause in clauses), tuple(history))
+            said = " ".join((*(fact.text for fact in answered), *(clause.text for clause in clauses)))
+            words = Words(utterance, said, tuple(history))
             step, more = await self._once(step.state, words, turn, f"{request_id}-talk-{number}")
             clauses += more
             if not step.thinks:
@@ -115,7 +118,7 @@ class Talker:
         pointed_at = {name: said for name, said in proposed.set.items() if said and name in conversation.fill}
         state = self._engine.taken(state, pointed_at, words.caller, turn)
         conversation = self._engine.conversation(state)
-        judged = self._judged(proposed.say, conversation, words.caller)
+        judged = self._judged(proposed.say, conversation, words)
         self._log(
             ev.Talked(
                 turn=turn,
@@ -129,12 +132,14 @@ class Talker:
         step = self._engine.moved(state, Move(judged.said, proposed.call or "", proposed.leave or ""))
         return step, _with_sources(step.says, judged)
 
-    def _judged(self, say: str, conversation: Conversation, utterance: str) -> _Judged:
-        given = self._given(conversation, utterance)
+    def _judged(self, say: str, conversation: Conversation, words: Words) -> _Judged:
+        given = self._given(conversation, words.caller)
         said, dropped = [], []
         language = self._agent.language
         for sentence in sentences(_as_spoken(say, conversation.spoken)):
             bare = without_assent(sentence, language)
+            if bare and bare in words.saying:
+                continue  # Nothing is said twice.
             if bare and may_be_said(bare, given, language):
                 said.append(bare)
             else:

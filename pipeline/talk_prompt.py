@@ -135,7 +135,7 @@ def _situation(conversation: Conversation, words: Words) -> str:
         *(quoted(one.label, plain(one.value)) for one in shown if one.from_system),
         *(_result(one) for one in conversation.talk.learnt),
         caller_text(without_secrets(words.caller, conversation.known) or _WAITS),
-        f"You begin to say: {plain(words.saying)} Go on from there." if words.saying else "",
+        f"(You are just saying: {plain(words.saying)})" if words.saying else "",
     )
     return "\n".join(part for part in parts if part)
 

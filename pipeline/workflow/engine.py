@@ -401,7 +401,8 @@ class WorkflowEngine:
             if lacking is None and read_back:
                 talk = dataclasses.replace(talk, calling=move.call, asked=read_back)
                 return Step(with_talk(state, talk), (read_back,))
-        if move.leave in node.ways:
+        # Who wants something done first has not come to the end.
+        if move.leave in node.ways and lacking not in node.fill:
             # What is asked next stands there.
             said = tuple(text for text in says if not text.endswith("?"))
             return _saying(said, self._run(_go(state, node.ways[move.leave])))

@@ -110,7 +110,8 @@ def test_a_question_beside_the_wish_for_a_person_is_answered_first() -> None:
     for state in (looked_up(), booking("Tuesday at ten")):
         plan = decide("when are you open, and a person please", both, state)
         assert plan.facts == (HOURS,)
-        assert isinstance(plan.act, Transfer)
+        assert isinstance(plan, EndsCall)
+        assert isinstance(plan.how, Transfer)
 
 
 def test_what_is_no_answer_after_all_keeps_the_questions_beside_it() -> None:

@@ -42,7 +42,7 @@ BOOKING = [
     proposed("Let me look.", call="find_repair", ticket="4711"),
     proposed("Your bike is ready. That's forty dollars. On which day would you like to pick it up?"),
     proposed("I have booked it for you.", call="book_pick_up", day="Tuesday"),
-    proposed("It is booked.", leave="done"),
+    proposed("The pick-up is booked for Tuesday, the first of December. It is booked.", leave="done"),
 ]
 LINES = ["I want to know about my bike", "it's 4711", "next Tuesday then", "yes please"]
 SPANISH = parse_settings(
@@ -199,6 +199,11 @@ def test_questions_persons_and_calling_off_work_there_as_anywhere() -> None:
         "We are open Monday to Saturday from nine to six. So you'll pick up the bike"
     )
     assert [call.tool for call in at_read_back.tools.done] == ["find_repair", "book_pick_up"]
+    both = talk([*LINES[:1], "my ticket number is 4711, and when are you open"], BOOKING)
+    assert both.said[2] == (
+        "We are open Monday to Saturday from nine to six. Let me look. Your bike is ready. "
+        "On which day would you like to pick it up?"
+    )
     again = talk([*LINES[:2], "say that again"], BOOKING)
     assert again.said[3] == again.said[2]
     goodbye = talk([*LINES[:2], "goodbye"], BOOKING)

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.eval.conversation import AGENTS
 from models.settings import parse_settings
 from pipeline.agent import Agent, load_agent
-from serve import agent_try
+from serve import agent_try, direct
 from serve.config import EMBEDDED_STACK, load_stack
 from tests.pipeline.fakes import FakeModels, decision, proposed
 
@@ -82,7 +82,7 @@ def test_the_end_of_the_input_is_a_hang_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_a_model_proposes_in_a_free_conversation_and_is_not_said_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     model = FakeModels(utterances=[], scripted=[proposed("We will refund you.", call="find_repair")], talk_s=0.0)
-    monkeypatch.setattr(agent_try, "FactsAsWritten", lambda: model)
+    monkeypatch.setattr(direct, "FactsAsWritten", lambda: model)
     shown = tried(["my bike is broken"], monkeypatch, load_agent(AGENTS / "front_office.yaml"))
     assert "the model answers; call find_repair; not said, since nothing bears it out: We will refund you." in shown
     assert "agent: What is the number on your repair ticket?" in shown

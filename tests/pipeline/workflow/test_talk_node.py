@@ -264,10 +264,11 @@ def test_it_leaves_by_its_named_ways_and_by_no_others() -> None:
     assert say(begun(), "that was all", Move(leave="out_of_the_window")).says == ("What is your card number?",)
 
 
-def test_a_tool_that_can_be_called_is_called_before_it_leaves() -> None:
+def test_what_a_tool_is_called_for_is_done_or_asked_for_before_it_leaves() -> None:
     step = say(begun(), "it's card 4711", Move(call="find_loans", leave="done"), card="4711")
     assert step.act is not None
-    assert say(begun(), "that was all", Move(call="find_loans", leave="done")).says == ("Enjoy your books.",)
+    asked = say(begun(), "what do I have", Move(call="find_loans", leave="done"))
+    assert asked.says == ("What is your card number?",)
 
 
 def test_it_ends_after_its_turns_and_calls_no_more_tools_than_it_may() -> None:
