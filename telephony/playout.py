@@ -315,7 +315,7 @@ class Playout:
         heard = self.heard()
         self._queue.clear()
         for clause in self._reply:
-            if not clause.played:
+            if not clause.played and clause.cut_s is None:
                 rest = clause.frames[clause.rewind(now_s - self._lag_s) :]
                 self._queue.extend(_Frame(clause, ulaw, now_s) for ulaw in rest)
                 if clause.closed:
