@@ -92,9 +92,7 @@ class DialoguePolicy:
         if self._patience is None or isinstance(plan, EndsCall):
             return plan
         answered = self.answers(plan)
-        courtesy = isinstance(plan, Says) and all(
-            clause.source in ("line", "repeat", "waiting") for clause in plan.fixed
-        )
+        courtesy = isinstance(plan, Says) and all(clause.source in _COURTESIES for clause in plan.fixed)
         if courtesy and self._patience.is_angry(plan.utterance):
             answered = bool(plan.facts)  # A courtesy is no answer to abuse, whatever wish it was taken for.
         lost = self._patience.after(state.impatience, plan.utterance, answered=answered)

@@ -34,6 +34,7 @@ async def _run(
     only: Sequence[str],
     told: Console,
     *,
+    stack: Path,
     words: bool,
     understands: bool,
     file: Path | None = None,
@@ -41,7 +42,7 @@ async def _run(
 ) -> tuple[list[Verdict], list[Measured]]:
     verdicts: list[Verdict] = []
     measured: list[Measured] = []
-    async with started(load_stack(EMBEDDED_STACK), words=words, understands=understands) as models:
+    async with started(load_stack(stack), words=words, understands=understands) as models:
         for name in agents:
             agent = load_agent(file or AGENTS / f"{name}.yaml")
             with_models = await models.of(agent)
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--agent", choices=known, action="append", help="only this agent; may be given again")
     parser.add_argument("--llm", choices=("fake", "real"), default="fake", help="fake: says facts as they are written")
     parser.add_argument("--understand", action="store_true", help="the stack's model judges what callers mean")
+    parser.add_argument("--stack", type=Path, default=EMBEDDED_STACK, help="stack file whose models play")
     parser.add_argument("--also", type=Path, help="folder of more material, by agent: AGENT.tsv, AGENT_conv/")
     parser.add_argument("--agent-file", type=Path, help="another version of the one --agent, against its conversations")
     parser.add_argument("--store", help="keep what came of each call, for `trunkline agent compare`")
@@ -86,6 +88,7 @@ def main() -> None:
         chosen.agent or known,
         chosen.names,
         console,
+        stack=chosen.stack,
         words=chosen.llm == "real",
         understands=chosen.understand,
         file=chosen.agent_file,
@@ -108,6 +111,7 @@ def main() -> None:
     report, _ = results.write(
         "eval",
         {
+            "stack": load_stack(chosen.stack).name,
             "language_model": chosen.llm,
             "understands": chosen.understand,
             "also": {one.name: {"right": one.right, "count": one.count, **one.detail} for one in measured},
