@@ -1,6 +1,7 @@
 """`make bench-call`: voice to voice of a stack that is up, or of one started for it.
 
-Three parts: one call of twenty turns; one call full of interruptions; two calls of twenty turns at once.
+Four parts: one call of twenty turns; one call full of interruptions; one in words that no example is near to; two calls
+of twenty turns at once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from bench.v2v import CallRecord, Summary, TurnRecord, summarise
 from bench.voices import VoiceError
 from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare_all
-from pipeline.events import ClauseDecided, Event, FirstAudio, read_events
+from pipeline.events import ClauseDecided, Event, FirstAudio, Understood, read_events
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.stack import StackError
 
@@ -81,11 +83,14 @@ class Played:
     failures: tuple[str, ...]
     fillers_ms: tuple[float, ...]
     """V2V to fillers, which count for nothing else."""
+    ways: Mapping[str, int]
+    """Who decided what was meant, turn by turn; see pipeline.understanding.acts.Way."""
 
 
 PARTS = (
     Part("one call", (SCRIPTS / "dental_bench.yaml",)),
     Part("interruptions", (SCRIPTS / "dental_interrupt.yaml",)),
+    Part("in other words", (SCRIPTS / "dental_own_words.yaml",)),
     Part("two calls at once", (SCRIPTS / "dental_bench.yaml", SCRIPTS / "dental_bench_other.yaml")),
 )
 
@@ -108,15 +113,18 @@ async def _play(state: StackState, part: Part, console: Console) -> Played:
     records: list[CallRecord] = []
     failures: list[str] = []
     fillers_ms: list[float] = []
+    ways: Counter[str] = Counter()
     for outcome in outcomes:
         text = (outcome.folder / "caller.json").read_text(encoding="utf-8")
         events = read_events((outcome.folder / "events.jsonl").read_text(encoding="utf-8").splitlines())
         record, in_call_ms = to_the_answer(CallRecord.model_validate_json(text), events)
         records.append(record)
         fillers_ms += in_call_ms
+        # Words that were looked at twice count as they were understood last.
+        ways.update({event.turn: event.way for event in events if isinstance(event, Understood)}.values())
         failures += [f"{part.name}, {failure}" for failure in outcome.failures]
         console.print(f"  saved in {outcome.folder}", highlight=False, soft_wrap=True)
-    return Played(part, scripts[0], tuple(records), tuple(failures), tuple(fillers_ms))
+    return Played(part, scripts[0], tuple(records), tuple(failures), tuple(fillers_ms), dict(ways))
 
 
 def to_the_answer(record: CallRecord, events: Iterable[Event]) -> tuple[CallRecord, list[float]]:
@@ -224,7 +232,7 @@ def _json(found: Percentiles | None) -> dict[str, Json] | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 if every expectation was met, 1 if some were not, 2 if it could not run."""
     parser = argparse.ArgumentParser(prog="python -m bench.call", description=__doc__)
-    parser.add_argument("--script", type=Path, help="play this script instead of the three parts")
+    parser.add_argument("--script", type=Path, help="play this script instead of the four parts")
     parser.add_argument("--together", type=int, default=1, help="with --script: how many calls at once")
     parser.add_argument("--stack", type=Path, default=EMBEDDED_STACK, help="stack file, if none is up")
     options = parser.parse_args(arguments)
@@ -246,6 +254,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in summary_lines(summarise(each.records)):
             console.print(line, highlight=False)
         console.print(f"fillers     {len(each.fillers_ms)}", highlight=False)
+        told = ", ".join(f"{count} {way}" for way, count in sorted(each.ways.items()))
+        console.print(f"understood  {told}", highlight=False)
     for failure in failures:
         console.print(f"- {failure}", style="red", markup=False)
     series = [
@@ -260,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **{
             each.part.name: {
                 **as_result(each.script, each.records, each.failures),
+                "understood": dict(each.ways),
                 "fillers_ms": [round(value, 1) for value in each.fillers_ms],
             }
             for each in played
