@@ -68,7 +68,8 @@ async def test_a_speaker_killed_mid_reply_is_apologised_for_and_the_call_goes_on
         return event.kind == "reply_began"
 
     first = "I'd like to book an appointment, please."
-    heard = await heard_though_killed(stack_up, "TextToSpeech", first, at_the_first_clause)
+    heard, failed = await heard_though_killed(stack_up, "TextToSpeech", first, at_the_first_clause)
+    assert any("TextToSpeech" in event.error for event in failed), failed
     assert any("something went wrong" in words for words in heard), heard
 
 
@@ -82,13 +83,16 @@ async def test_a_model_that_understands_killed_mid_turn_is_done_without(stack_up
         return event.kind == "line_ended"
 
     first = "Could you tell me how late you're open on a weekday?"
-    heard = await heard_though_killed(stack_up, "Understanding", first, halted_then_killed)
+    heard, failed = await heard_though_killed(stack_up, "Understanding", first, halted_then_killed)
+    assert any(event.stage == "understand" for event in failed), failed
     assert any("eight to five" in words for words in heard), heard
     assert not any("something went wrong" in words for words in heard), heard
 
 
-async def heard_though_killed(up: StackUp, name: str, first: str, fate: Callable[[CallerEvent], bool]) -> list[str]:
-    """Place a call during whose first turn a replica dies; what its caller heard."""
+async def heard_though_killed(
+    up: StackUp, name: str, first: str, fate: Callable[[CallerEvent], bool]
+) -> tuple[list[str], list[StageFailed]]:
+    """Place a call during whose first turn a replica dies; what its caller heard, and what failed."""
     killed = False
 
     def kill(event: CallerEvent) -> None:
@@ -102,8 +106,8 @@ async def heard_though_killed(up: StackUp, name: str, first: str, fate: Callable
     finally:
         await until_back(remote(up, name))
     assert killed
-    assert any(isinstance(event, StageFailed) and name in event.error for event in events)
+    failed = [event for event in events if isinstance(event, StageFailed)]
     heard = [event.heard for event in events if isinstance(event, ReplyEnded)]
     assert "Goodbye" in heard[-1]
     assert record.ended_by == "agent"
-    return heard
+    return heard, failed
