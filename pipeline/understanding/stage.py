@@ -161,7 +161,7 @@ class Interpreter:
         rules = by_rules(self._agent, situation.utterance, decision, in_flow=in_flow)
         # A reader knows, or it is word for word an example of the agent file's.
         known = isinstance(rules.act, Waits) or (not in_flow and decision.confidence == 1.0)
-        if not known and (said := await self._several(situation, readers)):
+        if not known and (said := await self._several(situation, readers, turn)):
             plain = replace(rules, way="rules" if self._model is None else "fast")
             return self._all(said, min(share for _, share in said), plain), said
         if self._model is None:
@@ -193,20 +193,24 @@ class Interpreter:
             return understood
         return self._all(said, sure, understood)
 
-    async def _several(self, situation: Situation, readers: Readers | None) -> tuple[Said, ...]:
-        """What the parts of the utterance mean, if they mean several things."""
+    async def _several(self, situation: Situation, readers: Readers | None, turn: int) -> tuple[Said, ...]:
+        """What the parts of the utterance mean, if they mean several things; the whole is judged if nobody can say."""
         texts = segments(situation.utterance, self._agent.language)
         if len(texts) < 2:
             return ()
-        async with asyncio.timeout(self._agent.stage_timeout_s):
-            parts = [
-                Part(
-                    text,
-                    (await self._router.route(text)).meant,
-                    answered=readers is not None and readers.surely_answered(text),
-                )
-                for text in texts
-            ]
+        try:
+            async with asyncio.timeout(self._agent.stage_timeout_s):
+                parts = [
+                    Part(
+                        text,
+                        (await self._router.route(text)).meant,
+                        answered=readers is not None and readers.surely_answered(text),
+                    )
+                    for text in texts
+                ]
+        except (ModelFailure, TimeoutError) as error:
+            self._log.append(ev.StageFailed(turn=turn, stage="route", error=explain(error)))
+            return ()
         return several(self._agent, parts, in_flow=bool(situation.agent_said), excluded=situation.excluded)
 
     def _decided(self, weighed: tuple[Said, ...], decision: RouteDecision, way: Way) -> Understood:

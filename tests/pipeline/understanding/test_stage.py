@@ -62,10 +62,13 @@ class FakeReaders:
 @dataclass
 class FakeRouter:
     decision: RouteDecision
-    parts: Mapping[str, RouteDecision] = field(default_factory=dict)
+    parts: Mapping[str, RouteDecision | ModelFailure] = field(default_factory=dict)
 
     async def route(self, text: str) -> RouteDecision:
-        return self.parts.get(text, self.decision)
+        decision = self.parts.get(text, self.decision)
+        if isinstance(decision, ModelFailure):
+            raise decision
+        return decision
 
 
 def understand(
@@ -73,7 +76,7 @@ def understand(
     model: FakeUnderstanding | None,
     *situations: Situation,
     agent: Agent = AGENT,
-    parts: Mapping[str, RouteDecision] = MappingProxyType({}),
+    parts: Mapping[str, RouteDecision | ModelFailure] = MappingProxyType({}),
     readers: FakeReaders | None = None,
 ) -> tuple[list[Understood], list[ev.Event]]:
     async def main() -> tuple[list[Understood], list[ev.Event]]:
@@ -230,6 +233,13 @@ def test_what_the_parts_leave_open_is_judged_as_a_whole() -> None:
     parts = TWO_PARTS | {"And when do you open?": meant("q:hours", 0.5)}
     (understood,), _ = understand(UNSURE, FakeUnderstanding(), Situation(TWO), parts=parts)
     assert (understood.way, understood.facts) == ("model", (FACT,))
+
+
+def test_a_router_that_fails_on_a_part_leaves_the_whole_to_the_model() -> None:
+    gone: dict[str, RouteDecision | ModelFailure] = {"How much is a cleaning?": ModelFailure("the router is gone")}
+    (understood,), log = understand(UNSURE, FakeUnderstanding(), Situation(TWO), parts=gone)
+    assert (understood.way, understood.acts) == ("model", (AsksFact(FACT),))
+    assert [event.stage for event in log if isinstance(event, ev.StageFailed)] == ["route"]
 
 
 def test_in_a_flow_a_part_that_is_read_is_the_answer_and_the_other_is_asked() -> None:
