@@ -190,6 +190,9 @@ class Route(StrictModel):
     """For kind 'flow'."""
     target: str | None = None
     """For kind 'person': among the transfer targets; else the default one."""
+    asks_back: Line | None = None
+    """Asked where it is likely, and not certain, that this is meant ("Is this an emergency?"); a yes takes the route.
+    None: as the language has it for 'cancel', 'person' and 'farewell'; any other route is then taken unasked."""
     model: ModelOverride = "auto"
     """Which language model words answers here; 'auto': see `model_selection`."""
     examples: tuple[str, ...] = Field(min_length=3)
@@ -324,6 +327,17 @@ class Agent(StrictModel):
     def unanswered(self) -> str:
         """See `Lines.unanswered`."""
         return self.lines.unanswered or phrases(self.language).unanswered
+
+    def asks_back(self, route: Route) -> str | None:
+        """See `Route.asks_back`; None: the route is taken unasked."""
+        if route.kind in ("cancel", "person", "farewell"):
+            return route.asks_back or phrases(self.language).asks_back[route.kind]
+        return route.asks_back
+
+    @property
+    def not_meant(self) -> str:
+        """What is said to a no to what was asked back."""
+        return phrases(self.language).not_meant
 
     def date_at(self, wall_time_s: float) -> date:
         """The date where the business is, so many seconds after the epoch."""

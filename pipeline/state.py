@@ -97,6 +97,15 @@ Ending = Transfer | HangUp
 
 
 @dataclass(frozen=True, slots=True)
+class AskedBack:
+    """The caller was asked whether they mean something that is likely and not certain."""
+
+    route: str
+    utterance: str
+    """What they had said."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallState:
     """One call's state. Changes make new ones."""
 
@@ -120,6 +129,8 @@ class CallState:
     """Utterances in a row that could not be answered."""
     unclear: int = 0
     """Utterances in a row that could not be understood."""
+    asked_back: AskedBack | None = None
+    """What the caller was just asked about what they had said."""
     impatience: int = 0
     """How much of the caller's patience is lost; see Escalation.frustration_points."""
     closing: Ending | None = None

@@ -28,6 +28,10 @@ class Phrases(StrictModel):
     """What is said to who asks for a moment."""
     unanswered: str
     """What is said to who was put through, and nobody took the call."""
+    asks_back: dict[Literal["cancel", "person", "farewell"], str]
+    """By kind of route: what is asked where it is likely, and not certain, that it is meant."""
+    not_meant: str
+    """What is said to a no to that, between flows."""
     waits: tuple[str, ...]
     """A moment is asked for."""
     exchanges: tuple[PhraseExchange, ...]

@@ -44,7 +44,7 @@ from pipeline.workflow.wording import FlowError, Wording
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
 
-_FEW_WORDS = 3
+FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
 _YES_NO = Variable(type="yes_no")
 _NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
@@ -176,7 +176,11 @@ class WorkflowEngine:
         reading = None if variable.type in ("name", "text") else read(variable, utterance, context)
         if reading is None or reading.confidence < LIKELY:
             return False
-        return len(utterance.split()) - len(reading.words.split()) <= _FEW_WORDS
+        return len(utterance.split()) - len(reading.words.split()) <= FEW_WORDS
+
+    def yes_or_no(self, utterance: str) -> Reading | None:
+        """What it says to a question for yes or no; None: neither."""
+        return read(_YES_NO, utterance, self._words.plain())
 
     def told_flows(self, utterance: str) -> Mapping[str, int]:
         """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
@@ -276,7 +280,7 @@ class WorkflowEngine:
         return _Reconsidered(parts[0], values, first.go)
 
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
-        verdict = read(_YES_NO, utterance, self._words.plain())
+        verdict = self.yes_or_no(utterance)
         known = self._known(state, node.variables)
         agreed = verdict is not None and verdict.value == "yes"
         found = (
@@ -435,7 +439,7 @@ class WorkflowEngine:
     def _answer_in_talk(self, state: CallState, node: TalkNode, utterance: str, turn: int) -> Step:
         talk = talk_of(state)
         if talk.calling:
-            verdict = read(_YES_NO, utterance, self._words.plain())
+            verdict = self.yes_or_no(utterance)
             agreed = verdict is not None and verdict.value == "yes"
             corrected = self._talks.corrected(state, node, utterance, turn, agreed=agreed)
             if corrected.values != state.values:
