@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from models.settings import StrictModel, load_settings, parse_settings
 from pipeline.agent_examples import FACT, with_examples
@@ -22,6 +22,7 @@ from pipeline.slots.variables import Variable
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import Flow
+from pipeline.workflow.form import without_forms
 
 Line = Annotated[str, Field(min_length=1, max_length=400)]
 """Something the agent says."""
@@ -275,6 +276,18 @@ class Agent(StrictModel):
     longest_call_s: float = Field(900.0, gt=10)
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
+
+    @field_validator("flows")
+    @classmethod
+    def _forms_as_nodes(cls, flows: dict[str, Flow], given: ValidationInfo) -> dict[str, Flow]:
+        language: Language = given.data.get("language", "en")
+        made = {}
+        for name, flow in flows.items():
+            try:
+                made[name] = without_forms(flow, language)
+            except ValueError as error:
+                raise ValueError(f"{name}.{error}") from None
+        return made
 
     @field_validator("time_zone")
     @classmethod

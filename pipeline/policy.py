@@ -126,7 +126,7 @@ class DialoguePolicy:
             return Says(utterance, state, clauses_of_text(self._agent.not_meant, "line"))
         if unread and self._engine.asks_for_value(state) and self._engine.answer(state, utterance, turn).fitted:
             return None
-        return Says(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
+        return Says(utterance, state, clauses_of_text(self._engine.question(state), "form"))
 
     def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
         if self._patience is None or isinstance(plan, EndsCall):
@@ -222,7 +222,7 @@ class DialoguePolicy:
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
             return dataclasses.replace(plan, facts=understood.facts)
         if understood.facts:
-            again = clauses_of_text(self._engine.prompt(state), "form")
+            again = clauses_of_text(self._engine.question(state), "form")
             return Says(utterance, state, again, facts=understood.facts)
         if step.fitted:
             return answered
@@ -274,12 +274,12 @@ class DialoguePolicy:
 
     def _said_again(self, utterance: str, state: CallState, last_said: str) -> Plan:
         """What is asked; and what was answered before the question came back."""
-        prompt = self._engine.prompt(state)
-        return Says(utterance, state, clauses_of_text(last_said if prompt in last_said else prompt, "form"))
+        said = last_said if self._engine.question(state) in last_said else self._engine.prompt(state)
+        return Says(utterance, state, clauses_of_text(said, "form"))
 
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
-        again = clauses_of_text(self._engine.prompt(state), "form")
+        again = clauses_of_text(self._engine.question(state), "form")
         return Says(utterance, step.state, (*clauses_of_text(self._agent.declined, "fallback"), *again))
 
     # -- anywhere ----------------------------------------------------------------------------------------------------

@@ -378,7 +378,9 @@ def _forgotten(flow: str, agent: Surroundings) -> Names:
     found: set[str] = set()
     seen, ahead = {flow}, [flow]
     while ahead:
-        for node in agent.flows[ahead.pop()].nodes.values():
+        left = agent.flows[ahead.pop()]
+        found |= set(left.forget)
+        for node in left.nodes.values():
             if isinstance(node, SetNode | ConfirmNode):
                 found |= set(node.forget)
             elif isinstance(node, FlowNode) and node.flow in agent.flows and node.flow not in seen:

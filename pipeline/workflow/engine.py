@@ -36,6 +36,7 @@ from pipeline.workflow.definition import (
     SetNode,
     TalkNode,
     TransferNode,
+    last_question,
 )
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import only_tells, tells
@@ -92,10 +93,11 @@ class WorkflowEngine:
         tools: Mapping[str, Tool] = _NO_TOOLS,
     ) -> None:
         """`call_id` begins the key of every tool call; `caller`: their number; `today`: where the business is; `tools`:
-        those that free conversations may call."""
+        the agent's, by name."""
         self._flows = flows
         self._call_id = call_id
         self._words = Wording(variables, caller=caller, today=today, language=language)
+        self._tools = tools
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
 
@@ -142,7 +144,7 @@ class WorkflowEngine:
         if text is None or state.waiting == "tool":
             return None
         flows = {place.flow for place in state.stack}
-        asked = tuple(name for flow in flows for name in self._flow(flow).variables())
+        asked = tuple(name for flow in flows for name in (*self._flow(flow).variables(), *self._flow(flow).forget))
         over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0)
         return Step(over, (self._words.render(state, text),))
 
@@ -156,6 +158,12 @@ class WorkflowEngine:
         if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
             return self._words.render(state, node.change)
         return self._words.render(state, node.say[0])
+
+    def question(self, state: CallState) -> str:
+        """The same without what leads up to the question, for who has just heard it; what is on offer is said again."""
+        prompt, node = self.prompt(state), self._node(state) if state.stack else None
+        on_offer = isinstance(node, AskNode) and self._words.variable(node.variable).options_from is not None
+        return prompt if on_offer else last_question(prompt)
 
     def surely_answers(self, state: CallState, utterance: str) -> bool:
         """Whether a reader reads what was asked in all but a few of the words.
@@ -292,7 +300,8 @@ class WorkflowEngine:
             found = {**self._first_told(state, node, utterance), **found}
         if found:
             values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
-            return self._run(dataclasses.replace(state.with_values(**values), tries=0, changing=False))
+            changed = dataclasses.replace(state.with_values(**values), tries=0, changing=False)
+            return self._run(self._looked_up_again(changed, values))
         if verdict is None or verdict.value == "no":
             asked_anew = self._asked_anew(state, node, known, utterance, turn)
             if asked_anew is not None:
@@ -307,6 +316,26 @@ class WorkflowEngine:
         values = {name: state.values[name] for name in node.variables if name in state.values}
         confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in values.items()}
         return self._run(_go(dataclasses.replace(state.with_values(**confirmed), tries=0), node.on_yes))
+
+    def _looked_up_again(self, state: CallState, changed: Iterable[str]) -> CallState:
+        """Where the flow goes on once these have changed: if something was looked up with them, from where they were
+        asked for, without what was chosen of what was found."""
+        flow = self._flow(_place(state).flow)
+        stale = [
+            node
+            for node in flow.nodes.values()
+            if isinstance(node, CallNode)
+            and node.tool in self._tools
+            and self._tools[node.tool].effect == "read"
+            and any(f"{{{name}}}" in text for name in changed for text in node.arguments.values())
+        ]
+        asks = [node for node in flow.nodes.values() if isinstance(node, AskNode)]
+        first = next((node for node in asks if node.variable in changed), None)
+        if not stale or first is None:
+            return state
+        lists = {name for node in stale for name in node.save}
+        chosen = (node.variable for node in asks if self._words.variable(node.variable).options_from in lists)
+        return _go(state.without(tuple(name for name in chosen if name not in changed)), first.go)
 
     def _first_told(self, state: CallState, node: ConfirmNode, utterance: str) -> Mapping[str, Reading]:
         """What is told of the node's variables that had no value."""
@@ -516,7 +545,7 @@ class WorkflowEngine:
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""
         stack = state.stack[:-1]
-        left = dataclasses.replace(state, stack=stack, tries=0)
+        left = dataclasses.replace(state.without(self._flow(_place(state).flow).forget), stack=stack, tries=0)
         if stack:
             node = self._node(left)
             if isinstance(node, FlowNode):
