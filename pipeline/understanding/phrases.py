@@ -36,6 +36,10 @@ class Phrases(StrictModel):
     """Said before a form's question that is put once more."""
     yes_or_no: str
     """Said before a form's read-back that got neither."""
+    more: str
+    """Said to who wants something else than what was on offer: {fitting}."""
+    no_more: str
+    """The same, if there is nothing else."""
     narrow: str
     """Asked in a form if several of the things on offer fit: {fitting}."""
     not_meant: str

@@ -14,13 +14,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
-from pipeline.slots.reading import Reading, ReadingContext, fitting, read
+from pipeline.slots.others import asks_for_others
+from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
 from pipeline.slots.types import LIKELY, Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
+from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -40,7 +42,7 @@ from pipeline.workflow.definition import (
 )
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import only_tells, tells
-from pipeline.workflow.wording import FlowError, Wording
+from pipeline.workflow.wording import MOST_LISTED, FlowError, Wording
 
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
@@ -157,6 +159,9 @@ class WorkflowEngine:
             return talk_of(state).asked or self._talks.question(state, node)
         if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
             return self._words.render(state, node.change)
+        if state.named and isinstance(node, AskNode):
+            left = self._words.context(state, self._words.variable(node.variable)).options[state.named :]
+            return self._words.render(state, phrases(self._language).more, fitting=self._words.listed(left))
         return self._words.render(state, node.say[0])
 
     def question(self, state: CallState) -> str:
@@ -258,12 +263,29 @@ class WorkflowEngine:
             return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
         if offered.values != state.values:
             return self._run(offered)
+        if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
+            return self._others(state, node, context.options)
         return self._miss(state, node)
+
+    def _others(self, state: CallState, node: AskNode, options: Sequence[Option]) -> Step:
+        """The next few things on offer; after the last ones that these are all, as often as it may be asked."""
+        after = state.named + MOST_LISTED
+        if after < len(options):
+            state = dataclasses.replace(state, named=after, narrowed=())
+            return Step(state, (self.prompt(state),))
+        if state.tries + 1 >= node.tries:
+            return self._miss(state, node)
+        state = dataclasses.replace(state, named=0, narrowed=(), tries=state.tries + 1)
+        text = self._words.render(state, phrases(self._language).no_more, fitting=self._words.listed(options))
+        return Step(state, (text,))
 
     def _reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
         variable = self._words.variable(node.variable)
         context = self._words.context(state, variable)
         among = tuple(option for option in context.options if option.value in state.narrowed)
+        if not among and len(context.options) > MOST_LISTED:
+            # "The last one" is the last that was named.
+            among = context.options[state.named : state.named + MOST_LISTED]
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
         return reading or read(variable, utterance, context)
 
@@ -603,7 +625,7 @@ def _saying(says: tuple[str, ...], step: Step) -> Step:
 
 def _go(state: CallState, target: str) -> CallState:
     place = Place(_place(state).flow, target)
-    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), changing=False)
+    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), named=0, changing=False)
 
 
 def _place(state: CallState) -> Place:

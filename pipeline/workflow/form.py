@@ -90,4 +90,5 @@ def _question(form: FormNode, variable: str, field: FormField, after: str, words
 
 def _again(given: Wordings, sorry: str) -> tuple[str, ...]:
     first, *others = wordings(given)
-    return (first, *(others or [f"{sorry} {last_question(first)}"]))
+    question = first if "{" in first else last_question(first)
+    return (first, *(others or [f"{sorry} {question}"]))
