@@ -159,6 +159,9 @@ class OpenApiCall(StrictModel):
     """Path, relative to the agent file."""
     operation: str = Field(min_length=1)
     """Its operationId, or "GET /path"."""
+    auth: str | None = None
+    """Which of the agent's `connections` it is called by, where several are on the file's server; None: the one that is
+    there, or none."""
 
 
 class BreakerSettings(StrictModel):
