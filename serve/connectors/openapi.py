@@ -74,7 +74,7 @@ def expand_operation(name: str, tool: Tool, connections: Mapping[str, HttpConnec
         found = operation(document, tool.openapi.operation, auth)
         return Tool.model_validate(
             {
-                **dict(tool),
+                **{key: getattr(tool, key) for key in tool.model_fields_set},
                 "arguments": tool.arguments or found.arguments,
                 "returns": tool.returns or found.returns,
                 "http": found.http,
