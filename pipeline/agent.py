@@ -9,10 +9,9 @@ from types import MappingProxyType
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-import yaml
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
-from models.settings import StrictModel, load_settings, parse_settings
+from models.settings import StrictModel, load_mapping, settings_from
 from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
@@ -372,10 +371,4 @@ class Agent(StrictModel):
 
 def load_agent(path: Path) -> Agent:
     """Read an agent file. Raises models.settings.SettingsError naming file, key and what was expected."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return load_settings(path, Agent)  # It says what is wrong.
-    if not isinstance(data, dict) or not (data.get("examples_from") or data.get("utterances_from")):
-        return load_settings(path, Agent)
-    return parse_settings(yaml.safe_dump(with_examples(data, path)), Agent, str(path))
+    return settings_from(with_examples(load_mapping(path), path), Agent, str(path))

@@ -6,11 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from pipeline.agent import Agent
+from pipeline.agent_courtesies import missing_courtesies
+from pipeline.agent_leftovers import leftovers
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
 from pipeline.context.parts import ContextError, TokenCounter
 from pipeline.tools.definition import check_tools
 from pipeline.workflow.check import Finding, Surroundings, check_flows
+from pipeline.workflow.values import check_compared, check_values
 
 
 def check_agent(
@@ -30,10 +33,13 @@ def check_agent(
     found = dict.fromkeys(
         (
             *check_flows(surroundings),
+            *check_values(surroundings),
             *_routes(agent),
+            *missing_courtesies(agent),
             *_tools(agent),
             *_prompt(agent, counter or RoughCounter(), limit_tokens),
             *_said_twice(agent),
+            *leftovers(agent),
         )
     )
     return sorted(found, key=lambda finding: finding.severity != "error")
@@ -54,6 +60,12 @@ def _routes(agent: Agent) -> Iterator[Finding]:
         what = f"no tool {agent.escalation.webhook!r}; expected one of {', '.join(agent.tools) or 'none'}"
         yield Finding("error", "escalation.webhook", what)
 
+    for route in agent.routes:
+        for example in route.examples:
+            if not _plain(example):
+                yield Finding("error", f"routes.{route.name}.examples", f"{example!r} has no words; write an utterance")
+    if agent.escalation is not None and agent.escalation.away is not None:
+        yield from check_compared("escalation.away.when", agent.escalation.away.when, agent.variables)
     for flow in _away(agent):
         if flow not in agent.flows:
             what = f"no flow {flow!r}; expected one of {', '.join(agent.flows) or 'none'}"
