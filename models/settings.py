@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,11 +55,20 @@ def parse_settings(text: str, model: type[ModelT], source: str) -> ModelT:
 
 def _as_json(data: dict[object, object], source: str) -> str:
     try:
-        return json.dumps(data, allow_nan=False)
+        return json.dumps(_with_dates_as_text(data), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise SettingsError(
             f"{source}: a value is neither text, number, list nor mapping ({error}); put quotes around dates and times"
         ) from error
+
+
+def _with_dates_as_text(data: object) -> object:
+    """The same with dates as they were written: YAML reads an unquoted 2026-12-24 as one, in keys too."""
+    if isinstance(data, dict):
+        return {_with_dates_as_text(key): _with_dates_as_text(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_with_dates_as_text(each) for each in data]
+    return data.isoformat() if isinstance(data, date) and not isinstance(data, datetime) else data
 
 
 def _explain(source: str, error: ValidationError, data: object) -> list[str]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from models.settings import StrictModel, load_settings, parse_settings
 from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
+from pipeline.hours import Hours
 from pipeline.model_selection import ModelOverride, ModelSelection
 from pipeline.slots.types import Language
-from pipeline.slots.variables import Variable
+from pipeline.slots.variables import HOURS, Variable
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import Flow
@@ -239,6 +238,8 @@ class Agent(StrictModel):
     (docs/understanding.md). The rules that decide without a model do not know them."""
     utterances_from: tuple[str, ...] = ()
     """Files of such, relative to this file."""
+    hours: Hours = Hours()
+    """When the business is open, and where it is."""
     facts: tuple[Fact, ...] = Field(min_length=1)
     variables: dict[Name, Variable] = Field(default_factory=dict)
     """What may become known in a call."""
@@ -266,19 +267,9 @@ class Agent(StrictModel):
     """A fact nearer than this (cosine) to the utterance answers it; below, the fallback line is said."""
     route_confidence: float = Field(0.4, ge=0, le=1)
     """Below this the route does not count, and the facts alone decide."""
-    time_zone: str | None = None
-    """Where the business is, as an IANA name ("America/New_York"): which day "tomorrow" is. None: where the gateway's
-    machine is."""
     longest_call_s: float = Field(900.0, gt=10)
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_time_zone(cls, name: str | None) -> str | None:
-        if name is not None and name not in available_timezones():
-            raise ValueError(f"no such time zone: {name!r}; expected an IANA name, such as America/New_York")
-        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Agent:
@@ -306,6 +297,10 @@ class Agent(StrictModel):
         labels = {*(route.name for route in self.routes), *(f"{FACT}{fact.id}" for fact in self.facts)}
         if strange := [label for label in self.utterances if label not in labels]:
             raise ValueError(f"utterances: no route or fact {', '.join(strange)}; a fact's label is {FACT} and its id")
+        if not self.hours.known and (
+            lacking := [name for name, variable in self.variables.items() if variable.between == HOURS]
+        ):
+            raise ValueError(f"variables.{lacking[0]}.between: `hours` says no days; give them, or from-to here")
         if (self.lines.keypad is None) != (not self.keys):
             raise ValueError("lines.keypad and keys belong together: give both or neither")
         return self
@@ -324,12 +319,6 @@ class Agent(StrictModel):
     def unanswered(self) -> str:
         """See `Lines.unanswered`."""
         return self.lines.unanswered or phrases(self.language).unanswered
-
-    def date_at(self, wall_time_s: float) -> date:
-        """The date where the business is, so many seconds after the epoch."""
-        if self.time_zone is None:
-            return datetime.fromtimestamp(wall_time_s, UTC).astimezone().date()
-        return datetime.fromtimestamp(wall_time_s, ZoneInfo(self.time_zone)).date()
 
     def route(self, name: str) -> Route | None:
         """The route of that name."""

@@ -10,7 +10,7 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
 from pipeline.context.parts import ContextError, TokenCounter
 from pipeline.tools.definition import check_tools
-from pipeline.workflow.check import Finding, Surroundings, check_flows
+from pipeline.workflow.check import Finding, Surroundings, check_flows, check_guard
 
 
 def check_agent(
@@ -26,11 +26,13 @@ def check_agent(
         begun=frozenset(
             flow for flow in (*(route.flow for route in agent.routes), agent.otherwise, *_away(agent)) if flow
         ),
+        has_hours=agent.hours.known,
     )
     found = dict.fromkeys(
         (
             *check_flows(surroundings),
             *_routes(agent),
+            *_when_away(agent, surroundings),
             *_tools(agent),
             *_prompt(agent, counter or RoughCounter(), limit_tokens),
             *_said_twice(agent),
@@ -58,6 +60,11 @@ def _routes(agent: Agent) -> Iterator[Finding]:
         if flow not in agent.flows:
             what = f"no flow {flow!r}; expected one of {', '.join(agent.flows) or 'none'}"
             yield Finding("error", "escalation.away.flow", what)
+
+
+def _when_away(agent: Agent, surroundings: Surroundings) -> Iterator[Finding]:
+    if agent.escalation is not None and agent.escalation.away is not None:
+        yield from check_guard("escalation.away.when", agent.escalation.away.when, surroundings)
 
 
 def _tools(agent: Agent) -> Iterator[Finding]:

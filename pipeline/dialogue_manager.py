@@ -65,7 +65,8 @@ class DialogueManager:
             agent.variables,
             call_id=services.call_id,
             caller=services.caller,
-            today=services.today,
+            now=services.now,
+            hours=agent.hours,
             language=agent.language,
             tools=agent.tools,
         )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from models.settings import SettingsError
-from pipeline.agent import load_agent
+from models.settings import SettingsError, parse_settings
+from pipeline.agent import Agent, load_agent
+from pipeline.hours import Hours
 
 DENTAL = Path(__file__).parents[2] / "configs" / "agents" / "dental.yaml"
 
@@ -24,8 +25,8 @@ def test_the_demo_agent_loads() -> None:
         (("voice: af_heart", "voice: af_heart\ncolour: red"), "colour: unknown key"),
         (("voice: af_heart", ""), "voice: missing"),
         (
-            ("voice: af_heart", "voice: af_heart\ntime_zone: Boston"),
-            "time_zone: Value error, no such time zone: 'Boston'",
+            ("voice: af_heart", "voice: af_heart\nhours: {zone: Boston}"),
+            "hours.zone: Value error, no such time zone: 'Boston'",
         ),
         (
             ("preset: balanced", "timeout_ms: soon"),
@@ -58,6 +59,16 @@ def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], 
     assert complaint in str(error.value)
 
 
+def test_a_variable_between_hours_needs_hours() -> None:
+    text = DENTAL.read_text(encoding="utf-8").replace(
+        "\nvariables:\n", "\nvariables:\n  hour: {type: time, between: hours}\n"
+    )
+    with pytest.raises(SettingsError, match=r"variables\.hour\.between: `hours` says no days"):
+        parse_settings(text, Agent, "dental.yaml")
+    days = "\nhours: {monday-friday: 8:00-17:00}\nvariables:\n"
+    assert parse_settings(text.replace("\nvariables:\n", days), Agent, "dental.yaml").hours.known
+
+
 @pytest.mark.parametrize(
     ("zone", "machine", "today"),
     [
@@ -71,11 +82,11 @@ def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], 
 def test_today_is_what_it_is_where_the_business_is_wherever_the_machine_is(
     monkeypatch: pytest.MonkeyPatch, zone: str | None, machine: str, today: date
 ) -> None:
-    agent = load_agent(DENTAL).model_copy(update={"time_zone": zone})
+    hours = Hours(zone=zone)
     with monkeypatch.context() as there:
         there.setenv("TZ", machine)
         time.tzset()
-        assert agent.date_at(datetime(2026, 7, 2, 3, 15, tzinfo=UTC).timestamp()) == today
+        assert hours.now(datetime(2026, 7, 2, 3, 15, tzinfo=UTC).timestamp()).date() == today
     time.tzset()
 
 

@@ -10,6 +10,7 @@ from pipeline.agent import Agent
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.endpointing import sounds_unfinished
 from pipeline.escalation import Away
+from pipeline.hours import Hours
 from pipeline.plan import Clause, EndsCall, Plan, Says
 from pipeline.state import CallState, HangUp, Memory, News, Transfer
 from pipeline.workflow.definition import Flow
@@ -209,6 +210,20 @@ def test_within_hours_the_call_is_handed_over() -> None:
     plan = plan_of(answering, "a person please", decision("person"), 1)
     assert isinstance(plan, EndsCall)
     assert isinstance(plan.how, Transfer)
+
+
+@pytest.mark.parametrize(("wednesday", "handed_over"), [("8:00-17:00", True), ("10:30-17:00", False)])
+def test_who_can_be_handed_over_to_may_follow_the_hours(wednesday: str, handed_over: bool) -> None:
+    assert AGENT.escalation is not None
+    away = Away.model_validate({"when": {"none_of": ({"open": "now"},)}, "flow": "book"})
+    there = AGENT.model_copy(
+        update={
+            "hours": Hours.model_validate({"wednesday": wednesday}),
+            "escalation": AGENT.escalation.model_copy(update={"away": away}),
+        }
+    )
+    answering, _ = manager(agent=there)
+    assert isinstance(plan_of(answering, "a person please", decision("person"), 1), EndsCall) is handed_over
 
 
 @pytest.mark.parametrize(
