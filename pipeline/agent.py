@@ -15,6 +15,7 @@ from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.hours import Hours
+from pipeline.hours_said import HOURS_FACT, HOURS_QUESTIONS, SpokenHours
 from pipeline.model_selection import ModelOverride, ModelSelection
 from pipeline.slots.types import Language
 from pipeline.slots.variables import HOURS, Variable
@@ -240,7 +241,9 @@ class Agent(StrictModel):
     """Files of such, relative to this file."""
     hours: Hours = Hours()
     """When the business is open, and where it is."""
-    facts: tuple[Fact, ...] = Field(min_length=1)
+    facts: tuple[Fact, ...] = ()
+    """What it knows. `hours` become one of them, and questions about them are answered for the day that is asked about
+    (pipeline/hours_asked.py), unless there is one with the id `hours`."""
     variables: dict[Name, Variable] = Field(default_factory=dict)
     """What may become known in a call."""
     flows: dict[Name, Flow] = Field(default_factory=dict)
@@ -270,6 +273,18 @@ class Agent(StrictModel):
     longest_call_s: float = Field(900.0, gt=10)
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
+
+    @model_validator(mode="after")
+    def _knows_its_hours(self) -> Agent:
+        """The fact that stands for `hours`, unless there is one of that name."""
+        known = self.hours.known and all(fact.id != HOURS_FACT for fact in self.facts)
+        if not known and not self.facts:
+            raise ValueError("facts: missing; give at least one, or `hours`")
+        if not known:
+            return self
+        week = SpokenHours(self.hours, self.language).week()
+        fact = Fact(id=HOURS_FACT, text=week, questions=HOURS_QUESTIONS[self.language])
+        return self.model_copy(update={"facts": (fact, *self.facts)})
 
     @model_validator(mode="after")
     def _consistent(self) -> Agent:

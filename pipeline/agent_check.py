@@ -9,8 +9,12 @@ from pipeline.agent import Agent
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
 from pipeline.context.parts import ContextError, TokenCounter
+from pipeline.feasts import FEASTS
 from pipeline.tools.definition import check_tools
 from pipeline.workflow.check import Finding, Surroundings, check_flows, check_guard
+
+_YEARS = range(2026, 2033)
+"""In so many a date falls on every day of the week."""
 
 
 def check_agent(
@@ -32,6 +36,7 @@ def check_agent(
         (
             *check_flows(surroundings),
             *_routes(agent),
+            *_hours(agent),
             *_when_away(agent, surroundings),
             *_tools(agent),
             *_prompt(agent, counter or RoughCounter(), limit_tokens),
@@ -60,6 +65,15 @@ def _routes(agent: Agent) -> Iterator[Finding]:
         if flow not in agent.flows:
             what = f"no flow {flow!r}; expected one of {', '.join(agent.flows) or 'none'}"
             yield Finding("error", "escalation.away.flow", what)
+
+
+def _hours(agent: Agent) -> Iterator[Finding]:
+    """Callers are told that it is open on Christmas Day, if nobody says that it is not."""
+    for name, feast in ((name, FEASTS[name]) for name in ("christmas", "new_year")):
+        days = [feast.on(year) for year in _YEARS]
+        if any(agent.hours.on(day) and agent.hours.exception_on(day) is None for day in days):
+            what = f"says nothing of {name}: callers are told that you are open; give its hours, or `{name}: closed`"
+            yield Finding("warning", "hours.exceptions", what)
 
 
 def _when_away(agent: Agent, surroundings: Surroundings) -> Iterator[Finding]:

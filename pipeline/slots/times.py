@@ -448,23 +448,28 @@ def spoken_time(value: str, language: Language) -> str:
     match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value, re.ASCII)
     if match is None:
         raise ValueError(f"expected a time such as '14:30', got {value!r}; give the canonical value")
-    hour, minute = int(match[1]), int(match[2])
-    return _spoken_en(hour, minute) if language == "en" else _spoken_es(hour, minute)
+    words, part = clock_words(int(match[1]) * 60 + int(match[2]), language)
+    return f"{words} {part}".rstrip()
 
 
-def _spoken_en(hour: int, minute: int) -> str:
+def clock_words(minute: int, language: Language) -> tuple[str, str]:
+    """Minutes after midnight by a clock of twelve hours, and the part of the day: 'two thirty', 'in the afternoon'."""
+    return _clock_en(*divmod(minute, 60)) if language == "en" else _clock_es(*divmod(minute, 60))
+
+
+def _clock_en(hour: int, minute: int) -> tuple[str, str]:
     if minute == 0 and hour in (0, 12):
-        return "noon" if hour else "midnight"
+        return "noon" if hour else "midnight", ""
     half = "in the morning" if hour < 12 else "in the afternoon" if hour < 18 else "in the evening"
     words = cardinal_words((hour - 1) % 12 + 1, "en")
     if minute:
         words += f" {cardinal_words(minute, 'en')}" if minute >= 10 else f" oh {cardinal_words(minute, 'en')}"
-    return f"{words} {half}"
+    return words, half
 
 
-def _spoken_es(hour: int, minute: int) -> str:
+def _clock_es(hour: int, minute: int) -> tuple[str, str]:
     if minute == 0 and hour in (0, 12):
-        return "el mediodía" if hour else "la medianoche"
+        return "el mediodía" if hour else "la medianoche", ""
     name = "la una" if hour % 12 == 1 else f"las {cardinal_words((hour - 1) % 12 + 1, 'es')}"
     past = {0: "", 15: " y cuarto", 30: " y media"}.get(minute, f" y {cardinal_words(minute, 'es')}")
     part = (
@@ -478,4 +483,4 @@ def _spoken_es(hour: int, minute: int) -> str:
         if hour < 20
         else "de la noche"
     )
-    return f"{name}{past} {part}"
+    return f"{name}{past}", part

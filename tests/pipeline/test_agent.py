@@ -11,7 +11,9 @@ from models.settings import SettingsError, parse_settings
 from pipeline.agent import Agent, load_agent
 from pipeline.hours import Hours
 
-DENTAL = Path(__file__).parents[2] / "configs" / "agents" / "dental.yaml"
+ROOT = Path(__file__).parents[2]
+DENTAL = ROOT / "configs" / "agents" / "dental.yaml"
+SHOP = ROOT / "docs" / "examples" / "shop.yaml"
 
 
 def test_the_demo_agent_loads() -> None:
@@ -57,6 +59,19 @@ def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], 
         load_agent(wrong)
     assert str(wrong) in str(error.value)
     assert complaint in str(error.value)
+
+
+def test_an_agent_that_knows_its_hours_needs_no_fact() -> None:
+    text = SHOP.read_text(encoding="utf-8")
+    start, end = text.index("facts:"), text.index("variables:")
+    hours = 'hours: {monday-friday: 9:00-18:00}\nutterances: {"q:hours": [when do you shut]}\n'
+    shop = parse_settings(f"{text[:start]}{hours}{text[end:]}", Agent, "shop.yaml")
+    assert shop.fact("hours").text == "We are open Monday to Friday from nine to six."
+    assert "Are you open at Christmas?" in shop.fact("hours").questions
+    spanish = parse_settings(f"{text[:start]}language: es\n{hours}{text[end:]}", Agent, "shop.yaml")
+    assert spanish.fact("hours").text == "Abrimos de lunes a viernes de las nueve a las seis."
+    with pytest.raises(SettingsError, match="give at least one, or `hours`"):
+        parse_settings(f"{text[:start]}{text[end:]}", Agent, "shop.yaml")
 
 
 def test_a_variable_between_hours_needs_hours() -> None:

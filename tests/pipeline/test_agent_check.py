@@ -126,6 +126,13 @@ def test_a_condition_that_fits_is_left_alone(when: str) -> None:
     assert guarded(when) == []
 
 
+def test_hours_that_say_nothing_of_christmas_are_found() -> None:
+    findings = found(("\nfacts:\n", f"\n{HOURS}facts:\n"))
+    assert [one.split(":")[1] for one in findings] == [" says nothing of christmas", " says nothing of new_year"]
+    closed = f"{HOURS}  exceptions: {{12-25: closed, new_year: 12:00-15:00}}\n"
+    assert found(("\nfacts:\n", f"\n{closed}facts:\n")) == []
+
+
 def test_a_condition_on_hours_that_nobody_gave_is_found() -> None:
     finding = "error flows.order.nodes.which_way.edges.open: nobody knows when it is open"
     assert any(one.startswith(finding) for one in guarded("{open: now}", "hours: {zone: Europe/Madrid}\n"))
