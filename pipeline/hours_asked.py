@@ -24,6 +24,10 @@ _PUBLIC: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"(?:public |bank |federal |national |legal )?holidays?"),
     "es": phrase(r"(?:dias? )?(?:festivos?|feriados?)"),
 }
+_CLOSED: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"(?:what|which) days? (?:\w+ )*(?:closed|shut|off)"),
+    "es": phrase(r"que dias? (?:\w+ )*(?:cerrad[oa]s?|cierran|cierra|no abren)"),
+}
 _WEEKEND: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"(?P<this>(?:this|the coming|next) )?weekends?"),
     "es": phrase(r"(?P<this>este )?fin(?:es)? de semana(?P<next> que viene)?"),
@@ -39,6 +43,8 @@ def answered(hours: Hours, language: Language, utterance: str, now: datetime) ->
         return " ".join(dict.fromkeys(sentences[:_MOST_DAYS]))
     if _NOW[language].search(heard.flat):
         return said.now(now)
+    if _CLOSED[language].search(heard.flat) and (days := said.closed_days()):
+        return days
     if _PUBLIC[language].search(heard.flat):
         return said.closed_feasts() or said.week()
     return said.week()
@@ -48,13 +54,12 @@ def _of_days(hours: Hours, said: SpokenHours, heard: Heard, now: datetime) -> li
     """A sentence for each day that is named, in the order of the utterance."""
     today = now.date()
     found: list[Found[tuple[str, ...]]] = [
-        Found((said.on_date(next_of(feast, today), now, feast),), start, end)
-        for feast, start, end in feasts_said(heard)
+        Found((said.on_feast(feast, next_of(feast, today)),), start, end) for feast, start, end in feasts_said(heard)
     ]
     for match in _WEEKEND[heard.language].finditer(heard.flat):
         if any(match.groupdict().values()):
             saturday = today + timedelta(days=(_SATURDAY - today.weekday()) % len(WEEKDAYS))
-            texts = (said.on_date(saturday, now), said.on_date(saturday + timedelta(days=1), now))
+            texts = (said.on_coming(saturday), said.on_coming(saturday + timedelta(days=1)))
         else:
             texts = (said.usually(_SATURDAY), said.usually(_SUNDAY))
         found.append(Found(texts, *match.span()))
@@ -69,8 +74,10 @@ def _of_days(hours: Hours, said: SpokenHours, heard: Heard, now: datetime) -> li
 
 
 def _of_date(hours: Hours, said: SpokenHours, day: DateSaid, now: datetime) -> tuple[str, ...]:
-    if day.weekday is None or not day.also:
+    if day.weekday is None:
         return (said.on_date(day.day, now),)
+    if not day.also:
+        return (said.on_coming(day.day),)
     # On a Wednesday, "Wednesday" may be today or the next one.
     days = (now.date(), day.day)
     if all(hours.exception_on(each) is None for each in days):

@@ -79,7 +79,7 @@ class _Words:
     conjunction: str
     today: str
     tomorrow: str
-    feasts: str
+    closed_on: str
 
 
 _WORDS: Mapping[Language, _Words] = {
@@ -99,7 +99,7 @@ _WORDS: Mapping[Language, _Words] = {
         conjunction="and",
         today="today",
         tomorrow="tomorrow",
-        feasts="We are closed on {days}.",
+        closed_on="We are closed on {days}.",
     ),
     "es": _Words(
         week="Abrimos {days}.",
@@ -117,7 +117,7 @@ _WORDS: Mapping[Language, _Words] = {
         conjunction="y",
         today="hoy",
         tomorrow="mañana",
-        feasts="Estamos cerrados {days}.",
+        closed_on="Estamos cerrados {days}.",
     ),
 }
 
@@ -146,17 +146,19 @@ class SpokenHours:
         lead = f"On {name}s" if self._language == "en" else f"Los {_plural_es(name)}"
         return self._on(lead, self._hours.of_weekday(weekday))
 
-    def on_date(self, day: date, now: datetime, feast: Feast | None = None) -> str:
-        """A date; `feast`: what it was called."""
-        if day == now.date() and feast is None:
-            return self._today(now)
-        if feast is not None:
-            name = feast.spoken[self._language]
-            lead = f"On {name}" if self._language == "en" else name[0].upper() + name[1:]
-            return self._on(lead, self._hours.on(day))
-        name = self._named(day, now.date())
-        comma = "," if "," in name else ""
-        return self._on(f"{name[0].upper()}{name[1:]}{comma}", self._hours.on(day))
+    def on_date(self, day: date, now: datetime) -> str:
+        """A date."""
+        return self._today(now) if day == now.date() else self._called(self._named(day, now.date()), day)
+
+    def on_feast(self, feast: Feast, day: date) -> str:
+        """A date that was called by its name."""
+        name = feast.spoken[self._language]
+        return self._called(f"on {name}" if self._language == "en" else name, day)
+
+    def on_coming(self, day: date) -> str:
+        """A date that was called by its weekday."""
+        name = self._name(day.weekday())
+        return self._called(f"on {name}" if self._language == "en" else f"el {name}", day)
 
     def now(self, now: datetime) -> str:
         """The present moment."""
@@ -168,6 +170,12 @@ class SpokenHours:
             return self.on_date(day, now)
         return self._words.now.format(time=self._time(span.end))
 
+    def closed_days(self) -> str | None:
+        """The days of the usual week on which it is closed; None if there are none."""
+        closed = [weekday for weekday in range(_WEEK_DAYS) if not self._hours.of_weekday(weekday)]
+        days = self._days(closed).removeprefix("on ")
+        return self._words.closed_on.format(days=days) if closed else None
+
     def closed_feasts(self) -> str | None:
         """The days with a name on which it is closed; None if its file names none."""
         keys = [key for key, opening in self._hours.exceptions.items() if opening == CLOSED]
@@ -175,7 +183,7 @@ class SpokenHours:
         if not feasts:
             return None
         names = dict.fromkeys(feast.spoken[self._language] for feast in feasts)
-        return self._words.feasts.format(days=self._joined(list(names)))
+        return self._words.closed_on.format(days=self._joined(list(names)))
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -194,6 +202,10 @@ class SpokenHours:
         comma = "," if "," in day else ""
         again = self._words.again.format(day=f"{day}{comma}", time=self._time(minute_at(opens)))
         return f"{said} {again.replace(' a el ', ' al ')}"
+
+    def _called(self, name: str, day: date) -> str:
+        comma = "," if "," in name else ""
+        return self._on(f"{name[0].upper()}{name[1:]}{comma}", self._hours.on(day))
 
     def _on(self, lead: str, spans: Sequence[Span]) -> str:
         if not spans:

@@ -105,6 +105,9 @@ def test_a_week_that_nobody_could_keep_in_mind_is_asked_about_by_day() -> None:
         ),
         ("Are you open on Wednesday?", "On Wednesdays we are open from eight to five."),
         ("Are you open right now?", "We are open now, until five in the afternoon."),
+        ("Which days are you closed?", "We are closed on Sunday."),
+        ("Can I come this Thursday", "Tomorrow we are open from eight to five."),
+        ("Can I come on Thursday", "On Thursday we are open from eight to five."),
         ("Are you open on bank holidays?", "We are closed on Christmas Day and New Year's Day."),
     ],
 )
@@ -126,6 +129,7 @@ def test_the_day_that_is_asked_about_is_answered_for(utterance: str, answer: str
         ("¿Y en Nochebuena?", "El día de Nochebuena abrimos de las ocho al mediodía."),
         ("¿Abren el dos de enero?", "El sábado, dos de enero, abrimos de las nueve a la una."),
         ("¿Están abiertos ahora mismo?", "Ahora estamos abiertos, hasta las cinco de la tarde."),
+        ("¿Qué días cierran?", "Estamos cerrados los domingos."),
         ("¿Abren los festivos?", "Estamos cerrados el día de Navidad y el día de Año Nuevo."),
     ],
 )
