@@ -15,7 +15,7 @@ from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, claus
 from pipeline.state import AskedBack, CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
-from pipeline.workflow.engine import FEW_WORDS, Step, WorkflowEngine, holds
+from pipeline.workflow.engine import FEW_WORDS, Step, WorkflowEngine
 
 SURE_IN_FLOW = 0.75
 """An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
@@ -295,7 +295,7 @@ class DialoguePolicy:
     ) -> Plan:
         escalation = self._agent.escalation
         assert escalation is not None
-        if escalation.away is not None and holds(escalation.away.when, state):
+        if escalation.away is not None and self._engine.holds(escalation.away.when, state):
             return self._nobody_there(utterance, state, escalation.away.flow, reason, turn)
         how = Transfer(reason, target or escalation.default, "")
         over = dataclasses.replace(state, waiting="over")

@@ -63,7 +63,7 @@ async def try_agent(
             call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
             caller=caller,
             tools=tools,
-            today=lambda: agent.date_at(clock.wall_time_s()),
+            now=lambda: agent.hours.now(clock.wall_time_s()),
         )
         call = TextCall(
             agent,

@@ -7,12 +7,13 @@ here, whatever language model runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.settings import StrictModel
+from pipeline.hours import weekdays_of
 
 END = "end"
 """A target: the flow is over; the flow that called it goes on, or the caller may ask anything."""
@@ -23,6 +24,11 @@ Wordings = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
 """A text; or several, of which the later ones are for when the answer did not fit."""
 Target = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """A node of the same flow, or `end`."""
+Bound = float | str
+"""Of a number or sum: a number. Of a time of day: 17:30. Of a date: "2026-12-24", today, or today+3."""
+NOW = "now"
+"""The present moment, where the business is."""
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
 class Guard(StrictModel):
@@ -34,8 +40,17 @@ class Guard(StrictModel):
     """This variable has no value, or this list is empty."""
     equals: dict[str, str] = Field(default_factory=dict)
     """Variables that have exactly these canonical values."""
-    at_least: dict[str, float] = Field(default_factory=dict)
-    """Numbers and sums of money that are at least this."""
+    at_least: dict[str, Bound] = Field(default_factory=dict)
+    """Numbers, sums of money, times of day and dates that are at least this."""
+    at_most: dict[str, Bound] = Field(default_factory=dict)
+    """Such that are at most this."""
+    between: dict[str, tuple[Bound, Bound]] = Field(default_factory=dict)
+    """Such that are at least the first and at most the second; a time of day may go past midnight ([22:00, 2:00])."""
+    weekday: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Dates that fall on one of these days: monday-friday, or [monday, wednesday]."""
+    open: str | None = None
+    """The business is open then, as the agent's `hours` say: `now`, or variables of types date and time ("{day}
+    {hour}"); a date alone: some time on it; a time alone: today."""
     level: int | None = Field(None, ge=0, le=9)
     """The caller's verification level is at least this."""
     any_of: tuple[Guard, ...] = ()
@@ -46,15 +61,38 @@ class Guard(StrictModel):
     @model_validator(mode="after")
     def _says_something(self) -> Guard:
         if not self.model_fields_set:
-            raise ValueError("an empty condition; expected known, unknown, equals, at_least, level, any_of or none_of")
+            raise ValueError(f"an empty condition; expected one or more of {', '.join(Guard.model_fields)}")
         return self
 
-    def names(self) -> Iterator[str]:
-        """Variables and lists that it looks at."""
-        yield from (name for name in (self.known, self.unknown) if name)
-        yield from (*self.equals, *self.at_least)
-        for guard in (*self.any_of, *self.none_of):
-            yield from guard.names()
+    @field_validator("open")
+    @classmethod
+    def _names_a_moment(cls, text: str | None) -> str | None:
+        if text is not None and text != NOW and (_PLACEHOLDER.sub("", text).strip() or "{" not in text):
+            raise ValueError(f'expected {NOW} or variables, such as "{{day}} {{hour}}"')
+        return text
+
+    @field_validator("weekday")
+    @classmethod
+    def _names_weekdays(cls, days: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+        for each in days.values():
+            weekdays_of(_joined(each))
+        return days
+
+    def weekdays(self) -> Mapping[str, tuple[int, ...]]:
+        """`weekday`, in numbers: 0 is Monday."""
+        return {name: weekdays_of(_joined(each)) for name, each in self.weekday.items()}
+
+    def moment(self) -> tuple[str, ...]:
+        """The variables of `open`."""
+        return tuple(_PLACEHOLDER.findall(self.open or ""))
+
+    def compared(self) -> tuple[str, ...]:
+        """What must have a value for it to hold, `known` aside."""
+        return (*self.equals, *self.at_least, *self.at_most, *self.between, *self.weekday, *self.moment())
+
+
+def _joined(days: str | tuple[str, ...]) -> str:
+    return days if isinstance(days, str) else ",".join(days)
 
 
 class Node(StrictModel):

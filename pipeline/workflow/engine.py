@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
+from pipeline.hours import Hours
 from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
 from pipeline.slots.others import asks_for_others
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
@@ -40,6 +41,7 @@ from pipeline.workflow.definition import (
     TransferNode,
     last_question,
 )
+from pipeline.workflow.guards import Conditions
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import only_tells, tells
 from pipeline.workflow.wording import MOST_LISTED, FlowError, Wording
@@ -50,6 +52,7 @@ MOST_NODES = 200
 FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
 _YES_NO = Variable(type="yes_no")
+_NO_HOURS = Hours()
 _NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
 
 Act = ToolCall | Ending
@@ -90,15 +93,17 @@ class WorkflowEngine:
         *,
         call_id: str,
         caller: str = "",
-        today: Callable[[], date],
+        now: Callable[[], datetime],
+        hours: Hours = _NO_HOURS,
         language: Language = "en",
         tools: Mapping[str, Tool] = _NO_TOOLS,
     ) -> None:
-        """`call_id` begins the key of every tool call; `caller`: their number; `today`: where the business is; `tools`:
-        the agent's, by name."""
+        """`call_id` begins the key of every tool call; `caller`: their number; `now`: what a clock on the business's
+        wall says; `hours`: when that is open; `tools`: the agent's, by name."""
         self._flows = flows
         self._call_id = call_id
-        self._words = Wording(variables, caller=caller, today=today, language=language)
+        self._words = Wording(variables, caller=caller, now=now, hours=hours, language=language)
+        self._conditions = Conditions(variables, hours, now)
         self._tools = tools
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
@@ -235,6 +240,13 @@ class WorkflowEngine:
         if state.waiting != "tool" or not isinstance(node, CallNode | TalkNode):
             return None
         return self._tool_call(state, node)
+
+    def holds(self, guard: Guard, state: CallState) -> bool:
+        """Whether a condition holds now. Raises FlowError for one that makes no sense."""
+        try:
+            return self._conditions.hold(guard, state)
+        except ValueError as error:
+            raise FlowError(str(error)) from error
 
     def model(self, state: CallState) -> Literal["auto", "small", "large"]:
         """What the node where the call stands says of the language model."""
@@ -541,7 +553,7 @@ class WorkflowEngine:
                     }
                     state = _go(state.without(node.forget).with_values(**made), node.go)
                 case DecideNode():
-                    state = _go(state, next((e.go for e in node.edges if holds(e.when, state)), node.otherwise))
+                    state = _go(state, next((e.go for e in node.edges if self.holds(e.when, state)), node.otherwise))
                 case AskNode() if any(state.knows(name) for name in (node.variable, node.settled_by) if name):
                     state = _go(state, node.go)
                 case FlowNode():
@@ -600,24 +612,6 @@ class WorkflowEngine:
             raise FlowError(f"there is no flow {name!r}; expected one of {', '.join(self._flows)}") from None
 
 
-def holds(guard: Guard, state: CallState) -> bool:
-    """Whether the condition holds."""
-    if guard.known is not None and not state.knows(guard.known):
-        return False
-    if guard.unknown is not None and state.knows(guard.unknown):
-        return False
-    if guard.level is not None and state.level < guard.level:
-        return False
-    values = {name: value.value for name, value in state.values.items()}
-    if any(values.get(name) != wanted for name, wanted in guard.equals.items()):
-        return False
-    if any(name not in values or _number(values[name]) < least for name, least in guard.at_least.items()):
-        return False
-    if guard.any_of and not any(holds(one, state) for one in guard.any_of):
-        return False
-    return not any(holds(one, state) for one in guard.none_of)
-
-
 def _saying(says: tuple[str, ...], step: Step) -> Step:
     """The step, with something said before."""
     return dataclasses.replace(step, says=(*says, *step.says))
@@ -632,10 +626,3 @@ def _place(state: CallState) -> Place:
     if state.place is None:
         raise FlowError("no flow is under way")
     return state.place
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("-inf")

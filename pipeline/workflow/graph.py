@@ -14,6 +14,7 @@ from html import escape
 from itertools import pairwise
 from types import MappingProxyType
 
+from pipeline.hours import WEEKDAYS
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -118,7 +119,12 @@ def edges(node: AnyNode) -> tuple[tuple[str, str], ...]:
 def condition(guard: Guard) -> str:
     """A guard in a few words."""
     parts = [f"{name} = {value}" for name, value in guard.equals.items()]
-    parts += [f"{name} >= {value:g}" for name, value in guard.at_least.items()]
+    parts += [f"{name} >= {bound}" for name, bound in guard.at_least.items()]
+    parts += [f"{name} <= {bound}" for name, bound in guard.at_most.items()]
+    parts += [f"{name} {least} to {most}" for name, (least, most) in guard.between.items()]
+    parts += [f"{name} on {', '.join(WEEKDAYS[day] for day in days)}" for name, days in guard.weekdays().items()]
+    if guard.open is not None:
+        parts.append(f"open {' '.join(guard.moment()) or guard.open}")
     if guard.known:
         parts.append(f"{guard.known} known")
     if guard.unknown:

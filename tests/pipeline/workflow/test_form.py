@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import datetime
 
 import pytest
 from pydantic import JsonValue
@@ -19,7 +19,7 @@ from pipeline.workflow.engine import Step, WorkflowEngine
 from pipeline.workflow.form import without_forms
 from tests.pipeline.agents import AGENT
 
-TODAY = date(2026, 11, 25)
+NOW = datetime(2026, 11, 25, 9)
 TOMORROW = "Thursday, the twenty-sixth of November"
 FILE = """
 variables:
@@ -92,9 +92,7 @@ DESK = parse_settings(FILE, Desk, "test_form.py")
 
 def engine(language: Language = "en") -> WorkflowEngine:
     flows = {name: without_forms(flow, language) for name, flow in DESK.flows.items()}
-    return WorkflowEngine(
-        flows, DESK.variables, call_id="CA1", today=lambda: TODAY, language=language, tools=DESK.tools
-    )
+    return WorkflowEngine(flows, DESK.variables, call_id="CA1", now=lambda: NOW, language=language, tools=DESK.tools)
 
 
 def rent(first: str, *answers: str) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime
 
 import pytest
 
@@ -46,7 +46,7 @@ flows:
 
 def ask(*answers: str, boats: Sequence[Option] = BOATS, language: Language = "en") -> Step:
     desk = WorkflowEngine(
-        DESK.flows, DESK.variables, call_id="CA1", today=lambda: date(2026, 11, 25), language=language
+        DESK.flows, DESK.variables, call_id="CA1", now=lambda: datetime(2026, 11, 25, 9), language=language
     )
     step = desk.start(CallState(lists={"boats": tuple(boats)}), "rent", "", 1)
     for answer in answers:
@@ -74,7 +74,7 @@ def test_after_the_last_ones_it_is_said_that_there_are_no_more_and_the_first_are
     assert step.says[0].startswith("I'm sorry, that's all I have. There is the red canoe,")
     assert (
         chosen(
-            WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", today=lambda: date(2026, 11, 25)).answer(
+            WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", now=lambda: datetime(2026, 11, 25, 9)).answer(
                 step.state, "the first one", 1
             )
         )
@@ -98,7 +98,7 @@ def test_a_yes_takes_the_only_thing_on_offer() -> None:
 
 
 def test_after_an_aside_what_was_named_last_is_named_again() -> None:
-    desk = WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", today=lambda: date(2026, 11, 25))
+    desk = WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", now=lambda: datetime(2026, 11, 25, 9))
     assert desk.question(ask("anything else?").state).startswith("I also have the old dinghy")
 
 
