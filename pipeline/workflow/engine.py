@@ -7,14 +7,13 @@ keeps its state and gives tools' results back to `tool_done`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
 from pipeline.hours import Hours
-from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
 from pipeline.slots.others import asks_for_others
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
 from pipeline.slots.types import LIKELY, Language
@@ -24,6 +23,7 @@ from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
+from pipeline.workflow.changes import Changes
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -71,18 +71,6 @@ class Step:
     """It stands in a free conversation, and a model is to be asked how that goes on; then `moved` goes on from here."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reconsidered:
-    """An answer by which something else changes too."""
-
-    answer: str
-    """What of it answers."""
-    values: Mapping[str, Value]
-    """What changes."""
-    go: str
-    """Where the flow goes on."""
-
-
 class WorkflowEngine:
     """One agent's flows, for one call."""
 
@@ -104,7 +92,7 @@ class WorkflowEngine:
         self._call_id = call_id
         self._words = Wording(variables, caller=caller, now=now, hours=hours, language=language)
         self._conditions = Conditions(variables, hours, now)
-        self._tools = tools
+        self._changes = Changes(self._words, tools, language)
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
 
@@ -257,7 +245,10 @@ class WorkflowEngine:
     def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int, certainty: float) -> Step:
         variable = self._words.variable(node.variable)
         context = self._words.context(state, variable)
-        changed = self._reconsidered(state, node, utterance, turn)
+        flow = self._flow(_place(state).flow)
+        changed = self._changes.at_question(
+            state, flow, node, utterance, turn, lambda words: self._reading(state, node, words)
+        )
         reading = self._reading(state, node, changed.answer if changed else utterance)
         if reading is not None:
             value = Value(reading.value, reading.words, reading.confidence * certainty, turn)
@@ -301,45 +292,21 @@ class WorkflowEngine:
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
         return reading or read(variable, utterance, context)
 
-    def _reconsidered(self, state: CallState, node: AskNode, utterance: str, turn: int) -> _Reconsidered | None:
-        """What an answer changes besides of what this flow has asked for ("Ana Silva, oh wait, make that Thursday").
-
-        The flow goes on from where that was asked: what was looked up with the old value is looked up again.
-        """
-        parts = second_thought(utterance, self._language)
-        if parts is None or self._reading(state, node, parts[1]) is not None:
-            return None
-        asked = {
-            each.variable: each
-            for each in reversed(self._flow(_place(state).flow).nodes.values())
-            if isinstance(each, AskNode) and each.variable != node.variable and each.variable in state.values
-        }
-        found = corrections(parts[1], self._known(state, asked), self._language)
-        first = next((each for name, each in reversed(asked.items()) if name in found), None)
-        if first is None:
-            return None
-        values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
-        return _Reconsidered(parts[0], values, first.go)
-
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
-        verdict = self.yes_or_no(utterance)
-        known = self._known(state, node.variables)
+        verdict, flow = self.yes_or_no(utterance), self._flow(_place(state).flow)
         agreed = verdict is not None and verdict.value == "yes"
-        found = (
-            told(utterance, known, self._language)
-            if state.changing and not agreed
-            else corrections(utterance, known, self._language, agreed=agreed)
-        )
-        if not agreed:
-            found = {**self._first_told(state, node, utterance), **found}
-        if found:
-            values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
+        values = self._changes.at_read_back(state, node, utterance, turn, agreed=agreed)
+        if values:
             changed = dataclasses.replace(state.with_values(**values), tries=0, changing=False)
-            return self._run(self._looked_up_again(changed, values))
+            changed, go = self._changes.looked_up_again(changed, flow, values)
+            return self._run(_go(changed, go) if go else changed)
         if verdict is None or verdict.value == "no":
-            asked_anew = self._asked_anew(state, node, known, utterance, turn)
-            if asked_anew is not None:
-                return asked_anew
+            anew = self._changes.asked_anew(state, flow, node, utterance)
+            if anew is not None:
+                name, go, told = anew
+                there = _go(state.without((name,)), go)
+                answered = dataclasses.replace(there, waiting="answer")
+                return self.answer(answered, utterance, turn) if told else self._run(there)
         objects = verdict.value == "no" if verdict else agrees_but_objects(utterance, self._language)
         if objects and node.change is not None and not state.changing:
             return Step(dataclasses.replace(state, changing=True), (self._words.render(state, node.change),))
@@ -347,67 +314,9 @@ class WorkflowEngine:
             return self._miss(dataclasses.replace(state, changing=False), node)
         if verdict.value == "no":
             return self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
-        values = {name: state.values[name] for name in node.variables if name in state.values}
-        confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in values.items()}
+        read_back = {name: state.values[name] for name in node.variables if name in state.values}
+        confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in read_back.items()}
         return self._run(_go(dataclasses.replace(state.with_values(**confirmed), tries=0), node.on_yes))
-
-    def _looked_up_again(self, state: CallState, changed: Iterable[str]) -> CallState:
-        """Where the flow goes on once these have changed: if something was looked up with them, from where they were
-        asked for, without what was chosen of what was found."""
-        flow = self._flow(_place(state).flow)
-        stale = [
-            node
-            for node in flow.nodes.values()
-            if isinstance(node, CallNode)
-            and node.tool in self._tools
-            and self._tools[node.tool].effect == "read"
-            and any(f"{{{name}}}" in text for name in changed for text in node.arguments.values())
-        ]
-        asks = [node for node in flow.nodes.values() if isinstance(node, AskNode)]
-        first = next((node for node in asks if node.variable in changed), None)
-        if not stale or first is None:
-            return state
-        lists = {name for node in stale for name in node.save}
-        chosen = (node.variable for node in asks if self._words.variable(node.variable).options_from in lists)
-        return _go(state.without(tuple(name for name in chosen if name not in changed)), first.go)
-
-    def _first_told(self, state: CallState, node: ConfirmNode, utterance: str) -> Mapping[str, Reading]:
-        """What is told of the node's variables that had no value."""
-        readings = {}
-        for name in node.variables:
-            if name not in state.values:
-                variable = self._words.variable(name)
-                context = dataclasses.replace(self._words.context(state, variable), asked=False)
-                readings[name] = read(variable, utterance, context)
-        return {name: reading for name, reading in readings.items() if reading is not None}
-
-    def _asked_anew(
-        self, state: CallState, node: ConfirmNode, known: Mapping[str, Known], utterance: str, turn: int
-    ) -> Step | None:
-        """Ask again for the one value that is to change, where the flow asks for it; None if none is named.
-
-        A wish that fits several of the things on offer is narrowed down there ("no, on Tuesday").
-        """
-        asks = {
-            each.variable: name
-            for name, each in reversed(self._flow(_place(state).flow).nodes.items())
-            if isinstance(each, AskNode)
-        }
-        for name, each in known.items():
-            if name in asks and between(each, utterance):
-                there = dataclasses.replace(_go(state.without((name,)), asks[name]), waiting="answer")
-                return self.answer(there, utterance, turn)
-        wrong = called_wrong(utterance, {name: each.variable for name, each in known.items()}, self._language)
-        if wrong is None or wrong not in asks:
-            return None
-        return self._run(_go(state.without((wrong,)), asks[wrong]))
-
-    def _known(self, state: CallState, names: Iterable[str]) -> Mapping[str, Known]:
-        known = ((name, self._words.variable(name)) for name in names if name in state.values)
-        return {
-            name: Known(variable, state.values[name].value, self._words.context(state, variable))
-            for name, variable in known
-        }
 
     def _miss(self, state: CallState, node: AskNode | ConfirmNode) -> Step:
         tries = state.tries + 1

@@ -247,3 +247,15 @@ def test_a_form_that_cannot_be_run_is_refused(wrong: str, said: str) -> None:
 def test_a_form_without_fields_is_refused_with_its_place() -> None:
     with pytest.raises(SettingsError, match=r"flows\.look\.nodes\.who"):
         parse_settings(FILE.replace('fields: {name: "Your name?"}', "fields: {}"), Desk, "test_form.py")
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [("no, at half past four", {"hour": "16:30"}), ("sorry, I meant Friday", {"day": "2026-11-27"})],
+)
+def test_a_correction_while_something_else_is_asked_changes_what_was_told_and_the_question_comes_again(
+    said: str, changed: Mapping[str, str]
+) -> None:
+    step = rent("two boats tomorrow at three", said)
+    assert values(step) == {"boats": "2", "day": "2026-11-26", "hour": "15:00", **changed}
+    assert step.says == ("And your name, please?",)
