@@ -210,7 +210,8 @@ class DialoguePolicy:
         answered = self._answered(utterance, step, state)
         anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
         doubted = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
-        if step.fitted and not (anywhere and sure) and not (doubted and sure):
+        aside = understood.way == "rules" and self._asks_aside(utterance, understood, state)
+        if step.fitted and not (anywhere and sure) and not (doubted and sure) and not aside:
             asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
             return dataclasses.replace(answered, facts=asked)
         if (asked_back := self._asked_back(utterance, understood, state)) is not None:
@@ -230,6 +231,13 @@ class DialoguePolicy:
             return self._declined(utterance, step, state)
         plan = self.step_plan(utterance, step, ending="open")
         return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+
+    def _asks_aside(self, utterance: str, understood: Understood, state: CallState) -> bool:
+        """Whether what a reader has read in a question is part of what is asked, as far as can be told without a model
+        ("How much is the four course menu?" is no number of people)."""
+        if not isinstance(understood.act, AsksFact) or self._engine.offers(state):
+            return False
+        return asks(utterance, self._agent.language) and not self._engine.surely_answers(state, utterance)
 
     def _in_talk(
         self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int, last_said: str

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from num2words import num2words
 
+from pipeline.slots.people import counts_people, together
 from pipeline.slots.types import UNSURE, Found, Language, ReadingContext
 from pipeline.slots.variables import Variable
 from pipeline.slots.wording import Heard, core, plain_words, settle
@@ -298,7 +299,10 @@ def read_number(
         return None
     free = [one for one in counted if not any(one.start < other.end and other.start < one.end for other in taken)]
     counted = free or counted
-    if not context.asked:
+    people = together(heard, counted) if counts_people(variable.description, heard.language) else None
+    if people is not None:
+        counted = [people]
+    elif not context.asked:
         counted = [one for one in counted if described(one.start, one.end, variable, items)]
     elif not counted:
         start, end = core(heard)

@@ -44,7 +44,7 @@ from pipeline.workflow.definition import (
 from pipeline.workflow.guards import Conditions
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import only_tells, tells
-from pipeline.workflow.wording import MOST_LISTED, FlowError, Wording
+from pipeline.workflow.wording import MOST_LISTED, FlowError, Wording, portion
 
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
@@ -159,9 +159,13 @@ class WorkflowEngine:
 
     def question(self, state: CallState) -> str:
         """The same without what leads up to the question, for who has just heard it; what is on offer is said again."""
-        prompt, node = self.prompt(state), self._node(state) if state.stack else None
-        on_offer = isinstance(node, AskNode) and self._words.variable(node.variable).options_from is not None
-        return prompt if on_offer else last_question(prompt)
+        prompt = self.prompt(state)
+        return prompt if self.offers(state) else last_question(prompt)
+
+    def offers(self, state: CallState) -> bool:
+        """Whether it is asked what of the things on offer is wanted."""
+        node = self._node(state) if state.stack else None
+        return isinstance(node, AskNode) and self._words.variable(node.variable).options_from is not None
 
     def surely_answers(self, state: CallState, utterance: str) -> bool:
         """Whether a reader reads what was asked in all but a few of the words.
@@ -272,7 +276,7 @@ class WorkflowEngine:
 
     def _others(self, state: CallState, node: AskNode, options: Sequence[Option]) -> Step:
         """The next few things on offer; after the last ones that these are all, as often as it may be asked."""
-        after = state.named + MOST_LISTED
+        after = state.named + len(portion(options[state.named :]))
         if after < len(options):
             state = dataclasses.replace(state, named=after, narrowed=())
             return Step(state, (self.prompt(state),))
@@ -288,7 +292,7 @@ class WorkflowEngine:
         among = tuple(option for option in context.options if option.value in state.narrowed)
         if not among and len(context.options) > MOST_LISTED:
             # "The last one" is the last that was named.
-            among = context.options[state.named : state.named + MOST_LISTED]
+            among = tuple(portion(context.options[state.named :]))
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
         return reading or read(variable, utterance, context)
 

@@ -15,8 +15,8 @@ from pipeline.slots.variables import HOURS, Variable
 from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolResult
 
-MOST_LISTED = 3
-"""Things on offer that are read out at once."""
+MOST_LISTED = 4
+"""So many things on offer are read out at once; of more, one less at a time."""
 CALLER = "caller"
 """The caller's number, in tools' arguments."""
 VERIFIED = "verification_level"
@@ -102,7 +102,7 @@ class Wording:
 
     def listed(self, options: Sequence[Option]) -> str:
         """The first few things on offer."""
-        items = [option.spoken for option in options[:MOST_LISTED]]
+        items = [option.spoken for option in portion(options)]
         if len(items) <= 1:
             return "".join(items)
         return f"{', '.join(items[:-1])}, {_OR[self._language]} {items[-1]}"
@@ -156,6 +156,11 @@ class Wording:
         keywords = tuple(plain_text(word) for word in words) if isinstance(words, list) else ()
         said = entry.get("spoken")
         return Option(value, plain_text(said) if said else spoken(_CHOICE, value, self.plain()), keywords)
+
+
+def portion(options: Sequence[Option]) -> Sequence[Option]:
+    """Of things on offer, the first few that people can keep in mind: all, if that is one more than a portion."""
+    return options if len(options) <= MOST_LISTED else options[: MOST_LISTED - 1]
 
 
 def plain_text(value: JsonValue) -> str:

@@ -9,8 +9,10 @@ import pytest
 from pipeline.agent import Agent, Route
 from pipeline.plan import EndsCall, Plan
 from pipeline.policy import DialoguePolicy
+from pipeline.slots.variables import Variable
 from pipeline.state import CallState, HangUp, Transfer
 from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Way, Wishes
+from pipeline.workflow.definition import AskNode, Flow
 from pipeline.workflow.engine import WorkflowEngine
 from tests.pipeline.agents import AGENT
 from tests.pipeline.rig import NOW, looked_up
@@ -255,3 +257,19 @@ def test_what_was_told_with_a_wish_that_was_asked_back_is_not_lost() -> None:
     granted = decide("yes", NOTHING, state, agent)
     assert granted.state is not None
     assert "opening" in granted.state.values
+
+
+def test_without_a_model_a_question_is_answered_and_its_numbers_fill_nothing() -> None:
+    ask = AskNode(do="ask", variable="party", say=("For how many people?",), go="end", exhausted="end")
+    flows = {**AGENT.flows, "party": Flow(start="ask", nodes={"ask": ask})}
+    variables = {**AGENT.variables, "party": Variable(type="number", description="number of people")}
+    engine = WorkflowEngine(flows, variables, call_id="CA1", now=lambda: NOW)
+    state = engine.start(looked_up(), "party", "", 1).state
+    asked = Understood((AsksFact(CLEANING),), 0.9, "rules")
+    policy = DialoguePolicy(AGENT.model_copy(update={"flows": flows, "variables": variables}), engine)
+    plan = policy.decide("How much is a cleaning of all four wisdom teeth?", asked, state, 2, "")
+    assert plan.facts == (CLEANING,)
+    assert texts(plan) == ["For how many people?"]
+    plan = policy.decide("Could we be four?", asked, state, 2, "")
+    assert plan.state is not None
+    assert plan.state.values["party"].value == "4"
