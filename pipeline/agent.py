@@ -7,10 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from models.settings import StrictModel, load_mapping, settings_from
-from pipeline.agent_examples import FACT, with_examples
+from pipeline.agent_common import CommonUse, common, with_common
+from pipeline.agent_examples import FACT
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.hours import Hours
@@ -131,8 +132,20 @@ class TurnTaking(StrictModel):
         return self
 
 
+def _only_required(*keys: str) -> ConfigDict:
+    """For editors: what a file must have of its own; the rest comes with the product (pipeline/agent_common.py)."""
+
+    def require(schema: dict[str, JsonValue]) -> None:
+        schema["required"] = [*keys]
+
+    return ConfigDict(json_schema_extra=require)
+
+
 class Lines(StrictModel):
-    """What is said when nothing else is. Synthesised before the first call and kept in memory."""
+    """What is said when nothing else is. Synthesised before the first call and kept in memory. {name} is the agent's
+    name; a file need say only what it wants to word itself."""
+
+    model_config = _only_required()
 
     greeting: Line
     fallback: tuple[Line, ...] = Field(min_length=1)
@@ -155,6 +168,10 @@ class Lines(StrictModel):
     unanswered: Line | None = None
     """The caller was put through, and the line was busy or nobody answered: said in the carrier's own voice, and the
     call ends. None: as the language has it."""
+    warning: Line | None = None
+    """Said to who insults the agent or threatens; None: as the language has it."""
+    abuse_farewell: Line | None = None
+    """Said the second time; then the agent hangs up. None: as the language has it."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -179,9 +196,10 @@ class Route(StrictModel):
     """Where an utterance may go."""
 
     name: str = Field(pattern=r"^[a-z_]+$")
-    kind: Literal["knowledge", "flow", "say", "repeat", "cancel", "person", "farewell", "fallback"]
+    kind: Literal["knowledge", "flow", "say", "repeat", "cancel", "person", "farewell", "abuse", "fallback"]
     """'knowledge' answers from facts; 'flow' begins one; 'say' speaks `line`; 'repeat' says the last again; 'cancel'
-    calls off what is under way; 'person' hands over; 'fallback' is for what is none of our business."""
+    calls off what is under way; 'person' hands over; 'abuse' gets a warning, and the second time the end of the call;
+    'fallback' is for what is none of our business."""
     description: str = Field("", max_length=120)
     """What a caller who belongs here does, for a model that understands: "wants a new appointment"."""
     line: Line | None = None
@@ -221,6 +239,8 @@ class Generation(StrictModel):
 class Agent(StrictModel):
     """One agent."""
 
+    model_config = _only_required("name", "voice", "facts")
+
     name: str
     persona: str = Field(max_length=1000)
     """The system prompt's first part; kept short, it is read at every turn."""
@@ -234,6 +254,8 @@ class Agent(StrictModel):
     """A Kokoro voice, e.g. af_heart. 'es/' before an English voice's name has it speak Spanish."""
     lines: Lines
     routes: tuple[Route, ...] = Field(min_length=1)
+    common: CommonUse = CommonUse()
+    """What of the routes that every business has the agent does without."""
     examples_from: tuple[str, ...] = ()
     """Files of more examples for the routes, YAML of utterances by route, relative to this file: what `trunkline router
     train` writes. They become part of the agent when it is read."""
@@ -361,6 +383,16 @@ class Agent(StrictModel):
         """What is said to a no to what was asked back."""
         return phrases(self.language).not_meant
 
+    @property
+    def warning(self) -> str:
+        """See `Lines.warning`."""
+        return self.lines.warning or common(self.language).lines.warning
+
+    @property
+    def abuse_farewell(self) -> str:
+        """See `Lines.abuse_farewell`."""
+        return self.lines.abuse_farewell or common(self.language).lines.abuse_farewell
+
     def route(self, name: str) -> Route | None:
         """The route of that name."""
         return next((route for route in self.routes if route.name == name), None)
@@ -375,4 +407,9 @@ class Agent(StrictModel):
 
 def load_agent(path: Path) -> Agent:
     """Read an agent file. Raises models.settings.SettingsError naming file, key and what was expected."""
-    return settings_from(with_examples(load_mapping(path), path), Agent, str(path))
+    return agent_of(load_mapping(path), path)
+
+
+def agent_of(data: Mapping[str, JsonValue], path: Path) -> Agent:
+    """An agent from the content of its file, with what every business has. Raises SettingsError."""
+    return settings_from(with_common(data, path), Agent, str(path))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.agent import Agent
 from pipeline.agent_courtesies import missing_courtesies
+from pipeline.agent_examples import plain
 from pipeline.agent_leftovers import leftovers
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
@@ -69,7 +70,7 @@ def _routes(agent: Agent) -> Iterator[Finding]:
 
     for route in agent.routes:
         for example in route.examples:
-            if not _plain(example):
+            if not plain(example):
                 yield Finding("error", f"routes.{route.name}.examples", f"{example!r} has no words; write an utterance")
     if agent.escalation is not None and agent.escalation.away is not None:
         yield from check_compared("escalation.away.when", agent.escalation.away.when, agent.variables)
@@ -120,24 +121,20 @@ def _said_twice(agent: Agent) -> Iterator[Finding]:
     """The same instruction, fact or example in two places: one of them will be forgotten when it is changed."""
     places: dict[str, list[str]] = defaultdict(list)
     for sentence in agent.persona.split(". "):
-        places[_plain(sentence)].append("persona")
+        places[plain(sentence)].append("persona")
     for fact in agent.facts:
-        places[_plain(fact.text)].append(f"facts.{fact.id}.text")
+        places[plain(fact.text)].append(f"facts.{fact.id}.text")
         for question in fact.questions:
-            places[_plain(question)].append(f"facts.{fact.id}.questions")
+            places[plain(question)].append(f"facts.{fact.id}.questions")
     for text, where in places.items():
         if text and len(where) > 1:
             yield Finding("warning", where[1], f"says the same as {where[0]}: {text!r}")
     routes: dict[str, list[str]] = defaultdict(list)
     for route in agent.routes:
         for example in route.examples:
-            routes[_plain(example)].append(route.name)
+            routes[plain(example)].append(route.name)
     for text, names in routes.items():
         if len(set(names)) > 1:
             yield Finding("error", f"routes.{names[1]}.examples", f"{text!r} is an example of {names[0]!r} too; choose")
         elif len(names) > 1:
             yield Finding("warning", f"routes.{names[0]}.examples", f"{text!r} stands there twice")
-
-
-def _plain(text: str) -> str:
-    return " ".join("".join(c if c.isalnum() or c in "'%$" else " " for c in text.lower()).split())

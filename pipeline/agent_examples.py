@@ -45,6 +45,11 @@ def with_examples(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonVa
     return merged
 
 
+def plain(text: str) -> str:
+    """The text without what two spellings of it may differ in: case, punctuation, spaces."""
+    return " ".join("".join(c if c.isalnum() or c in "'%$" else " " for c in text.lower()).split())
+
+
 def _files(data: Mapping[str, JsonValue], key: str, path: Path) -> list[Path]:
     names = data.get(key)
     return [path.parent / str(name) for name in names] if isinstance(names, list) else []

@@ -38,7 +38,7 @@ from pipeline.turns import TurnTracker
 from pipeline.work import Work
 
 EndReason = Literal[
-    "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
+    "caller_hung_up", "farewell", "escalated", "abuse", "transferred", "silence", "too_long", "line_lost", "failure"
 ]
 
 _SURELY_SPEECH_S = 1.0

@@ -352,6 +352,8 @@ class DialogueManager:
         match self.state.closing:
             case Transfer():
                 return self._agent.escalation.line if self._agent.escalation else ""
+            case HangUp(reason="abuse"):
+                return self._agent.abuse_farewell
             case HangUp():
                 return self._agent.lines.farewell
             case None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from models.settings import StrictModel
 from models.types import Message
@@ -45,13 +45,15 @@ class Away(StrictModel):
 class Escalation(StrictModel):
     """When a person takes over, and who."""
 
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(required=["targets", "default"]))
+
     targets: dict[str, TransferTarget] = Field(min_length=1)
     default: str
     """Target for everything that names none."""
     line: Annotated[str, Field(min_length=1, max_length=400)]
-    """Said before the call is handed over."""
+    """Said before the call is handed over; comes with the language, if a file says nothing of its own."""
     frustration_words: tuple[str, ...] = ()
-    """Words and phrases that show that the caller has had enough."""
+    """Words and phrases that show that the caller has had enough; come with the language too."""
     frustration_points: int = Field(3, ge=1, le=20)
     """Handed over at this many: an utterance with such words counts two, one that came to nothing one; an answer that
     fits takes one away."""

@@ -21,6 +21,7 @@ ReplySource = Literal[
     "line",
     "asks_back",
     "waiting",
+    "warning",
     "form",
     "fallback",
     "repeat",
@@ -373,7 +374,7 @@ class StageFailed(Event):
 class CallEnded(Event):
     kind: ClassVar[str] = "call_ended"
     reason: Literal[
-        "caller_hung_up", "farewell", "escalated", "transferred", "silence", "too_long", "line_lost", "failure"
+        "caller_hung_up", "farewell", "escalated", "abuse", "transferred", "silence", "too_long", "line_lost", "failure"
     ]
 
 

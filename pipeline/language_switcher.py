@@ -129,6 +129,7 @@ def taken_over(memory: Memory, before: Agent, after: Agent) -> Memory:
         visits=state.visits,
         level=state.level,
         impatience=state.impatience,
+        warned=state.warned,
         closing=closing if isinstance(closing, Transfer) and closing.target in targets else None,
     )
     return Memory(state, memory.history, memory.context)

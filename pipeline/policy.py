@@ -131,6 +131,8 @@ class DialoguePolicy:
     def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
         if self._patience is None or isinstance(plan, EndsCall):
             return plan
+        if any(clause.source == "warning" for clause in plan.fixed):
+            return plan  # A person is no reward for abuse.
         answered = self.answers(plan)
         courtesy = isinstance(plan, Says) and all(clause.source in _COURTESIES for clause in plan.fixed)
         if courtesy and self._patience.is_angry(plan.utterance):
@@ -178,6 +180,8 @@ class DialoguePolicy:
                 return self.step_plan(utterance, step, ending=self._asks_or_open(utterance)) if step else None
             case "farewell":
                 return self._farewell(utterance, state)
+            case "abuse":
+                return self._abused(utterance, state)
             case "flow":
                 assert route.flow is not None
                 step = self._engine.start(state, route.flow, utterance, turn)
@@ -274,6 +278,10 @@ class DialoguePolicy:
                 return self.step_plan(utterance, over, ending=self._asks_or_open(utterance)) if over else None
             case "farewell" if not step.fitted:
                 return self._farewell(utterance, state)
+            case "abuse" if not step.fitted:
+                return self._abused(utterance, state, again=self._engine.prompt(state))
+            case "say" if not step.fitted and asks(utterance, self._agent.language):
+                return self._said_in_between(utterance, route.line or "", state)
             case "flow" if not step.fitted:
                 assert route.flow is not None
                 other = self._engine.start(state, route.flow, utterance, turn)
@@ -284,6 +292,12 @@ class DialoguePolicy:
         """What is asked; and what was answered before the question came back."""
         said = last_said if self._engine.question(state) in last_said else self._engine.prompt(state)
         return Says(utterance, state, clauses_of_text(said, "form"))
+
+    def _said_in_between(self, utterance: str, line: str, state: CallState) -> Plan | None:
+        """What the line tells, and the flow's question instead of its own. None: it tells nothing."""
+        told = [clause for clause in clauses_of_text(line, "line") if not clause.text.endswith("?")]
+        again = clauses_of_text(self._engine.prompt(state), "form")
+        return Says(utterance, state, (*told, *again)) if told else None
 
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
@@ -297,6 +311,14 @@ class DialoguePolicy:
 
     def _farewell(self, utterance: str, state: CallState) -> Plan:
         return EndsCall(utterance, state, clauses_of_text(self._agent.lines.farewell, "farewell"), how=HangUp())
+
+    def _abused(self, utterance: str, state: CallState, again: str = "") -> Plan:
+        """A warning, with the flow's question; then the end."""
+        if state.warned:
+            clauses = clauses_of_text(self._agent.abuse_farewell, "farewell")
+            return EndsCall(utterance, state, clauses, how=HangUp("abuse"))
+        clauses = (*clauses_of_text(self._agent.warning, "warning"), *clauses_of_text(again, "form"))
+        return Says(utterance, dataclasses.replace(state, warned=True), clauses, ending="open")
 
     def _to_person(
         self, utterance: str, state: CallState, reason: Reason, turn: int, target: str | None = None

@@ -90,7 +90,7 @@ class Transfer:
 class HangUp:
     """End the call once everything has been said."""
 
-    reason: Literal["farewell", "escalated"] = "farewell"
+    reason: Literal["farewell", "escalated", "abuse"] = "farewell"
 
 
 Ending = Transfer | HangUp
@@ -135,6 +135,8 @@ class CallState:
     """What the caller was just asked about what they had said."""
     impatience: int = 0
     """How much of the caller's patience is lost; see Escalation.frustration_points."""
+    warned: bool = False
+    """The caller has been asked to stay polite."""
     closing: Ending | None = None
     """How the call is to end once what is being said has been heard; None: it goes on."""
 

@@ -7,10 +7,9 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from models.settings import SettingsError, load_mapping, settings_from
-from pipeline.agent import Agent, load_agent
+from models.settings import SettingsError, load_mapping
+from pipeline.agent import Agent, agent_of, load_agent
 from pipeline.agent_check import check_agent
-from pipeline.agent_examples import with_examples
 from pipeline.clock import Clock
 from pipeline.tools.definition import JsonValue
 from pipeline.tools.outbox import Outbox
@@ -31,7 +30,7 @@ def load_agent_file(path: Path) -> Agent:
         return load_agent(path)
     expanded = expand(connections, tools, source=str(path))
     data["tools"] = {name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in expanded.tools.items()}
-    return settings_from(with_examples(data, path), Agent, str(path))
+    return agent_of(data, path)
 
 
 def load_sound_agent_file(path: Path) -> Agent:

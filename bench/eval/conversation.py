@@ -102,7 +102,7 @@ class Outcome(StrictModel):
     """These calls, in this order, with others in between."""
     no_tools: tuple[str, ...] = ()
     """Never called."""
-    end: Literal["farewell", "escalated", "transferred", "silence", "caller_hung_up"] = "farewell"
+    end: Literal["farewell", "escalated", "abuse", "transferred", "silence", "caller_hung_up"] = "farewell"
     """How the call ended; a caller whose lines are over hangs up."""
     transferred_to: str = ""
     """Name among the agent's transfer targets."""

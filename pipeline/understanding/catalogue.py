@@ -31,6 +31,7 @@ _BY_KIND = {
     "cancel": "calls off what was begun: never mind",
     "person": "wants to talk to a human",
     "farewell": "is done and says goodbye",
+    "abuse": "insults or threatens you, and wants nothing",
 }
 """What a route is for, where its kind says it."""
 

@@ -47,10 +47,15 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     kind = route.kind if route else "knowledge"
     fact = _known(agent, decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
     asked_for = fact is not None and asks(utterance, agent.language) and decision.passages[0].score >= ASKED_FOR
-    begins = kind == "flow" and not asked_for and not (in_flow and decision.confidence < OTHER_FLOW)
+    surely_else = decision.confidence >= OTHER_FLOW
+    begins = kind == "flow" and not asked_for and not (in_flow and not surely_else)
     if route is not None and (begins or kind in ("person", "cancel", "farewell", "repeat")):
         return Wishes(route)
-    if route is not None and kind == "say" and not in_flow:
+    # Who is annoyed talks much like who insults; and a line that is said to everybody answers nothing else.
+    agreed = not decision.meant.shares or decision.meant.shares[0][0] == decision.label
+    # In a flow only a question is more than an answer: "Are you a robot?", but not "Yes".
+    says = kind == "say" and (not in_flow or (surely_else and asks(utterance, agent.language)))
+    if route is not None and agreed and (says or (kind == "abuse" and surely_else)):
         return Wishes(route)
     if fact is not None and (in_flow or kind != "fallback"):
         return AsksFact(fact)

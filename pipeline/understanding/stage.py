@@ -26,7 +26,7 @@ from pipeline.understanding.segments import segments
 from pipeline.understanding.settings import UnderstandingPolicy
 from pipeline.understanding.several import Part, Said, compatible, several
 
-NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "person": 0.4, "cancel": 0.4})
+NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "abuse": 0.5, "person": 0.4, "cancel": 0.4})
 """So probable must be what ends the call, hands it over or calls off what is under way, by kind of route."""
 _NEEDED_IF_ASKED_BACK = 0.4
 """The same for any other route that says how it is asked back."""
