@@ -63,7 +63,7 @@ def _routes(agent: Agent) -> Iterator[Finding]:
 
     for route in agent.routes:
         for example in route.examples:
-            if not _plain(example):
+            if not plain(example):
                 yield Finding("error", f"routes.{route.name}.examples", f"{example!r} has no words; write an utterance")
     if agent.escalation is not None and agent.escalation.away is not None:
         yield from check_compared("escalation.away.when", agent.escalation.away.when, agent.variables)
