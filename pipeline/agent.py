@@ -141,6 +141,11 @@ def _only_required(*keys: str) -> ConfigDict:
     return ConfigDict(json_schema_extra=require)
 
 
+def _with_common_ones(schema: dict[str, JsonValue]) -> None:
+    """For editors: a file may have fewer, since there are common ones."""
+    schema.pop("minItems")
+
+
 class Lines(StrictModel):
     """What is said when nothing else is. Synthesised before the first call and kept in memory. {name} is the agent's
     name; a file need say only what it wants to word itself."""
@@ -193,7 +198,9 @@ class Fact(StrictModel):
 
 
 class Route(StrictModel):
-    """Where an utterance may go."""
+    """Where an utterance may go. One of those that every business has need only say what is otherwise."""
+
+    model_config = _only_required("name")
 
     name: str = Field(pattern=r"^[a-z_]+$")
     kind: Literal["knowledge", "flow", "say", "repeat", "cancel", "person", "farewell", "abuse", "fallback"]
@@ -213,7 +220,7 @@ class Route(StrictModel):
     None: as the language has it for 'cancel', 'person' and 'farewell'; any other route is then taken unasked."""
     model: ModelOverride = "auto"
     """Which language model words answers here; 'auto': see `model_selection`."""
-    examples: tuple[str, ...] = Field(min_length=3)
+    examples: tuple[str, ...] = Field(min_length=3, json_schema_extra=_with_common_ones)
     """Utterances that belong here; the router's classifier is trained on them at start."""
 
     @model_validator(mode="after")

@@ -279,7 +279,7 @@ class DialoguePolicy:
             case "farewell" if not step.fitted:
                 return self._farewell(utterance, state)
             case "abuse" if not step.fitted:
-                return self._abused(utterance, state, again=self._engine.prompt(state))
+                return self._abused(utterance, state, again=self._engine.question(state))
             case "say" if not step.fitted and asks(utterance, self._agent.language):
                 return self._said_in_between(utterance, route.line or "", state)
             case "flow" if not step.fitted:
@@ -296,7 +296,7 @@ class DialoguePolicy:
     def _said_in_between(self, utterance: str, line: str, state: CallState) -> Plan | None:
         """What the line tells, and the flow's question instead of its own. None: it tells nothing."""
         told = [clause for clause in clauses_of_text(line, "line") if not clause.text.endswith("?")]
-        again = clauses_of_text(self._engine.prompt(state), "form")
+        again = clauses_of_text(self._engine.question(state), "form")
         return Says(utterance, state, (*told, *again)) if told else None
 
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:

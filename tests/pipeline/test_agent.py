@@ -42,8 +42,8 @@ def test_the_demo_agent_loads() -> None:
             "flows.book.nodes.right.do: no such kind: 'confrim'; did you mean 'confirm'?",
         ),
         (
-            ("    line: Hello! What can I do for you?\n", ""),
-            "routes[10]: line is required",
+            ("    flow: emergency\n", ""),
+            "routes[5]: flow is required",
         ),
         (("id: hours\n", "id: hours\n    text: From eight to five.\n  - id: hours\n"), "facts: ids must differ"),
         (("name: Bright Dental", "name: [Bright"), "not valid YAML"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.settings import SettingsError, parse_settings
-from pipeline.agent import Agent
+from models.settings import SettingsError, parse_mapping
+from pipeline.agent import Agent, agent_of
 from pipeline.agent_check import check_agent
 from pipeline.agent_diff import differences
 from pipeline.agent_version import agent_version
@@ -23,7 +23,7 @@ def shop(*changes: tuple[str, str]) -> Agent:
     for old, new in changes:
         assert old in text
         text = text.replace(old, new, 1)
-    return parse_settings(text, Agent, "shop.yaml")
+    return agent_of(parse_mapping(text, "shop.yaml"), Path("shop.yaml"))
 
 
 def found(*changes: tuple[str, str]) -> list[str]:
@@ -70,7 +70,10 @@ CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
             ("start: which", "start: look"),
             "warning flows.order.nodes.look.arguments.number: needs {number}, which is not",
         ),
-        (("- Tell me a joke", "- Goodbye"), "error routes.other.examples: 'goodbye' is an example of 'goodbye' too"),
+        (
+            ("- When does my parcel arrive?", "- Are you open today?"),
+            "error routes.order.examples: 'are you open today' is",
+        ),
         (("- What are your hours?", "- When are you open?"), "warning facts.hours.questions: says the same as"),
         (
             ("persona: You are", f"persona: {'You know everything. ' * 40}You are"),
@@ -178,7 +181,7 @@ def test_versions_are_named_by_content_and_differences_are_said_by_path() -> Non
     added = yaml.safe_load(SHOP)
     added["routes"][0]["examples"].append("Are you open on Sunday?")
     del added["tools"]["find_order"]["filler"]
-    changed = parse_settings(yaml.safe_dump(added), Agent, "x")
+    changed = agent_of(added, Path("x"))
     assert set(differences(one, changed)) == {
         "+ routes.question.examples: Are you open on Sunday?",
         "- tools.find_order.filler: Let me look.",
@@ -233,7 +236,7 @@ TALK = "flows.help.nodes.sort_out"
 )
 def test_flaws_of_a_free_node_are_found(change: tuple[str, str], finding: str) -> None:
     assert change[0] in OFFICE
-    agent = parse_settings(OFFICE.replace(*change), Agent, "front_office.yaml")
+    agent = agent_of(parse_mapping(OFFICE.replace(*change), "front_office.yaml"), Path("front_office.yaml"))
     assert any(f"{one.severity} {one.where}: {one.what}".startswith(finding) for one in check_agent(agent))
 
 
@@ -248,4 +251,4 @@ def test_flaws_of_a_free_node_are_found(change: tuple[str, str], finding: str) -
 )
 def test_a_free_node_without_a_way_out_or_an_end_is_refused(change: tuple[str, str], why: str) -> None:
     with pytest.raises(SettingsError, match=why):
-        parse_settings(OFFICE.replace(*change), Agent, "front_office.yaml")
+        agent_of(parse_mapping(OFFICE.replace(*change), "front_office.yaml"), Path("front_office.yaml"))

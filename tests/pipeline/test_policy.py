@@ -273,3 +273,27 @@ def test_without_a_model_a_question_is_answered_and_its_numbers_fill_nothing() -
     plan = policy.decide("Could we be four?", asked, state, 2, "")
     assert plan.state is not None
     assert plan.state.values["party"].value == "4"
+
+
+ABUSE = Route(name="abuse", kind="abuse", examples=("a", "b", "c"))
+ROBOT = Route(name="robot", kind="say", line="I am a computer. What can I do for you?", examples=("a", "b", "c"))
+
+
+@pytest.mark.parametrize("answers", [(), ("Tuesday at ten",)], ids=["between flows", "in a booking"])
+def test_abuse_is_warned_of_and_then_ends_the_call_and_no_person_has_to_listen(answers: tuple[str, ...]) -> None:
+    state = dataclasses.replace(booking(*answers) if answers else looked_up(), impatience=2)
+    first = decide("you ridiculous idiot", understood(Wishes(ABUSE)), state)
+    assert ending(first) is None
+    assert texts(first)[0].startswith("I'd like to help you")
+    assert (texts(first)[-1] == "What is your name?") is bool(answers)
+    assert first.state is not None
+    between = decide("when", understood(AsksFact(HOURS)), first.state)
+    assert between.state is not None
+    second = decide("you ridiculous idiot", understood(Wishes(ABUSE)), between.state)
+    assert isinstance(second, EndsCall)
+    assert second.how == HangUp("abuse")
+
+
+def test_who_asks_for_a_robot_in_a_booking_gets_the_answer_and_then_its_question() -> None:
+    plan = decide("Hm, are you a robot?", understood(Wishes(ROBOT)), booking("Tuesday at ten"))
+    assert texts(plan) == ["I am a computer.", "What is your name?"]

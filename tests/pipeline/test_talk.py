@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from models.settings import parse_settings
+from models.settings import parse_mapping, parse_settings
 from models.types import GenerateRequest, Message, ModelFailure
 from pipeline import events as ev
-from pipeline.agent import Agent, load_agent
+from pipeline.agent import Agent, agent_of, load_agent
 from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
 from pipeline.state import CallState, Memory, Value
@@ -339,7 +339,8 @@ async def test_a_conversation_ends_once_its_time_is_over() -> None:
 
 def test_conversations_that_hand_a_caller_to_one_another_come_to_an_end() -> None:
     text = (Path(__file__).parents[2] / "configs" / "agents" / "front_office.yaml").read_text()
-    circling = parse_settings(text.replace("ways: {done: anything_else", "ways: {done: sort_out"), Agent, "test")
+    text = text.replace("ways: {done: anything_else", "ways: {done: sort_out")
+    circling = agent_of(parse_mapping(text, "test"), Path("test"))
     talked = talk(LINES[:1], [proposed("", leave="done")] * 10, agent=circling)
     assert len(talked.models.requests) == MOST_IN_A_ROW
     assert talked.said[1].startswith("I'm sorry, I can't sort that out now.")

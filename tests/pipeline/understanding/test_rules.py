@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.types import Passage, RouteDecision
+from models.types import Meant, Passage, RouteDecision
 from pipeline.agent import Agent, Route
-from pipeline.understanding.acts import Answers, AsksFact, Unknown, Waits, Wishes
+from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Unknown, Waits, Wishes
 from pipeline.understanding.rules import by_rules
 from tests.pipeline.agents import AGENT, SPANISH
 
@@ -49,3 +49,27 @@ def test_a_question_that_a_fact_is_written_for_asks_for_it_whatever_the_route() 
     assert by_rules(AGENT, "When are you open?", RouteDecision("booking", 0.9, written), in_flow=False).act == AsksFact(
         AGENT.fact("hours")
     )
+
+
+ROBOT = Route(name="robot", kind="say", line="A computer.", examples=("a", "b", "c"))
+ABUSE = Route(name="abuse", kind="abuse", examples=("a", "b", "c"))
+WITH_BOTH = AGENT.model_copy(update={"routes": (*AGENT.routes, ROBOT, ABUSE)})
+
+
+@pytest.mark.parametrize(
+    ("said", "decision", "free", "in_flow"),
+    [
+        ("are you a robot", RouteDecision("robot", 0.7), Wishes(ROBOT), Wishes(ROBOT)),
+        ("yes", RouteDecision("robot", 0.7), Wishes(ROBOT), Answers()),
+        ("are you sure", RouteDecision("robot", 0.5), Wishes(ROBOT), Answers()),
+        ("are you far", RouteDecision("robot", 0.7, meant=Meant((("hours", 0.9),))), Unknown(), Answers()),
+        ("you fool", RouteDecision("abuse", 0.7), Wishes(ABUSE), Wishes(ABUSE)),
+        ("you fool", RouteDecision("abuse", 0.5), Unknown(), Answers()),
+        ("you are no help", RouteDecision("abuse", 0.9, meant=Meant((("other", 0.9),))), Unknown(), Answers()),
+    ],
+)
+def test_a_fixed_line_and_a_warning_need_the_nearest_examples_too_and_in_a_flow_a_question(
+    said: str, decision: RouteDecision, free: DialogueAct, in_flow: DialogueAct
+) -> None:
+    assert by_rules(WITH_BOTH, said, decision, in_flow=False).act == free
+    assert by_rules(WITH_BOTH, said, decision, in_flow=True).act == in_flow
