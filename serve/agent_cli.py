@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.settings import SettingsError
@@ -24,6 +25,8 @@ from pipeline.agent_diff import differences
 from pipeline.agent_version import agent_version
 from pipeline.workflow.graph import draw
 from serve.agent_file import load_agent_file
+from serve.agent_file_check import check_agent_file
+from serve.agent_rehearsal import Rehearsal, rehearse, rules_router
 from serve.agent_try import try_agent, typed
 from serve.back_office import BackOfficeError, at_port, back_office
 from serve.call_store import CallOutcome, CallStore, StoreError
@@ -39,25 +42,53 @@ FileArgument = Annotated[Path, typer.Argument(help="Agent file.", exists=True, d
 
 @agent_app.command()
 def validate(
-    file: FileArgument, as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False
+    file: FileArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    play: Annotated[bool, typer.Option(help="Play stock utterances through the agent's router.")] = True,
+    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
 ) -> None:
-    """Find what would go wrong in a call: dead ends, names that are not there, variables used before they are known.
+    """Find what would go wrong in a call: dead ends, names that are not there, values that do not fit, secrets in the
+    file, callers who are hung up on. Then show where hello, yes, thanks and the like lead.
 
     Exits 1 if there are errors; warnings alone are no failure.
     """
     console = Console(soft_wrap=True)
-    findings = check_agent(_load(file, console))
+    agent, chosen = _load(file, console), load_stack(stack)
+    findings = [*check_agent(agent), *check_agent_file(file, agent, chosen.text_to_speech.weights)]
+    rehearsal, why_not = None, ""
+    if play:
+        try:
+            rehearsal = rehearse(agent, rules_router(chosen.router.weights))
+            findings += rehearsal.findings
+        except ModelFailure as error:
+            why_not = str(error)
+    findings.sort(key=lambda finding: finding.severity != "error")
     if as_json:
         typer.echo(json.dumps([{"severity": f.severity, "where": f.where, "what": f.what} for f in findings], indent=1))
     else:
+        if rehearsal is not None:
+            _show_rehearsal(rehearsal, console)
+        elif why_not:
+            console.print(f"Stock utterances are not played: {why_not}", style="yellow", markup=False)
         table = Table(box=None, pad_edge=False, show_header=False)
+        for column in ("severity", "where", "what"):
+            table.add_column(column, overflow="fold")
         for finding in findings:
             colour = "red" if finding.severity == "error" else "yellow"
-            table.add_row(f"[{colour}]{finding.severity}[/]", finding.where, finding.what)
+            table.add_row(f"[{colour}]{finding.severity}[/]", escape(finding.where), escape(finding.what))
         console.print(table)
         errors = sum(finding.severity == "error" for finding in findings)
         console.print(f"{file}: {errors} errors, {len(findings) - errors} warnings")
     raise typer.Exit(any(finding.severity == "error" for finding in findings))
+
+
+def _show_rehearsal(rehearsal: Rehearsal, console: Console) -> None:
+    table = Table("caller says", "leads to", "in the middle of a flow", box=None, pad_edge=False)
+    for one in rehearsal.played:
+        led = f"[yellow]{escape(one.free)}[/] (not {escape(one.what)})" if one.astray else escape(one.free)
+        table.add_row(escape(one.utterance), led, escape(one.asked))
+    console.print(table)
+    console.print()
 
 
 @agent_app.command("try")

@@ -62,11 +62,11 @@ def test_the_guide_s_tool_has_fewer_than_twenty_lines_and_is_the_one_that_runs()
 
 
 def test_an_agent_without_errors_is_valid_and_one_with_errors_is_not(tmp_path: Path) -> None:
-    good = CliRunner().invoke(app, ["agent", "validate", str(SHOP)])
+    good = CliRunner().invoke(app, ["agent", "validate", "--no-play", str(SHOP)])
     assert (good.exit_code, "0 errors, 0 warnings" in good.output) == (0, True)
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(SHOP.read_text().replace("tool: find_order", "tool: find_ordr"))
-    bad = CliRunner().invoke(app, ["agent", "validate", "--json", str(wrong)])
+    bad = CliRunner().invoke(app, ["agent", "validate", "--no-play", "--json", str(wrong)])
     assert bad.exit_code == 1
     assert json.loads(bad.output)[0]["where"] == "flows.order.nodes.look.tool"
     broken = tmp_path / "broken.yaml"
