@@ -27,6 +27,7 @@ from pipeline.workflow.graph import draw
 from serve.agent_file import load_agent_file
 from serve.agent_file_check import check_agent_file
 from serve.agent_rehearsal import Rehearsal, rehearse, rules_router
+from serve.agent_schema import agent_schema
 from serve.agent_try import try_agent, typed
 from serve.back_office import BackOfficeError, at_port, back_office
 from serve.call_store import CallOutcome, CallStore, StoreError
@@ -162,9 +163,15 @@ def eval_(
 
 
 @agent_app.command()
-def schema() -> None:
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File.", show_default="the terminal")] = None,
+) -> None:
     """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""
-    typer.echo(json.dumps(Agent.model_json_schema(), indent=1, ensure_ascii=False))
+    text = json.dumps(agent_schema(), indent=1, ensure_ascii=False)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(f"{text}\n", encoding="utf-8")
 
 
 @agent_app.command()
