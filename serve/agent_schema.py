@@ -47,10 +47,11 @@ def agent_schema(root: Path = ROOT) -> Schema:
     keys = _mapping(schema["properties"])
     both = connections["anyOf"]
     assert isinstance(both, list)
-    for key, kinds in (
-        ("connections", [*both, {"$ref": "#/$defs/UsedConnection"}]),
-        ("tools", [{"$ref": "#/$defs/Tool"}, {"$ref": "#/$defs/UsedTool"}]),
-    ):
+    kinds_of: dict[str, list[JsonValue]] = {
+        "connections": [*both, {"$ref": "#/$defs/UsedConnection"}],
+        "tools": [{"$ref": "#/$defs/Tool"}, {"$ref": "#/$defs/UsedTool"}],
+    }
+    for key, kinds in kinds_of.items():
         named = _mapping(_mapping(keys[key])["patternProperties"])
         named |= {pattern: {"anyOf": kinds} for pattern in named}
     for described in _described(schema):
