@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin
@@ -87,11 +88,20 @@ def settings_from(data: Mapping[str, JsonValue], model: type[ModelT], source: st
 
 def _as_json(data: Mapping[str, JsonValue], source: str) -> str:
     try:
-        return json.dumps(data, allow_nan=False)
+        return json.dumps(_with_dates_as_text(data), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise SettingsError(
             f"{source}: a value is neither text, number, list nor mapping ({error}); put quotes around dates and times"
         ) from error
+
+
+def _with_dates_as_text(data: object) -> object:
+    """The same with dates as they were written: YAML reads an unquoted 2026-12-24 as one, in keys too."""
+    if isinstance(data, dict):
+        return {_with_dates_as_text(key): _with_dates_as_text(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_with_dates_as_text(each) for each in data]
+    return data.isoformat() if isinstance(data, date) and not isinstance(data, datetime) else data
 
 
 def _explained(item: ErrorDetails, model: type[BaseModel], data: JsonValue | Mapping[str, JsonValue]) -> str:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from models.settings import StrictModel, load_mapping, settings_from
 from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
+from pipeline.hours import Hours
+from pipeline.hours_said import HOURS_FACT, HOURS_QUESTIONS, SpokenHours
 from pipeline.model_selection import ModelOverride, ModelSelection
 from pipeline.slots.types import Language
-from pipeline.slots.variables import Variable
+from pipeline.slots.variables import HOURS, Variable
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import Flow
+from pipeline.workflow.form import without_forms
 
 Line = Annotated[str, Field(min_length=1, max_length=400)]
 """Something the agent says."""
@@ -241,7 +242,11 @@ class Agent(StrictModel):
     (docs/understanding.md). The rules that decide without a model do not know them."""
     utterances_from: tuple[str, ...] = ()
     """Files of such, relative to this file."""
-    facts: tuple[Fact, ...] = Field(min_length=1)
+    hours: Hours = Hours()
+    """When the business is open, and where it is."""
+    facts: tuple[Fact, ...] = ()
+    """What it knows. `hours` become one of them, and questions about them are answered for the day that is asked about
+    (pipeline/hours_asked.py), unless there is one with the id `hours`."""
     variables: dict[Name, Variable] = Field(default_factory=dict)
     """What may become known in a call."""
     flows: dict[Name, Flow] = Field(default_factory=dict)
@@ -268,19 +273,33 @@ class Agent(StrictModel):
     """A fact nearer than this (cosine) to the utterance answers it; below, the fallback line is said."""
     route_confidence: float = Field(0.4, ge=0, le=1)
     """Below this the route does not count, and the facts alone decide."""
-    time_zone: str | None = None
-    """Where the business is, as an IANA name ("America/New_York"): which day "tomorrow" is. None: where the gateway's
-    machine is."""
     longest_call_s: float = Field(900.0, gt=10)
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
 
-    @field_validator("time_zone")
+    @field_validator("flows")
     @classmethod
-    def _is_a_time_zone(cls, name: str | None) -> str | None:
-        if name is not None and name not in available_timezones():
-            raise ValueError(f"no such time zone: {name!r}; expected an IANA name, such as America/New_York")
-        return name
+    def _forms_as_nodes(cls, flows: dict[str, Flow], given: ValidationInfo) -> dict[str, Flow]:
+        language: Language = given.data.get("language", "en")
+        made = {}
+        for name, flow in flows.items():
+            try:
+                made[name] = without_forms(flow, language)
+            except ValueError as error:
+                raise ValueError(f"{name}.{error}") from None
+        return made
+
+    @model_validator(mode="after")
+    def _knows_its_hours(self) -> Agent:
+        """The fact that stands for `hours`, unless there is one of that name."""
+        known = self.hours.known and all(fact.id != HOURS_FACT for fact in self.facts)
+        if not known and not self.facts:
+            raise ValueError("facts: missing; give at least one, or `hours`")
+        if not known:
+            return self
+        week = SpokenHours(self.hours, self.language).week()
+        fact = Fact(id=HOURS_FACT, text=week, questions=HOURS_QUESTIONS[self.language])
+        return self.model_copy(update={"facts": (fact, *self.facts)})
 
     @model_validator(mode="after")
     def _consistent(self) -> Agent:
@@ -308,6 +327,10 @@ class Agent(StrictModel):
         labels = {*(route.name for route in self.routes), *(f"{FACT}{fact.id}" for fact in self.facts)}
         if strange := [label for label in self.utterances if label not in labels]:
             raise ValueError(f"utterances: no route or fact {', '.join(strange)}; a fact's label is {FACT} and its id")
+        if not self.hours.known and (
+            lacking := [name for name, variable in self.variables.items() if variable.between == HOURS]
+        ):
+            raise ValueError(f"variables.{lacking[0]}.between: `hours` says no days; give them, or from-to here")
         if (self.lines.keypad is None) != (not self.keys):
             raise ValueError("lines.keypad and keys belong together: give both or neither")
         return self
@@ -337,12 +360,6 @@ class Agent(StrictModel):
     def not_meant(self) -> str:
         """What is said to a no to what was asked back."""
         return phrases(self.language).not_meant
-
-    def date_at(self, wall_time_s: float) -> date:
-        """The date where the business is, so many seconds after the epoch."""
-        if self.time_zone is None:
-            return datetime.fromtimestamp(wall_time_s, UTC).astimezone().date()
-        return datetime.fromtimestamp(wall_time_s, ZoneInfo(self.time_zone)).date()
 
     def route(self, name: str) -> Route | None:
         """The route of that name."""

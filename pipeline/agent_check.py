@@ -11,9 +11,13 @@ from pipeline.agent_leftovers import leftovers
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
 from pipeline.context.parts import ContextError, TokenCounter
+from pipeline.feasts import FEASTS
 from pipeline.tools.definition import check_tools
-from pipeline.workflow.check import Finding, Surroundings, check_flows
+from pipeline.workflow.check import Finding, Surroundings, check_flows, check_guard
 from pipeline.workflow.values import check_compared, check_values
+
+_YEARS = range(2026, 2033)
+"""In so many a date falls on every day of the week."""
 
 
 def check_agent(
@@ -29,6 +33,7 @@ def check_agent(
         begun=frozenset(
             flow for flow in (*(route.flow for route in agent.routes), agent.otherwise, *_away(agent)) if flow
         ),
+        has_hours=agent.hours.known,
     )
     found = dict.fromkeys(
         (
@@ -36,6 +41,8 @@ def check_agent(
             *check_values(surroundings),
             *_routes(agent),
             *missing_courtesies(agent),
+            *_hours(agent),
+            *_when_away(agent, surroundings),
             *_tools(agent),
             *_prompt(agent, counter or RoughCounter(), limit_tokens),
             *_said_twice(agent),
@@ -70,6 +77,20 @@ def _routes(agent: Agent) -> Iterator[Finding]:
         if flow not in agent.flows:
             what = f"no flow {flow!r}; expected one of {', '.join(agent.flows) or 'none'}"
             yield Finding("error", "escalation.away.flow", what)
+
+
+def _hours(agent: Agent) -> Iterator[Finding]:
+    """Callers are told that it is open on Christmas Day, if nobody says that it is not."""
+    for name, feast in ((name, FEASTS[name]) for name in ("christmas", "new_year")):
+        days = [feast.on(year) for year in _YEARS]
+        if any(agent.hours.on(day) and agent.hours.exception_on(day) is None for day in days):
+            what = f"says nothing of {name}: callers are told that you are open; give its hours, or `{name}: closed`"
+            yield Finding("warning", "hours.exceptions", what)
+
+
+def _when_away(agent: Agent, surroundings: Surroundings) -> Iterator[Finding]:
+    if agent.escalation is not None and agent.escalation.away is not None:
+        yield from check_guard("escalation.away.when", agent.escalation.away.when, surroundings)
 
 
 def _tools(agent: Agent) -> Iterator[Finding]:

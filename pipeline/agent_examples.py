@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from models.settings import SettingsError, load_mapping
+from pipeline.hours_said import HOURS_FACT
 
 FACT = "q:"
 """Begins the label of a fact that is asked for; its id follows."""
@@ -27,6 +28,7 @@ def with_examples(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonVa
         if labelled:
             raise SettingsError(f"{beside}: the agent has no route {', '.join(labelled)}; correct the labels")
     known = {*_names(data, "routes", "name", ""), *_names(data, "facts", "id", FACT)}
+    known |= {f"{FACT}{HOURS_FACT}"} if data.get("hours") else set()
     for beside in _files(data, "utterances_from", path):
         labelled = _read(beside)
         if strange := [label for label in labelled if label not in known]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from pipeline.escalation import HandOver
 from pipeline.state import Memory
@@ -25,8 +25,8 @@ class NoTools:
         return ()
 
 
-def _today() -> date:
-    return datetime.now(UTC).astimezone().date()
+def _now() -> datetime:
+    return datetime.now(UTC).astimezone()
 
 
 def _nowhere(memory: Memory) -> None:
@@ -50,8 +50,8 @@ class CallServices:
     caller: str = ""
     """The caller's number: a look-up key, never proof."""
     tools: Tools = field(default_factory=NoTools)
-    today: Callable[[], date] = _today
-    """The date where the business is; by itself, where the machine is."""
+    now: Callable[[], datetime] = _now
+    """What a clock on the business's wall says; by itself, where the machine is."""
     memory: Memory | None = None
     """Of a call that is resumed; None: it begins."""
     save: Callable[[Memory], None] = _nowhere

@@ -33,6 +33,7 @@ from pipeline.talk import Talker
 from pipeline.tool_executor import ToolExecutor
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Understood
+from pipeline.understanding.hours import HoursInAnswer
 from pipeline.workflow.engine import Step, WorkflowEngine
 
 HISTORY_MESSAGES = 200
@@ -65,11 +66,13 @@ class DialogueManager:
             agent.variables,
             call_id=services.call_id,
             caller=services.caller,
-            today=services.today,
+            now=services.now,
+            hours=agent.hours,
             language=agent.language,
             tools=agent.tools,
         )
         self._policy = DialoguePolicy(agent, self._engine)
+        self._hours = HoursInAnswer(agent, services.now)
         self._executor = ToolExecutor(self._engine, services.tools, log=log, saved=services.saved, think=self._gone_on)
         self._memory = services.memory or Memory()
         self._context = context.of_call(self._memory.context)
@@ -145,6 +148,7 @@ class DialogueManager:
         if self.tools_at_work:
             plan = AwaitsTool(utterance, understood=understood)
         else:
+            understood = self._hours.told(understood, utterance)
             plan = self._policy.decide(utterance, understood, self.state, turn, self.last_said)
             plan = self._with_news(self._with_model(plan, understood))
         return replace(plan, language=self._agent.language)

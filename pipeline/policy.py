@@ -15,7 +15,7 @@ from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, claus
 from pipeline.state import AskedBack, CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
-from pipeline.workflow.engine import FEW_WORDS, Step, WorkflowEngine, holds
+from pipeline.workflow.engine import FEW_WORDS, Step, WorkflowEngine
 
 SURE_IN_FLOW = 0.75
 """An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
@@ -126,7 +126,7 @@ class DialoguePolicy:
             return Says(utterance, state, clauses_of_text(self._agent.not_meant, "line"))
         if unread and self._engine.asks_for_value(state) and self._engine.answer(state, utterance, turn).fitted:
             return None
-        return Says(utterance, state, clauses_of_text(self._engine.prompt(state), "form"))
+        return Says(utterance, state, clauses_of_text(self._engine.question(state), "form"))
 
     def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
         if self._patience is None or isinstance(plan, EndsCall):
@@ -222,7 +222,7 @@ class DialoguePolicy:
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
             return dataclasses.replace(plan, facts=understood.facts)
         if understood.facts:
-            again = clauses_of_text(self._engine.prompt(state), "form")
+            again = clauses_of_text(self._engine.question(state), "form")
             return Says(utterance, state, again, facts=understood.facts)
         if step.fitted:
             return answered
@@ -274,12 +274,12 @@ class DialoguePolicy:
 
     def _said_again(self, utterance: str, state: CallState, last_said: str) -> Plan:
         """What is asked; and what was answered before the question came back."""
-        prompt = self._engine.prompt(state)
-        return Says(utterance, state, clauses_of_text(last_said if prompt in last_said else prompt, "form"))
+        said = last_said if self._engine.question(state) in last_said else self._engine.prompt(state)
+        return Says(utterance, state, clauses_of_text(said, "form"))
 
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
-        again = clauses_of_text(self._engine.prompt(state), "form")
+        again = clauses_of_text(self._engine.question(state), "form")
         return Says(utterance, step.state, (*clauses_of_text(self._agent.declined, "fallback"), *again))
 
     # -- anywhere ----------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class DialoguePolicy:
     ) -> Plan:
         escalation = self._agent.escalation
         assert escalation is not None
-        if escalation.away is not None and holds(escalation.away.when, state):
+        if escalation.away is not None and self._engine.holds(escalation.away.when, state):
             return self._nobody_there(utterance, state, escalation.away.flow, reason, turn)
         how = Transfer(reason, target or escalation.default, "")
         over = dataclasses.replace(state, waiting="over")

@@ -119,6 +119,8 @@ class CallState:
     """Answers to the node it stands at that did not fit."""
     narrowed: tuple[str, ...] = ()
     """Values that the caller was just asked to choose between, of all that are on offer."""
+    named: int = 0
+    """How many of the things on offer were named before those that were named last."""
     changing: bool = False
     """Whether the caller was just asked what to change of what was read back."""
     visits: int = 0

@@ -70,7 +70,7 @@ async def try_agent(
             call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
             caller=caller,
             tools=told,
-            today=lambda: agent.date_at(clock.wall_time_s()),
+            now=lambda: agent.hours.now(clock.wall_time_s()),
         )
         call = TextCall(
             agent,

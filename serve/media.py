@@ -212,7 +212,7 @@ def services_of(gateway: GatewayState, info: CallInfo, runtimes: tuple[AgentRunt
         call_id=info.call_sid,
         caller=info.caller,
         tools=runtime.tools,
-        today=lambda: runtime.agent.date_at(gateway.services.clock.wall_time_s()),
+        now=lambda: runtime.agent.hours.now(gateway.services.clock.wall_time_s()),
         save=partial(sessions.save, info.call_sid, runtimes),
         saved=partial(sessions.saved, info.call_sid),
         hand_over=partial(deliver, gateway, info, runtimes),

@@ -91,7 +91,7 @@ async def play(conversation: Conversation, agent: Agent, models: AgentModels, of
         for request in conversation.office:
             await _ask(desk, request)
         talk.before = _STATE.validate_python((await desk.get("/state")).json())
-        services = CallServices(call_id="CA1", caller=conversation.caller, tools=tools, today=lambda: now().date())
+        services = CallServices(call_id="CA1", caller=conversation.caller, tools=tools, now=now)
         call = TextCall(
             agent,
             models.router,

@@ -6,17 +6,17 @@ A correction tells only what is other: the rest of the value stays (the surname,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import SequenceMatcher
 
 from pipeline.slots.digits import with_other_end
 from pipeline.slots.reading import Reading, ReadingContext, fitting, read
-from pipeline.slots.times import clock, fits_part, part_of_day, times_said
+from pipeline.slots.times import clock, in_part, part_of_day, parts_named, times_said
 from pipeline.slots.types import DOUBTFUL, LIKELY, Language, Option
 from pipeline.slots.variables import Variable
-from pipeline.slots.wording import Heard, hear, phrase, plain_words
+from pipeline.slots.wording import Heard, core, hear, phrase, plain_words
 
 _MARKS: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
@@ -103,9 +103,21 @@ _CALLS_WRONG: Mapping[Language, re.Pattern[str]] = {
         r"|cambi\w+ (?:el|la|mi) (\w+)|otr[oa] (\w+)|^(?:no |eh |solo )*(?:el|la|mi) (\w+)(?: por favor)?$"
     ),
 }
+_CALLED: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"^(?:no |um |uh |just |change )*(?:the|my) (\w+)(?=\W)"),
+    "es": phrase(r"^(?:no |eh |solo |cambie |cambia )*(?:el|la|mi) (\w+)(?=\W)"),
+}
+"""What is to change, called before it is said ("the time, make it five")."""
+_KINDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {"time": "time hour", "date": "day date", "name": "name", "phone": "phone number", "email": "email address"},
+    "es": {"time": "hora", "date": "dia fecha", "name": "nombre", "phone": "telefono numero", "email": "correo"},
+}
+"""What callers call a value of a type."""
 _ALIKE = 0.5
 """Likeness from which one name is taken for a better hearing of another."""
 _HALF_DAY_MIN = 12 * 60
+_FEW_WORDS = 3
+"""So many words of an answer may stand beside a part of the day ("in the", "por la") for it to say that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,9 @@ def corrections(
 def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapping[str, Reading]:
     """What an answer to "what should I change?" changes: nothing if it may be about several of the values."""
     parts = _taken_apart(utterance, language, agreed=False)
+    if (match := _CALLED[language].match(hear(utterance, language).flat)) is not None:
+        called = _the_one_called({_stem(match[1])}, {name: each.variable for name, each in known.items()}, language)
+        known = {called: known[called]} if called else known
     named = {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
     if named:
         # One of a few fixed choices may be named in passing: "Friday evening".
@@ -178,10 +193,20 @@ def called_wrong(utterance: str, variables: Mapping[str, Variable], language: La
     if match is None:
         return None
     words = {_stem(word) for group in match.groups() if group for word in plain_words(group)}
+    return _the_one_called(words, variables, language)
+
+
+def _the_one_called(words: Set[str], variables: Mapping[str, Variable], language: Language) -> str | None:
+    """The variable that these words call by its name, its description or its kind; None if it is none or several."""
     fitting_names = [
         name
         for name, variable in variables.items()
-        if words & {_stem(word) for word in (*plain_words(name), *plain_words(variable.description))}
+        if words
+        & {
+            _stem(word)
+            for text in (name, variable.description, _KINDS[language].get(variable.type, ""))
+            for word in plain_words(text)
+        }
     ]
     return fitting_names[0] if len(fitting_names) == 1 else None
 
@@ -225,7 +250,7 @@ def _named(known: Known, parts: _Parts) -> Reading | None:
         case "name":
             return _other_name(known, parts, read(known.variable, _mend_denial(parts), unasked))
         case "time":
-            return _other_time(known, parts.whole, unasked)
+            return _other_time(known, parts.whole, unasked) or _only_part(known, parts.stated)
         case "phone" | "digits":
             found = _if_other(read(known.variable, parts.whole, unasked), known)
             at_its_end = _AT_ITS_END[unasked.language].search(hear(parts.whole, unasked.language).flat)
@@ -305,7 +330,7 @@ def _other_time(known: Known, text: str, context: ReadingContext) -> Reading | N
         return None
     was = _minute(known.value)
     for said in times_said(hear(text, context.language)):
-        if clock(said.value.minutes[0]) == reading.value and len(said.value.minutes) > 1:
+        if reading.value in map(clock, said.value.minutes) and len(said.value.minutes) > 1:
             same_half = [each for each in said.value.minutes if (each < _HALF_DAY_MIN) == (was < _HALF_DAY_MIN)]
             reading = replace(reading, value=clock((same_half or said.value.minutes)[0]))
     return _if_other(reading, known)
@@ -315,11 +340,17 @@ def _other_part(known: Known, text: str) -> Reading | None:
     """'In the evening': the same time in that half of the day."""
     heard = hear(text, known.context.language)
     part = part_of_day(heard)
-    was = _minute(known.value)
-    if part is None or fits_part(part, was):
-        return None
-    moved = (was + _HALF_DAY_MIN) % (2 * _HALF_DAY_MIN)
-    return Reading(clock(moved), heard.text, DOUBTFUL) if fits_part(part, moved) else None
+    moved = in_part(part, _minute(known.value)) if part is not None else None
+    return Reading(clock(moved), heard.text, DOUBTFUL) if moved is not None else None
+
+
+def _only_part(known: Known, text: str) -> Reading | None:
+    """The same, where an answer says nothing else ("Yes, in the evening")."""
+    heard = hear(text, known.context.language)
+    start, end = core(heard)
+    named = parts_named(heard)
+    alone = len(named) == 1 and len(heard.flat[start:end].split()) - len(named[0].value.split()) <= _FEW_WORDS
+    return _other_part(known, text) if alone else None
 
 
 def _minute(value: str) -> int:

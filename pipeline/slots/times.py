@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 from pipeline.slots.numbers import cardinal_words, number_words
-from pipeline.slots.types import DOUBTFUL, SURE, UNSURE, Found, Language, ReadingContext
+from pipeline.slots.spans import DAY_MIN, Span
+from pipeline.slots.types import DOUBTFUL, LIKELY, SURE, UNSURE, Found, Language, ReadingContext
 from pipeline.slots.wording import Heard, core, fold, goes_on_from_another, one_of, overlaps, phrase, settle
 
 Part = Literal["morning", "noon", "afternoon", "evening", "night"]
@@ -19,15 +20,14 @@ Mark = Literal["plain", "likely", "bare"]
 thirty"), 'bare' ("ten")."""
 
 OFFICE_HOURS = range(7, 19)
-"""Where a time lies whose half of the day is not said."""
-_DAY_MIN = 24 * 60
+"""Where a time lies whose half of the day is not said, and whose variable says nothing of that."""
 
 _PARTS: Mapping[Part, range] = {
     "morning": range(12 * 60),
     "noon": range(12 * 60, 16 * 60),
     "afternoon": range(12 * 60, 18 * 60),
-    "evening": range(17 * 60, _DAY_MIN),
-    "night": range(18 * 60, _DAY_MIN),
+    "evening": range(17 * 60, DAY_MIN),
+    "night": range(18 * 60, DAY_MIN),
 }
 """Minutes after midnight."""
 _PART_WORDS: Mapping[Language, Mapping[Part, re.Pattern[str]]] = {
@@ -73,6 +73,16 @@ class TimeSaid:
 def fits_part(part: Part, minute: int) -> bool:
     """Whether a time, in minutes after midnight, is in that part of the day."""
     return minute in _PARTS[part]
+
+
+def in_part(part: Part, minute: int) -> int | None:
+    """The same time by a clock of twelve hours in that part of the day; None if it is in it already, or never is."""
+    if fits_part(part, minute):
+        return None
+    moved = (minute + DAY_MIN // 2) % DAY_MIN
+    # "In the afternoon" of seven is an evening's, strictly, and no morning's.
+    late = part != "morning" and moved >= DAY_MIN // 2 > minute
+    return moved if late or fits_part(part, moved) else None
 
 
 def part_of_day(heard: Heard) -> Part | None:
@@ -190,7 +200,7 @@ def times_said(heard: Heard, taken: Iterable[Found[object]] = ()) -> list[Found[
     """Every time of day, in the order of the utterance, but where something else (a date) was found already."""
     taken = list(taken)
     found = [
-        Found(TimeSaid(((minute + _from_named(match)) % _DAY_MIN,)), match.start(), match.end())
+        Found(TimeSaid(((minute + _from_named(match)) % DAY_MIN,)), match.start(), match.end())
         for minute, pattern in _NAMED[heard.language].items()
         for match in pattern.finditer(heard.flat)
     ]
@@ -364,13 +374,13 @@ def _found(
     written = (match["hour"] or "").startswith("0") or (match["packed"] or "").startswith("0")
     if written and part is None:
         hours = (hour,)
-    minutes = tuple((each * 60 + minute) % _DAY_MIN for each in hours)
+    minutes = tuple((each * 60 + minute) % DAY_MIN for each in hours)
     if len(minutes) > 1:
         elsewhere = part_of_day(heard)
         if elsewhere is not None:
             kept = tuple(each for each in minutes if fits_part(elsewhere, each))
             # "This afternoon at seven" is an evening's, strictly, and no morning's.
-            minutes = kept or tuple(each for each in minutes if (each < _DAY_MIN // 2) == (elsewhere == "morning"))
+            minutes = kept or tuple(each for each in minutes if (each < DAY_MIN // 2) == (elsewhere == "morning"))
     if len(minutes) > 1:
         minutes = tuple(sorted(minutes, key=lambda each: each // 60 not in OFFICE_HOURS))
         confidence = min(confidence, UNSURE)
@@ -398,9 +408,27 @@ def clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
+def within(found: Found[TimeSaid], window: tuple[Span, ...]) -> Found[TimeSaid]:
+    """With the meaning first that lies in the window; the end of a span is nearer to it than what is outside."""
+
+    def outside(minute: int) -> int:
+        minutes = (minute, minute + DAY_MIN)
+        if any(span.holds(each) for span in window for each in minutes):
+            return 0
+        return 1 if any(span.end in minutes for span in window) else 2
+
+    minutes = found.value.minutes
+    if len(minutes) < 2 or not window:
+        return found
+    ranked = tuple(sorted(minutes, key=outside))
+    decides = outside(ranked[0]) < outside(ranked[1]) and found.confidence >= UNSURE
+    confidence = LIKELY if decides else found.confidence
+    return replace(found, value=replace(found.value, minutes=ranked), confidence=confidence)
+
+
 def read_time(heard: Heard, context: ReadingContext, taken: Iterable[Found[object]] = ()) -> Found[str] | None:
     """A time of day, not a bound ("after three"). A bare number only if asked for; `taken`: dates found already."""
-    said = [one for one in times_said(heard, taken) if one.value.bound == "at"]
+    said = [within(one, context.window) for one in times_said(heard, taken) if one.value.bound == "at"]
     best: Mark = "plain"
     if context.asked and not any(one.value.mark == "plain" for one in said):
         best = "likely" if any(one.value.mark == "likely" for one in said) else "bare"
@@ -420,23 +448,28 @@ def spoken_time(value: str, language: Language) -> str:
     match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value, re.ASCII)
     if match is None:
         raise ValueError(f"expected a time such as '14:30', got {value!r}; give the canonical value")
-    hour, minute = int(match[1]), int(match[2])
-    return _spoken_en(hour, minute) if language == "en" else _spoken_es(hour, minute)
+    words, part = clock_words(int(match[1]) * 60 + int(match[2]), language)
+    return f"{words} {part}".rstrip()
 
 
-def _spoken_en(hour: int, minute: int) -> str:
+def clock_words(minute: int, language: Language) -> tuple[str, str]:
+    """Minutes after midnight by a clock of twelve hours, and the part of the day: 'two thirty', 'in the afternoon'."""
+    return _clock_en(*divmod(minute, 60)) if language == "en" else _clock_es(*divmod(minute, 60))
+
+
+def _clock_en(hour: int, minute: int) -> tuple[str, str]:
     if minute == 0 and hour in (0, 12):
-        return "noon" if hour else "midnight"
+        return "noon" if hour else "midnight", ""
     half = "in the morning" if hour < 12 else "in the afternoon" if hour < 18 else "in the evening"
     words = cardinal_words((hour - 1) % 12 + 1, "en")
     if minute:
         words += f" {cardinal_words(minute, 'en')}" if minute >= 10 else f" oh {cardinal_words(minute, 'en')}"
-    return f"{words} {half}"
+    return words, half
 
 
-def _spoken_es(hour: int, minute: int) -> str:
+def _clock_es(hour: int, minute: int) -> tuple[str, str]:
     if minute == 0 and hour in (0, 12):
-        return "el mediodía" if hour else "la medianoche"
+        return "el mediodía" if hour else "la medianoche", ""
     name = "la una" if hour % 12 == 1 else f"las {cardinal_words((hour - 1) % 12 + 1, 'es')}"
     past = {0: "", 15: " y cuarto", 30: " y media"}.get(minute, f" y {cardinal_words(minute, 'es')}")
     part = (
@@ -450,4 +483,4 @@ def _spoken_es(hour: int, minute: int) -> str:
         if hour < 20
         else "de la noche"
     )
-    return f"{name}{past} {part}"
+    return f"{name}{past}", part

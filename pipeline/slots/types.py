@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Generic, Literal, TypeVar
 
+from pipeline.slots.spans import Span
+
 Language = Literal["en", "es"]
 
 SURE = 1.0
@@ -39,6 +41,8 @@ class ReadingContext:
     """What is on offer now, in the order in which it was said."""
     asked: bool = True
     """Whether this variable was asked for; else nothing is read without an explicit mark."""
+    window: tuple[Span, ...] = ()
+    """Where a time of day lies whose half is not said; empty: by day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,13 @@ from pydantic import Field, field_validator, model_validator
 
 from models.settings import StrictModel
 from pipeline.slots.currencies import currency_of
+from pipeline.slots.spans import spans_of
 from pipeline.slots.wording import plain_words
 
 SlotType = Literal["text", "name", "choice", "yes_no", "number", "money", "date", "time", "email", "phone", "digits"]
+
+HOURS = "hours"
+"""In the place of from-to: when the business is open."""
 
 
 class Variable(StrictModel):
@@ -35,6 +39,9 @@ class Variable(StrictModel):
     """For digits: longest that is taken."""
     ahead: bool = True
     """For date: it lies ahead of today, or is today. If not, a date without its year is the last one gone by."""
+    between: str | None = None
+    """For time: where one lies whose half of the day is not said ("at seven"), as from-to (17:00-23:00) or `hours`:
+    when the business is open. A half that is said counts all the same. None: between seven and seven in the day."""
     pattern: str | None = None
     """A regular expression that the whole canonical value must match."""
     fill: Literal["reader", "model"] = "reader"
@@ -42,6 +49,13 @@ class Variable(StrictModel):
     at what is on offer (pipeline/filling.py). For models of a few billion parameters; see docs/agents.md."""
     sensitive: bool = False
     """Kept out of logs, prompts and hand-over packages."""
+
+    @field_validator("between", mode="before")
+    @classmethod
+    def _names_spans(cls, text: object) -> object:
+        if isinstance(text, str) and text != HOURS:
+            spans_of(text)
+        return text
 
     @field_validator("pattern")
     @classmethod
@@ -58,6 +72,8 @@ class Variable(StrictModel):
             raise ValueError(f"choices and options_from go with type choice, not {self.type}; remove them")
         if self.choices and self.options_from:
             raise ValueError("expected choices or options_from, got both; remove one")
+        if self.between is not None and self.type != "time":
+            raise ValueError(f"between goes with type time, not {self.type}; remove it")
         if self.type == "money":
             currency_of(self.country)
         if self.type == "phone" and self.country not in phonenumbers.SUPPORTED_REGIONS:

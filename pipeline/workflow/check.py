@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from pipeline.slots.variables import Variable
@@ -27,11 +28,13 @@ from pipeline.workflow.definition import (
     targets,
     texts,
 )
+from pipeline.workflow.guards import measure
 
 Severity = Literal["error", "warning"]
 Names = frozenset[str]
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_ANY_DAY = date(2026, 1, 1)
 _SPECIAL = frozenset({"caller", "fitting"})
 """Placeholders that the engine fills itself."""
 
@@ -59,6 +62,8 @@ class Surroundings:
     on_call: str | None
     begun: Names
     """Flows that routes begin."""
+    has_hours: bool = False
+    """Whether it says when the business is open."""
 
     @property
     def called(self) -> Names:
@@ -181,8 +186,7 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
                 yield Finding("warning", f"{where}.change", what)
         case DecideNode():
             for edge in node.edges:
-                for name in edge.when.names():
-                    yield from _is_variable(f"{where}.edges", name, agent, or_list=True)
+                yield from check_guard(f"{where}.edges", edge.when, agent)
         case SetNode():
             for name in (*node.values, *node.forget):
                 yield from _is_variable(where, name, agent, or_list=True)
@@ -207,6 +211,34 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
                 yield Finding("error", f"{where}.failed", "the flow ends without a word; say something")
         case _:
             pass
+
+
+def check_guard(where: str, guard: Guard, agent: Surroundings) -> Iterator[Finding]:
+    """What is wrong with a condition: names that are not there, bounds that do not fit, hours that nobody gave."""
+    for name in (*(name for name in (guard.known, guard.unknown) if name), *guard.compared()):
+        yield from _is_variable(where, name, agent, or_list=True)
+    types = {name: agent.variables[name].type for name in guard.compared() if name in agent.variables}
+    bounds = [
+        *(("at_least", name, bound) for name, bound in guard.at_least.items()),
+        *(("at_most", name, bound) for name, bound in guard.at_most.items()),
+        *(("between", name, bound) for name, pair in guard.between.items() for bound in pair),
+    ]
+    for key, name, bound in bounds:
+        try:
+            measure(types.get(name, "number"), bound, _ANY_DAY)
+        except ValueError as error:
+            yield Finding("error", f"{where}.{key}.{name}", f"{error}; correct it")
+    for name in guard.weekday:
+        if types.get(name, "date") != "date":
+            yield Finding("error", f"{where}.weekday.{name}", f"is of type {types[name]}; expected a date")
+    moment = [types[name] for name in guard.moment() if name in types]
+    if any(kind not in ("date", "time") for kind in moment) or len(set(moment)) < len(moment):
+        what = f"expected a date, a time, or one of each; got {' and '.join(moment)}"
+        yield Finding("error", f"{where}.open", what)
+    if guard.open is not None and not agent.has_hours:
+        yield Finding("error", f"{where}.open", "nobody knows when it is open; give the days in `hours`")
+    for inner in (*guard.any_of, *guard.none_of):
+        yield from check_guard(where, inner, agent)
 
 
 def _call(where: str, node: CallNode, agent: Surroundings, known: Names) -> Iterator[Finding]:
@@ -378,7 +410,9 @@ def _forgotten(flow: str, agent: Surroundings) -> Names:
     found: set[str] = set()
     seen, ahead = {flow}, [flow]
     while ahead:
-        for node in agent.flows[ahead.pop()].nodes.values():
+        left = agent.flows[ahead.pop()]
+        found |= set(left.forget)
+        for node in left.nodes.values():
             if isinstance(node, SetNode | ConfirmNode):
                 found |= set(node.forget)
             elif isinstance(node, FlowNode) and node.flow in agent.flows and node.flow not in seen:
@@ -389,7 +423,7 @@ def _forgotten(flow: str, agent: Surroundings) -> Names:
 
 def _known_if(guard: Guard) -> Names:
     """What must be known for it to hold."""
-    names = {*guard.equals, *guard.at_least}
+    names = {*guard.compared()}
     if guard.known:
         names.add(guard.known)
     for inner in guard.none_of:

@@ -6,20 +6,29 @@ here, whatever language model runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.settings import StrictModel
+from pipeline.hours import weekdays_of
 
 END = "end"
 """A target: the flow is over; the flow that called it goes on, or the caller may ask anything."""
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
 """Something to say. {name} stands for a variable or list as it is spoken."""
+Wordings = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+"""A text; or several, of which the later ones are for when the answer did not fit."""
 Target = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """A node of the same flow, or `end`."""
+Bound = float | str
+"""Of a number or sum: a number. Of a time of day: 17:30. Of a date: "2026-12-24", today, or today+3."""
+NOW = "now"
+"""The present moment, where the business is."""
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
 class Guard(StrictModel):
@@ -31,8 +40,17 @@ class Guard(StrictModel):
     """This variable has no value, or this list is empty."""
     equals: dict[str, str] = Field(default_factory=dict)
     """Variables that have exactly these canonical values."""
-    at_least: dict[str, float] = Field(default_factory=dict)
-    """Numbers and sums of money that are at least this."""
+    at_least: dict[str, Bound] = Field(default_factory=dict)
+    """Numbers, sums of money, times of day and dates that are at least this."""
+    at_most: dict[str, Bound] = Field(default_factory=dict)
+    """Such that are at most this."""
+    between: dict[str, tuple[Bound, Bound]] = Field(default_factory=dict)
+    """Such that are at least the first and at most the second; a time of day may go past midnight ([22:00, 2:00])."""
+    weekday: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Dates that fall on one of these days: monday-friday, or [monday, wednesday]."""
+    open: str | None = None
+    """The business is open then, as the agent's `hours` say: `now`, or variables of types date and time ("{day}
+    {hour}"); a date alone: some time on it; a time alone: today."""
     level: int | None = Field(None, ge=0, le=9)
     """The caller's verification level is at least this."""
     any_of: tuple[Guard, ...] = ()
@@ -43,15 +61,38 @@ class Guard(StrictModel):
     @model_validator(mode="after")
     def _says_something(self) -> Guard:
         if not self.model_fields_set:
-            raise ValueError("an empty condition; expected known, unknown, equals, at_least, level, any_of or none_of")
+            raise ValueError(f"an empty condition; expected one or more of {', '.join(Guard.model_fields)}")
         return self
 
-    def names(self) -> Iterator[str]:
-        """Variables and lists that it looks at."""
-        yield from (name for name in (self.known, self.unknown) if name)
-        yield from (*self.equals, *self.at_least)
-        for guard in (*self.any_of, *self.none_of):
-            yield from guard.names()
+    @field_validator("open")
+    @classmethod
+    def _names_a_moment(cls, text: str | None) -> str | None:
+        if text is not None and text != NOW and (_PLACEHOLDER.sub("", text).strip() or "{" not in text):
+            raise ValueError(f'expected {NOW} or variables, such as "{{day}} {{hour}}"')
+        return text
+
+    @field_validator("weekday")
+    @classmethod
+    def _names_weekdays(cls, days: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+        for each in days.values():
+            weekdays_of(_joined(each))
+        return days
+
+    def weekdays(self) -> Mapping[str, tuple[int, ...]]:
+        """`weekday`, in numbers: 0 is Monday."""
+        return {name: weekdays_of(_joined(each)) for name, each in self.weekday.items()}
+
+    def moment(self) -> tuple[str, ...]:
+        """The variables of `open`."""
+        return tuple(_PLACEHOLDER.findall(self.open or ""))
+
+    def compared(self) -> tuple[str, ...]:
+        """What must have a value for it to hold, `known` aside."""
+        return (*self.equals, *self.at_least, *self.at_most, *self.between, *self.weekday, *self.moment())
+
+
+def _joined(days: str | tuple[str, ...]) -> str:
+    return days if isinstance(days, str) else ",".join(days)
 
 
 class Node(StrictModel):
@@ -139,6 +180,44 @@ class ConfirmNode(Node):
     `on_no`."""
     tries: int = Field(3, ge=1, le=10)
     exhausted: Target
+
+
+class FormField(StrictModel):
+    """A variable that a form collects."""
+
+    say: Wordings
+    """As of `ask`. A single wording is put again with an apology before it."""
+    narrow: Text | None = None
+    """As of `ask`; None: as the language has it."""
+    settled_by: str | None = None
+    """As of `ask`."""
+    when: Guard | None = None
+    """Asked for only if this holds, once the fields before it are known."""
+    tries: int = Field(3, ge=1, le=10)
+
+
+class FormNode(Node):
+    """Collect variables in any order, and read them back once: an `ask` for each and a `confirm`, as which it is run
+    (pipeline/workflow/form.py)."""
+
+    do: Literal["form"]
+    fields: dict[str, Wordings | FormField] = Field(min_length=1)
+    """Variables in the order in which they are asked for, each with its question, or a list of wordings, or the keys of
+    a field."""
+    read_back: Wordings | None = None
+    """The read-back of it all; then other wordings. Left out: nothing is read back."""
+    change: Text | None = None
+    """Asked after a bare no to the read-back; None: as the language has it."""
+    on_no: Target | None = None
+    """After a second one, with the fields forgotten; None: the flow's `cancelled` is said, and it ends."""
+    exhausted: Target
+    go: Target
+
+    def questions(self) -> dict[str, FormField]:
+        """The fields, written out."""
+        return {
+            name: given if isinstance(given, FormField) else FormField(say=given) for name, given in self.fields.items()
+        }
 
 
 class SetNode(Node):
@@ -231,9 +310,30 @@ class TalkNode(Node):
 
 
 AnyNode = Annotated[
-    SayNode | AskNode | DecideNode | CallNode | ConfirmNode | SetNode | FlowNode | TransferNode | HangUpNode | TalkNode,
+    SayNode
+    | AskNode
+    | DecideNode
+    | CallNode
+    | ConfirmNode
+    | FormNode
+    | SetNode
+    | FlowNode
+    | TransferNode
+    | HangUpNode
+    | TalkNode,
     Field(discriminator="do"),
 ]
+
+
+def wordings(given: Wordings) -> tuple[str, ...]:
+    """One or several as several."""
+    return (given,) if isinstance(given, str) else given
+
+
+def last_question(text: str) -> str:
+    """The question that a text ends with, without what leads up to it; all of it if it ends with none."""
+    *_, last = re.split(r"(?<=[.!?]) +", text)
+    return last if last.endswith("?") else text
 
 
 def targets(node: AnyNode) -> tuple[str, ...]:
@@ -249,6 +349,8 @@ def targets(node: AnyNode) -> tuple[str, ...]:
             return (node.go, *node.rejected.values(), node.failed)
         case ConfirmNode():
             return (node.on_yes, node.on_no, node.exhausted)
+        case FormNode():
+            return (node.go, *((node.on_no,) if node.on_no else ()), node.exhausted)
         case TalkNode():
             return (*node.ways.values(), node.exhausted, node.failed)
         case TransferNode() | HangUpNode():
@@ -266,6 +368,10 @@ def texts(node: AnyNode) -> tuple[str, ...]:
             return (*node.say, *((node.change,) if node.change else ()))
         case TransferNode():
             return (node.say,) if node.say else ()
+        case FormNode():
+            asked = [wordings(field.say) for field in node.questions().values()]
+            read_back = wordings(node.read_back) if node.read_back else ()
+            return tuple(text for one in (*asked, read_back) for text in one)
         case TalkNode():
             of_tools = ((tool.read_back, tool.done, *tool.rejected.values()) for tool in node.tools.values())
             said = (node.say, *node.fill.values(), *(text for group in of_tools for text in group))
@@ -282,6 +388,8 @@ class Flow(StrictModel):
     nodes: dict[Target, AnyNode] = Field(min_length=1)
     cancelled: Text | None = None
     """Said if the caller calls it off; without it, it cannot be called off."""
+    forget: tuple[str, ...] = ()
+    """What is unknown again once it is over: what the caller wants next may be something else."""
     instead_of: tuple[str, ...] = ()
     """Flows that are given up if this one is begun in their midst: the caller has changed his mind. Any other flow is
     gone on with afterwards."""
@@ -311,4 +419,6 @@ class Flow(StrictModel):
                 asked[node.variable] = None
             elif isinstance(node, TalkNode):
                 asked |= dict.fromkeys(node.fill)
+            elif isinstance(node, FormNode):
+                asked |= dict.fromkeys(node.fields)
         return tuple(asked)

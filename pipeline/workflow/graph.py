@@ -14,6 +14,7 @@ from html import escape
 from itertools import pairwise
 from types import MappingProxyType
 
+from pipeline.hours import WEEKDAYS
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -23,12 +24,14 @@ from pipeline.workflow.definition import (
     DecideNode,
     Flow,
     FlowNode,
+    FormNode,
     Guard,
     HangUpNode,
     SayNode,
     SetNode,
     TalkNode,
     TransferNode,
+    targets,
 )
 
 _CHAR, _BOLD, _LINE, _PAD = 6.4, 7.0, 15.0, 8.0
@@ -104,6 +107,8 @@ def edges(node: AnyNode) -> tuple[tuple[str, str], ...]:
             return ((node.go, "ok"), *((to, code) for code, to in node.rejected.items()), (node.failed, "failed"))
         case ConfirmNode():
             return ((node.on_yes, "yes"), (node.on_no, "no"), (node.exhausted, "exhausted"))
+        case FormNode():
+            return tuple((to, "") for to in targets(node))
         case TalkNode():
             ways = tuple((to, way) for way, to in node.ways.items())
             return (*ways, (node.exhausted, "exhausted"), (node.failed, "failed"))
@@ -114,7 +119,12 @@ def edges(node: AnyNode) -> tuple[tuple[str, str], ...]:
 def condition(guard: Guard) -> str:
     """A guard in a few words."""
     parts = [f"{name} = {value}" for name, value in guard.equals.items()]
-    parts += [f"{name} >= {value:g}" for name, value in guard.at_least.items()]
+    parts += [f"{name} >= {bound}" for name, bound in guard.at_least.items()]
+    parts += [f"{name} <= {bound}" for name, bound in guard.at_most.items()]
+    parts += [f"{name} {least} to {most}" for name, (least, most) in guard.between.items()]
+    parts += [f"{name} on {', '.join(WEEKDAYS[day] for day in days)}" for name, days in guard.weekdays().items()]
+    if guard.open is not None:
+        parts.append(f"open {' '.join(guard.moment()) or guard.open}")
     if guard.known:
         parts.append(f"{guard.known} known")
     if guard.unknown:
@@ -135,6 +145,8 @@ def _text(node: AnyNode) -> str:
             return f"{node.variable}? {node.say[0]}"
         case ConfirmNode():
             return node.say[0]
+        case FormNode():
+            return ", ".join(node.fields)
         case TalkNode():
             return node.goal
         case CallNode():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import datetime
 
+from pipeline.hours import Hours
 from pipeline.slots.reading import Option, ReadingContext, spoken
+from pipeline.slots.spans import Span, spans_of
 from pipeline.slots.types import Language
-from pipeline.slots.variables import Variable
+from pipeline.slots.variables import HOURS, Variable
 from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolResult
 
-MOST_LISTED = 4
+MOST_LISTED = 3
 """Things on offer that are read out at once."""
 CALLER = "caller"
 """The caller's number, in tools' arguments."""
@@ -33,11 +35,18 @@ class Wording:
     """Of one agent's variables, for one call."""
 
     def __init__(
-        self, variables: Mapping[str, Variable], *, caller: str, today: Callable[[], date], language: Language
+        self,
+        variables: Mapping[str, Variable],
+        *,
+        caller: str,
+        now: Callable[[], datetime],
+        hours: Hours,
+        language: Language,
     ) -> None:
         self._variables = variables
         self._caller = caller
-        self._today = today
+        self._now = now
+        self._hours = hours
         self._language = language
 
     @property
@@ -59,11 +68,16 @@ class Wording:
     def context(self, state: CallState, variable: Variable) -> ReadingContext:
         """What a variable is read against."""
         options = state.lists.get(variable.options_from, ()) if variable.options_from else ()
-        return dataclasses.replace(self.plain(), options=options)
+        return dataclasses.replace(self.plain(), options=options, window=self._window(variable))
 
     def plain(self) -> ReadingContext:
         """What anything is read against that nothing is on offer for."""
-        return ReadingContext(today=self._today(), language=self._language)
+        return ReadingContext(today=self._now().date(), language=self._language)
+
+    def _window(self, variable: Variable) -> tuple[Span, ...]:
+        if variable.between is None:
+            return ()
+        return self._hours.window() if variable.between == HOURS else spans_of(variable.between)
 
     # -- for callers -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from tests.pipeline.fakes import (
 from tests.virtual_time import run_virtual
 
 FRAME = 320
-TODAY = date(2026, 11, 25)
+NOW = datetime(2026, 11, 25, 10)
 ROUTES = {
     "hours": decision("knowledge", "hours"),
     "price": decision("knowledge", "cleaning"),
@@ -125,7 +125,7 @@ def play(
                     services or CallServices(),
                     call_id="CA1",
                     tools=tools,
-                    today=lambda: TODAY,
+                    now=lambda: NOW,
                     save=lambda memory: memories.append((one.name, memory)),
                 ),
             )
@@ -183,7 +183,7 @@ def manager(
     """A dialogue manager by itself; unless it goes on from a `memory`, the openings have been looked up."""
     models = FakeModels(utterances=[], generated=generated or {}, first_clause_s=0)
     services = CallServices(
-        call_id="CA1", tools=tools or FakeTools(), today=lambda: TODAY, memory=memory or Memory(looked_up(agent))
+        call_id="CA1", tools=tools or FakeTools(), now=lambda: NOW, memory=memory or Memory(looked_up(agent))
     )
     context = AgentContext(agent, RoughCounter())
     return DialogueManager(
@@ -193,7 +193,7 @@ def manager(
 
 def looked_up(agent: Agent = AGENT) -> CallState:
     """Where a call stands that the openings have been looked up for."""
-    engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", today=lambda: TODAY)
+    engine = WorkflowEngine(agent.flows, agent.variables, call_id="CA1", now=lambda: NOW)
     return engine.tool_done(engine.start(CallState(), "arrive", "", 0).state, OPENINGS).state
 
 

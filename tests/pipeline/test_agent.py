@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from models.settings import SettingsError
-from pipeline.agent import load_agent
+from models.settings import SettingsError, parse_settings
+from pipeline.agent import Agent, load_agent
+from pipeline.hours import Hours
 
-DENTAL = Path(__file__).parents[2] / "configs" / "agents" / "dental.yaml"
+ROOT = Path(__file__).parents[2]
+DENTAL = ROOT / "configs" / "agents" / "dental.yaml"
+SHOP = ROOT / "docs" / "examples" / "shop.yaml"
 
 
 def test_the_demo_agent_loads() -> None:
@@ -24,8 +27,8 @@ def test_the_demo_agent_loads() -> None:
         (("voice: af_heart", "voice: af_heart\ncolour: red"), "colour: unknown key"),
         (("voice: af_heart", ""), "voice: missing"),
         (
-            ("voice: af_heart", "voice: af_heart\ntime_zone: Boston"),
-            "time_zone: no such time zone: 'Boston'",
+            ("voice: af_heart", "voice: af_heart\nhours: {zone: Boston}"),
+            "hours.zone: no such time zone: 'Boston'",
         ),
         (
             ("preset: balanced", "timeout_ms: soon"),
@@ -58,6 +61,29 @@ def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], 
     assert complaint in str(error.value)
 
 
+def test_an_agent_that_knows_its_hours_needs_no_fact() -> None:
+    text = SHOP.read_text(encoding="utf-8")
+    start, end = text.index("facts:"), text.index("variables:")
+    hours = 'hours: {monday-friday: 9:00-18:00}\nutterances: {"q:hours": [when do you shut]}\n'
+    shop = parse_settings(f"{text[:start]}{hours}{text[end:]}", Agent, "shop.yaml")
+    assert shop.fact("hours").text == "We are open Monday to Friday from nine to six."
+    assert "Are you open at Christmas?" in shop.fact("hours").questions
+    spanish = parse_settings(f"{text[:start]}language: es\n{hours}{text[end:]}", Agent, "shop.yaml")
+    assert spanish.fact("hours").text == "Abrimos de lunes a viernes de las nueve a las seis."
+    with pytest.raises(SettingsError, match="give at least one, or `hours`"):
+        parse_settings(f"{text[:start]}{text[end:]}", Agent, "shop.yaml")
+
+
+def test_a_variable_between_hours_needs_hours() -> None:
+    text = DENTAL.read_text(encoding="utf-8").replace(
+        "\nvariables:\n", "\nvariables:\n  hour: {type: time, between: hours}\n"
+    )
+    with pytest.raises(SettingsError, match=r"variables\.hour\.between: `hours` says no days"):
+        parse_settings(text, Agent, "dental.yaml")
+    days = "\nhours: {monday-friday: 8:00-17:00}\nvariables:\n"
+    assert parse_settings(text.replace("\nvariables:\n", days), Agent, "dental.yaml").hours.known
+
+
 @pytest.mark.parametrize(
     ("zone", "machine", "today"),
     [
@@ -71,11 +97,11 @@ def test_a_wrong_agent_file_is_refused(tmp_path: Path, change: tuple[str, str], 
 def test_today_is_what_it_is_where_the_business_is_wherever_the_machine_is(
     monkeypatch: pytest.MonkeyPatch, zone: str | None, machine: str, today: date
 ) -> None:
-    agent = load_agent(DENTAL).model_copy(update={"time_zone": zone})
+    hours = Hours(zone=zone)
     with monkeypatch.context() as there:
         there.setenv("TZ", machine)
         time.tzset()
-        assert agent.date_at(datetime(2026, 7, 2, 3, 15, tzinfo=UTC).timestamp()) == today
+        assert hours.now(datetime(2026, 7, 2, 3, 15, tzinfo=UTC).timestamp()).date() == today
     time.tzset()
 
 

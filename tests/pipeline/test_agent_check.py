@@ -84,6 +84,66 @@ def test_a_flaw_is_found_and_named(change: tuple[str, str], finding: str) -> Non
     assert any(one.startswith(finding) for one in found(change)), found(change)
 
 
+HOURS = """hours:
+  zone: Europe/Madrid
+  monday-friday: 9:00-18:00
+"""
+DAYS = """variables:
+  day: {type: date}
+  hour: {type: time}
+"""
+
+
+def guarded(when: str, hours: str = HOURS) -> list[str]:
+    """What is found of an edge with this condition."""
+    decide = f"which_way: {{do: decide, edges: [{{when: {when}, go: which}}], otherwise: which}}\n      which:"
+    changes = (("\nfacts:\n", f"\n{hours}facts:\n"), ("variables:\n", DAYS), ("start: which", "start: which_way"))
+    return [one for one in found(*changes, ("which:", decide)) if "which_way" in one]
+
+
+@pytest.mark.parametrize(
+    ("when", "finding"),
+    [
+        ('{open: "{dya} {hour}"}', "no variable 'dya'"),
+        ('{open: "{number} {hour}"}', "open: expected a date, a time, or one of each; got digits and time"),
+        ('{open: "{day} {day}"}', "open: expected a date, a time, or one of each; got date and date"),
+        ("{weekday: {hour: monday}}", "weekday.hour: is of type time; expected a date"),
+        ("{at_most: {day: 8}}", "at_most.day: 8.0 cannot be compared with a variable of type date"),
+        ("{none_of: [{at_least: {hour: noon}}]}", "at_least.hour: expected a time such as 14:30, got 'noon'"),
+        ("{between: {day: [today, tomorrow]}}", "between.day: 'tomorrow' is no date"),
+    ],
+)
+def test_a_condition_that_does_not_fit_its_variables_is_found(when: str, finding: str) -> None:
+    where = "error flows.order.nodes.which_way.edges"
+    assert any(one.startswith(where) and finding in one for one in guarded(when)), guarded(when)
+
+
+@pytest.mark.parametrize(
+    "when",
+    ['{open: "{day} {hour}"}', "{open: now}", "{weekday: {day: [monday, friday]}}", "{at_least: {day: today+1}}"],
+)
+def test_a_condition_that_fits_is_left_alone(when: str) -> None:
+    assert guarded(when) == []
+
+
+def test_hours_that_say_nothing_of_christmas_are_found() -> None:
+    findings = found(("\nfacts:\n", f"\n{HOURS}facts:\n"))
+    assert [one.split(":")[1] for one in findings] == [" says nothing of christmas", " says nothing of new_year"]
+    closed = f"{HOURS}  exceptions: {{12-25: closed, new_year: 12:00-15:00}}\n"
+    assert found(("\nfacts:\n", f"\n{closed}facts:\n")) == []
+
+
+def test_a_condition_on_hours_that_nobody_gave_is_found() -> None:
+    finding = "error flows.order.nodes.which_way.edges.open: nobody knows when it is open"
+    assert any(one.startswith(finding) for one in guarded("{open: now}", "hours: {zone: Europe/Madrid}\n"))
+
+
+def test_so_is_one_of_who_is_there() -> None:
+    away = AWAY.replace("{unknown: number}", "{none_of: [{open: now}]}")
+    findings = found(("\nfacts:\n", f"\n{away}facts:\n"))
+    assert any(one.startswith("error escalation.away.when.open: nobody knows") for one in findings)
+
+
 WRITE = """
   cancel_order:
     description: Cancel an order.

@@ -10,8 +10,10 @@ from pipeline.agent import Agent
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.endpointing import sounds_unfinished
 from pipeline.escalation import Away
+from pipeline.hours import Hours
 from pipeline.plan import Clause, EndsCall, Plan, Says
 from pipeline.state import CallState, HangUp, Memory, News, Transfer
+from pipeline.understanding.acts import AsksFact, Understood
 from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import decision, plan_of
@@ -209,6 +211,44 @@ def test_within_hours_the_call_is_handed_over() -> None:
     plan = plan_of(answering, "a person please", decision("person"), 1)
     assert isinstance(plan, EndsCall)
     assert isinstance(plan.how, Transfer)
+
+
+GARAGE = Hours.model_validate({"monday-friday": "8:30-17:00", "exceptions": {"christmas": "closed"}})
+
+
+def asked(utterance: str, own: bool) -> str:
+    """What a question about the hours is answered from; `own`: the agent has a fact of its own."""
+    fields = {name: getattr(AGENT, name) for name in Agent.model_fields}
+    facts = AGENT.facts if own else tuple(fact for fact in AGENT.facts if fact.id != "hours")
+    garage = Agent.model_validate(fields | {"hours": GARAGE, "facts": facts})
+    answering, _ = manager(agent=garage)
+    plan = answering.plan(utterance, Understood((AsksFact(garage.fact("hours")),), 1.0))
+    assert plan.fact is not None
+    return plan.fact.text
+
+
+def test_a_question_about_hours_is_answered_for_the_day_that_is_asked_about() -> None:
+    assert asked("when are you open", own=False) == "We are open Monday to Friday from eight thirty to five."
+    assert asked("are you open at Christmas", own=False) == "On Christmas Day we are closed."
+    assert asked("are you there tomorrow", own=False) == "Tomorrow we are open from eight thirty to five."
+
+
+def test_a_fact_of_its_own_is_said_as_it_stands() -> None:
+    assert asked("are you open at Christmas", own=True) == AGENT.fact("hours").text
+
+
+@pytest.mark.parametrize(("wednesday", "handed_over"), [("8:00-17:00", True), ("10:30-17:00", False)])
+def test_who_can_be_handed_over_to_may_follow_the_hours(wednesday: str, handed_over: bool) -> None:
+    assert AGENT.escalation is not None
+    away = Away.model_validate({"when": {"none_of": ({"open": "now"},)}, "flow": "book"})
+    there = AGENT.model_copy(
+        update={
+            "hours": Hours.model_validate({"wednesday": wednesday}),
+            "escalation": AGENT.escalation.model_copy(update={"away": away}),
+        }
+    )
+    answering, _ = manager(agent=there)
+    assert isinstance(plan_of(answering, "a person please", decision("person"), 1), EndsCall) is handed_over
 
 
 @pytest.mark.parametrize(

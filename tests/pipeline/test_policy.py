@@ -13,10 +13,10 @@ from pipeline.state import CallState, HangUp, Transfer
 from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Way, Wishes
 from pipeline.workflow.engine import WorkflowEngine
 from tests.pipeline.agents import AGENT
-from tests.pipeline.rig import TODAY, looked_up
+from tests.pipeline.rig import NOW, looked_up
 
 HOURS, CLEANING = AGENT.fact("hours"), AGENT.fact("cleaning")
-ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", today=lambda: TODAY)
+ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", now=lambda: NOW)
 
 
 def route(name: str) -> Route:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ from tests.pipeline.rig import play
 from tests.virtual_time import run_virtual
 
 FRONT_OFFICE = load_agent(Path(__file__).parents[2] / "configs" / "agents" / "front_office.yaml")
-TODAY = date(2026, 11, 25)
+NOW = datetime(2026, 11, 25, 10)
 ROUTES = {
     "open": decision("question", "hours"),
     "goodbye": decision("goodbye"),
@@ -134,7 +134,7 @@ def talk(
             call_id="CA1",
             caller="+15550100",
             tools=tools,
-            today=lambda: TODAY,
+            now=lambda: NOW,
             memory=memory,
             save=saved.append,
         )
@@ -323,7 +323,7 @@ class FakeClock(LoopClock):
 async def test_a_conversation_ends_once_its_time_is_over() -> None:
     models = FakeModels(utterances=[], otherwise=proposed("Okay."))
     desk = WorkflowEngine(
-        FRONT_OFFICE.flows, FRONT_OFFICE.variables, call_id="CA1", today=lambda: TODAY, tools=FRONT_OFFICE.tools
+        FRONT_OFFICE.flows, FRONT_OFFICE.variables, call_id="CA1", now=lambda: NOW, tools=FRONT_OFFICE.tools
     )
     clock = FakeClock()
     talker = Talker(FRONT_OFFICE, models, desk, lambda event: None, clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 
 import pytest
 
@@ -59,7 +59,7 @@ def write(
     result: list[Written] = []
 
     async def main() -> None:
-        services = CallServices(call_id="CA1", tools=tools, today=lambda: date(2026, 11, 25))
+        services = CallServices(call_id="CA1", tools=tools, now=lambda: datetime(2026, 11, 25, 10))
         call = TextCall(agent, models, models, services, LoopClock())
         await call.open()
         await talk(call)

@@ -13,7 +13,7 @@ from pipeline.text_call import Said, TextCall
 from tests.scenarios.form import SCENARIOS, Scenario, load_scenario
 from tests.scenarios.sound import Codebook
 from tests.scenarios.virtual import play
-from tests.scenarios.world import TODAY, FakeBackOffice, ScenarioModels
+from tests.scenarios.world import NOW, FakeBackOffice, ScenarioModels
 from tests.virtual_time import run_virtual
 
 CALLER = "+15550100"
@@ -27,7 +27,7 @@ async def _write(scenario: Scenario) -> list[ev.Event]:
     agent = scenario.agent_under_test()
     models = ScenarioModels(Codebook(), agent, scenario.faults)
     office = FakeBackOffice(agent, scenario.faults)
-    services = CallServices(call_id="CA1", caller=CALLER, tools=office, today=lambda: TODAY)
+    services = CallServices(call_id="CA1", caller=CALLER, tools=office, now=lambda: NOW)
     call = TextCall(agent, models, models, services, LoopClock())
     await call.open()
     deeds: list[asyncio.Task[Said]] = []

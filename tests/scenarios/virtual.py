@@ -24,7 +24,7 @@ from telephony.tokens import StreamTokens
 from tests.pipeline.fakes import FakeVad
 from tests.scenarios.form import EventPattern, Scenario, Step
 from tests.scenarios.sound import Codebook, Heard, silence
-from tests.scenarios.world import TODAY, FakeBackOffice, FixedOnDemand, ScenarioCarrier, ScenarioModels, SpokenLine
+from tests.scenarios.world import NOW, FakeBackOffice, FixedOnDemand, ScenarioCarrier, ScenarioModels, SpokenLine
 from tests.telephony.fakes import CALL, STREAM, FakeTwilioLeg, now_s
 from tests.virtual_time import run_virtual
 
@@ -140,7 +140,7 @@ class _Stage:
                     call_id=info.call_sid,
                     caller=info.caller,
                     tools=FakeBackOffice(self._agent, self._scenario.faults),
-                    today=lambda: TODAY,
+                    now=lambda: NOW,
                 ),
             ),
             vad=FakeVad(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 
 import numpy as np
 
@@ -50,7 +50,7 @@ PHRASED = {
 }
 """How the fake language model puts a fact: not as it is written, since facts as written are kept as speech already."""
 
-TODAY = date(2026, 11, 23)
+NOW = datetime(2026, 11, 23, 10)
 """A Monday."""
 OPENINGS = {
     "2026-11-24T10:00": "Tuesday at ten in the morning",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.call_services import NoTools
 from pipeline.clock import LoopClock
+from pipeline.hours import Hours
 from serve.media import services_of
 from telephony.session import CallInfo
 from tests.pipeline.agents import AGENT
@@ -27,9 +28,9 @@ class At(LoopClock):
 
 
 async def test_a_caller_in_the_evening_is_not_told_the_next_day_s_date(tmp_path: Path) -> None:
-    agent = AGENT.model_copy(update={"time_zone": "America/Chicago"})
+    agent = AGENT.model_copy(update={"hours": Hours(zone="America/Chicago")})
     async with state_rig(tmp_path, agent, NoTools()) as gateway:
         evening = replace(
             gateway, services=replace(gateway.services, clock=At(datetime(2026, 3, 6, 3, 30, tzinfo=UTC)))
         )
-        assert services_of(evening, INFO, (gateway.services.pool.first,)).today() == date(2026, 3, 5)
+        assert services_of(evening, INFO, (gateway.services.pool.first,)).now().date() == date(2026, 3, 5)

@@ -65,6 +65,17 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "Europe/Porto",
         "no such time zone: 'Europe/Porto'; expected an IANA",
     ),
+    "a day that is none": (
+        "monday-sunday: 8",
+        "mondy-sunday: 8",
+        "hours: 'mondy-sunday' names no day of the week; expected",
+    ),
+    "hours that are none": ("8:00-19:00", "from 8 to 7", "hours.monday-sunday: "),
+    "no word on the holidays": (
+        ", exceptions: {christmas: closed, new_year: closed}",
+        "",
+        "warning hours.exceptions: says",
+    ),
     "another language's file is missing": ("rental_es.yaml", "rental_sp.yaml", "error also_in.es: no file"),
     "another language's file is not in it": (
         "{es: rental_es.yaml}",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from pipeline.slots.corrections import Known, called_wrong, corrections, second_thought, told
 from pipeline.slots.reading import Option, ReadingContext
+from pipeline.slots.spans import spans_of
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 
@@ -118,10 +120,45 @@ def test_a_yes_changes_only_what_it_names_otherwise(utterance: str, wanted: dict
     assert changed(utterance, "en", agreed=True, **TABLE) == wanted
 
 
+EARLY = Known(Variable(type="time"), "07:00", ReadingContext(TODAY, window=spans_of("17:00-23:00")))
+
+
+@pytest.mark.parametrize(
+    ("utterance", "agreed", "hour"),
+    [
+        ("No, in the evening", False, "19:00"),
+        ("In the evening", False, "19:00"),
+        ("Evening, please", False, "19:00"),
+        ("No, in the afternoon", False, "19:00"),
+        ("Yes, in the evening", True, "19:00"),
+        ("No, I meant tonight", False, "19:00"),
+        ("No, nine in the evening", False, "21:00"),
+        ("No, in the morning", False, None),
+        ("Yes, have a nice evening", True, None),
+        ("Yes, do you have music in the evening?", True, None),
+        ("Yes, the evening show was sold out", True, None),
+    ],
+)
+def test_a_half_of_the_day_changes_the_half_and_keeps_the_hour(utterance: str, agreed: bool, hour: str | None) -> None:
+    found = corrections(utterance, {"hour": EARLY}, "en", agreed=agreed)
+    assert (found["hour"].value if found else None) == hour
+
+
+@pytest.mark.parametrize("utterance", ["No, de la noche", "Por la noche", "No, por la tarde"])
+def test_it_does_so_in_spanish(utterance: str) -> None:
+    spanish = replace(EARLY, context=replace(EARLY.context, language="es"))
+    assert corrections(utterance, {"hour": spanish}, "es")["hour"].value == "19:00"
+
+
 def test_an_answer_to_what_shall_be_changed_needs_no_mark() -> None:
     found = told("Seven thirty", known(**TABLE), "en")
     assert {name: reading.value for name, reading in found.items()} == {"hour": "19:30"}
     assert not told("Six", known(**TABLE), "en")
+
+
+def test_a_number_that_could_be_anything_is_for_what_is_called_before_it() -> None:
+    for said, name in (("the time, make it six", "hour"), ("my party, six", "party")):
+        assert list(told(said, known(**TABLE), "en")) == [name]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +170,13 @@ def test_an_answer_to_what_shall_be_changed_needs_no_mark() -> None:
         ("the name", "en", "name"),
         ("What day is it?", "en", None),
         ("no", "en", None),
-        ("cambie la hora", "es", None),
+        ("cambie la hora", "es", "hour"),
+        ("cambie la mesa", "es", None),
     ],
 )
-def test_what_is_called_wrong_is_found_by_its_description(utterance: str, language: Language, name: str | None) -> None:
+def test_what_is_called_wrong_is_found_by_its_name_its_description_or_its_kind(
+    utterance: str, language: Language, name: str | None
+) -> None:
     assert called_wrong(utterance, VARIABLES, language) == name
 
 

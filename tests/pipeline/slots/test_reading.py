@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from pipeline.slots.reading import Option, ReadingContext, fitting, read, spoken
+from pipeline.slots.spans import spans_of
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 
@@ -96,6 +97,32 @@ def test_values_are_spoken_as_people_say_them(
     assert spoken(variable, value, ReadingContext(TODAY)) == english
     if spanish is not None:
         assert spoken(variable, value, ReadingContext(TODAY, "es")) == spanish
+
+
+@pytest.mark.parametrize(
+    ("language", "window", "utterance", "hour"),
+    [
+        ("en", "17:00-23:00", "at seven", "19:00"),
+        ("en", "17:00-23:00", "nine thirty", "21:30"),
+        ("en", "17:00-23:00", "quarter to nine", "20:45"),
+        ("en", "17:00-23:00", "at eleven", "23:00"),  # The end of a span is nearer than what is outside.
+        ("en", "17:00-23:00", "seven in the morning", "07:00"),
+        ("en", "17:00-23:00", "at one", "13:00"),  # Outside either way: by day.
+        ("en", "11:30-14:00, 17:00-23:00", "at one", "13:00"),
+        ("en", "18:00-2:00", "at one", "01:00"),
+        ("en", "18:00-2:00", "twelve", "00:00"),
+        ("en", "7:00-19:00", "seven", "07:00"),
+        ("en", "8:00-22:00", "nine", "09:00"),
+        ("es", "17:00-23:00", "a las siete y media", "19:30"),
+        ("es", "17:00-23:00", "a las siete de la mañana", "07:00"),
+    ],
+)
+def test_a_time_without_its_half_lies_where_its_variable_says(
+    language: Language, window: str, utterance: str, hour: str
+) -> None:
+    reading = read(Variable(type="time"), utterance, ReadingContext(TODAY, language, window=spans_of(window)))
+    assert reading is not None
+    assert reading.value == hour
 
 
 def test_an_option_is_spoken_as_it_was_offered() -> None:

@@ -26,6 +26,9 @@ def test_a_variable_needs_only_its_type() -> None:
         ("{type: phone, country: usa}", "country"),
         ("{type: money, country: ZZ}", "expected one whose currency is known"),
         ("{type: phone, country: ZZ}", "expected one whose phone numbers are known"),
+        ("{type: date, between: 9:00-17:00}", "between goes with type time, not date"),
+        ("{type: time, between: evening}", "expected from-to, such as 8:00-17:00"),
+        ("{type: time, between: 17:00}", "got 1020"),
         ("{type: date, colour: red}", "colour: unknown key"),
     ],
 )

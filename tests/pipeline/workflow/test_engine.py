@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import datetime
 
 import pytest
 
@@ -13,7 +13,7 @@ from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.workflow.definition import Flow
 from pipeline.workflow.engine import FlowError, Step, WorkflowEngine
 
-TODAY = date(2026, 11, 25)
+NOW = datetime(2026, 11, 25, 10)
 
 
 class Desk(StrictModel):
@@ -101,7 +101,7 @@ OPENINGS = ToolResult(
 
 
 def engine() -> WorkflowEngine:
-    return WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", caller="+15550100", today=lambda: TODAY)
+    return WorkflowEngine(DESK.flows, DESK.variables, call_id="CA1", caller="+15550100", now=lambda: NOW)
 
 
 def talk(flow: str, *lines: str, first: str = "book please") -> Step:
@@ -319,7 +319,7 @@ def asking_what_to_change() -> WorkflowEngine:
     book = DESK.flows["book"]
     right = book.nodes["right"].model_copy(update={"change": "What should I change?"})
     flows = {**DESK.flows, "book": book.model_copy(update={"nodes": {**book.nodes, "right": right}})}
-    return WorkflowEngine(flows, DESK.variables, call_id="CA1", today=lambda: TODAY)
+    return WorkflowEngine(flows, DESK.variables, call_id="CA1", now=lambda: NOW)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_a_question_that_another_answer_settles_is_not_asked_any_more() -> None:
             },
         }
     )
-    engine = WorkflowEngine({"ring": flow}, DESK.variables, call_id="CA1", today=lambda: TODAY)
+    engine = WorkflowEngine({"ring": flow}, DESK.variables, call_id="CA1", now=lambda: NOW)
     asked = engine.start(CallState(), "ring", "", 1)
     assert asked.says == ("Shall we call this number?",)
     for said in ("2065550147", "well, you can call me at 206 555 0147"):
@@ -455,7 +455,7 @@ flows:
 def test_a_value_tells_of_the_flows_that_would_ask_for_it_if_it_is_seldom_said_otherwise(
     said: str, flows: dict[str, int]
 ) -> None:
-    one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", today=lambda: TODAY)
+    one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", now=lambda: NOW)
     told = one.told_flows(said)
     assert {flow: told[flow] for flow in ("find", "leave", "come") if told.get(flow)} == flows
 
@@ -473,5 +473,5 @@ def test_a_value_tells_of_the_flows_that_would_ask_for_it_if_it_is_seldom_said_o
     ],
 )
 def test_a_part_that_only_tells_a_number_is_known(part: str, only: bool) -> None:
-    one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", today=lambda: TODAY)
+    one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", now=lambda: NOW)
     assert one.only_tells(part) is only

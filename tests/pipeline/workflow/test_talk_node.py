@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -107,7 +107,7 @@ def engine() -> WorkflowEngine:
         LIBRARY.variables,
         call_id="CA1",
         caller="+15550100",
-        today=lambda: date(2026, 11, 25),
+        now=lambda: datetime(2026, 11, 25, 10),
         tools=LIBRARY.tools,
     )
 
