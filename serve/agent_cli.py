@@ -23,9 +23,11 @@ from pipeline.agent import Agent
 from pipeline.agent_check import check_agent
 from pipeline.agent_diff import differences
 from pipeline.agent_version import agent_version
+from pipeline.slots.types import Language
 from pipeline.workflow.graph import draw
 from serve.agent_file import load_agent_file
 from serve.agent_file_check import check_agent_file
+from serve.agent_init import Business, started
 from serve.agent_rehearsal import Rehearsal, rehearse, rules_router
 from serve.agent_schema import agent_schema
 from serve.agent_try import try_agent, typed
@@ -39,6 +41,45 @@ from serve.upkeep import STORE_VARIABLE
 agent_app = typer.Typer(help="Check, try and compare agent files.", no_args_is_help=True)
 
 FileArgument = Annotated[Path, typer.Argument(help="Agent file.", exists=True, dir_okay=False)]
+
+
+@agent_app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Agent file to write.", dir_okay=False)] = Path("agent.yaml"),
+    *,
+    name: Annotated[str, typer.Option(prompt="What is the business called?")],
+    business: Annotated[str, typer.Option(prompt='What is it? (as after "is": a bakery in Harbour Street)')],
+    language: Annotated[Language, typer.Option(prompt="What is spoken? (en, es)")] = "en",
+    hours: Annotated[
+        str, typer.Option(prompt="When is it open?", help="Days and their hours, with ; between.")
+    ] = "monday-friday 9:00-17:00",
+    zone: Annotated[str, typer.Option(prompt="In which time zone?", help="IANA name.")] = "America/New_York",
+    phone: Annotated[str, typer.Option(prompt="Who takes over? (a number such as +14155550199)")],
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Ask five questions, and leave an agent that runs and a folder of conversations that it passes."""
+    console = Console(soft_wrap=True)
+    folder = file.with_name(f"{file.stem}_conversations")
+    try:
+        made = started(Business(name, business, language, zone, hours, phone))
+    except SettingsError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    texts = {file if key == "agent" else folder / f"{key}.yaml": text for key, text in made.items()}
+    if not force and (there := [path for path in texts if path.exists()]):
+        console.print(f"{there[0]} is there already; choose another name, or give --force", style="red", markup=False)
+        raise typer.Exit(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    console.print(
+        f"{file} is an agent that runs, {folder} holds conversations that it passes. Next:\n"
+        f"  trunkline agent try {file}\n"
+        f"  trunkline agent eval {file} {folder} --rules\n"
+        f"  trunkline agent validate {file}",
+        markup=False,
+        highlight=False,
+    )
 
 
 @agent_app.command()
