@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Protocol
@@ -13,10 +13,12 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 
+from models.types import RouteDecision
 from pipeline import events as ev
 from pipeline.agent import Agent
 from pipeline.call_services import CallServices
 from pipeline.clock import LoopClock
+from pipeline.ports import Router
 from pipeline.text_call import Said, TextCall
 from pipeline.tool_executor import Tools
 from pipeline.tools.calls import ToolCall, ToolResult
@@ -31,6 +33,8 @@ QUIT = ("/quit", "/q")
 
 _MEANINGS = 4
 """So many of the likeliest are shown."""
+_LEAST = 0.05
+"""Less likely ones are not."""
 
 
 class Lines(Protocol):
@@ -65,7 +69,8 @@ async def try_agent(
         engines = await up.enter_async_context(direct_engines(stack, words=real_model, understands=real_model))
         understanding = await engines.understanding(agent)
         tools = await up.enter_async_context(agent_tools(agent, MemoryOutbox(), clock))
-        told = _Told(tools, console)
+        heard = _Heard(router)
+        told = _Told(tools, heard, console)
         services = CallServices(
             call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
             caller=caller,
@@ -74,7 +79,7 @@ async def try_agent(
         )
         call = TextCall(
             agent,
-            router,
+            heard,
             engines.language_model,
             services,
             clock,
@@ -91,12 +96,30 @@ async def try_agent(
         _show_end(call, console)
 
 
+class _Heard:
+    """The router (pipeline.ports.Router), and which examples an utterance was near to: that is in no event."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._shares: tuple[tuple[str, float], ...] = ()
+
+    async def route(self, text: str) -> RouteDecision:
+        decision = await self._router.route(text)
+        self._shares = decision.meant.shares
+        return decision
+
+    def near(self) -> str:
+        """Whose examples the last utterance was nearest to, for people to read; empty if there are none."""
+        return _meanings(self._shares)
+
+
 class _Told:
     """What is decided and done in a call, with its evidence, as it happens. Also pipeline.tool_executor.Tools: why a
     system said no or failed is in no event."""
 
-    def __init__(self, tools: Tools, console: Console) -> None:
+    def __init__(self, tools: Tools, heard: _Heard, console: Console) -> None:
         self._tools = tools
+        self._heard = heard
         self._console = console
         self._routed = ""
         self._why = ""
@@ -117,7 +140,8 @@ class _Told:
         match event:
             case ev.Routed(label=label, confidence=confidence, passage_ids=ids, passage_scores=scores):
                 near = "".join(f", fact {fact} {score:.2f}" for fact, score in [*zip(ids, scores, strict=True)][:1])
-                self._routed = f"{label} {confidence:.2f}{near}"
+                examples = self._heard.near()
+                self._routed = f"{label} {confidence:.2f}{near}{'; near to ' if examples else ''}{examples}"
                 return
             case ev.Understood():
                 text = f"rules: {self._routed}" if event.way == "rules" else _weighed(event, self._routed)
@@ -142,9 +166,13 @@ class _Told:
 
 def _weighed(event: ev.Understood, routed: str) -> str:
     """What was decided, by what, the likeliest meanings, and what the router alone made of it."""
-    meanings = ", ".join(f"{label} {share:.2f}" for label, share in [*event.evidence.items()][:_MEANINGS])
+    meanings = _meanings([*event.evidence.items()]) or "none"
     doubted = f", in doubt {event.doubted}" if event.doubted else ""
-    return f"{event.way}: {event.label} {event.confidence:.2f} of {meanings or 'none'}{doubted}; router: {routed}"
+    return f"{event.way}: {event.label} {event.confidence:.2f} of {meanings}{doubted}; router: {routed}"
+
+
+def _meanings(shares: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{label} {share:.2f}" for label, share in shares[:_MEANINGS] if share >= _LEAST)
 
 
 def _show(said: Said, console: Console) -> None:
