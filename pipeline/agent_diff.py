@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import SequenceMatcher, get_close_matches
 
 from pydantic import JsonValue
 
@@ -11,10 +12,13 @@ from pipeline.agent import Agent
 _NAMED = ("name", "id")
 """Entries of lists that have one of these are the same if it is."""
 _LONGEST = 90
+"""Characters of one side that are shown."""
+_AROUND = 3
+"""Words around a change that are shown of a long text."""
 
 
 def differences(before: Agent, after: Agent) -> list[str]:
-    """One line for each difference, in the file's order: '+' added, '-' removed, '~' changed."""
+    """A line for each difference, in the file's order: '+' added, '-' removed, '~' changed."""
     return list(_differences("", before.model_dump(mode="json"), after.model_dump(mode="json")))
 
 
@@ -26,10 +30,11 @@ def _differences(path: str, before: JsonValue, after: JsonValue) -> Iterator[str
             yield from _differences(path, old, new)
             return
         if all(isinstance(one, str) for one in (*before, *after)):
-            yield from (f"- {path}: {_short(one)}" for one in before if one not in after)
-            yield from (f"+ {path}: {_short(one)}" for one in after if one not in before)
-            if sorted(map(str, before)) == sorted(map(str, after)):
-                yield f"~ {path}: in another order"
+            yield from _texts(path, [str(one) for one in before], [str(one) for one in after])
+            return
+        if len(before) == len(after):
+            for number, (old_one, new_one) in enumerate(zip(before, after, strict=True)):
+                yield from _differences(f"{path}[{number}]", old_one, new_one)
             return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys((*before, *after)):
@@ -41,7 +46,43 @@ def _differences(path: str, before: JsonValue, after: JsonValue) -> Iterator[str
             else:
                 yield from _differences(where, before[key], after[key])
         return
-    yield f"~ {path}: {_short(before)} -> {_short(after)}"
+    yield from _changed(path, _text(before), _text(after))
+
+
+def _texts(path: str, before: list[str], after: list[str]) -> Iterator[str]:
+    if sorted(before) == sorted(after):
+        yield f"~ {path}: in another order"
+        return
+    added = [one for one in after if one not in before]
+    for one in (one for one in before if one not in after):
+        near = get_close_matches(one, added, n=1) if len(one) > _LONGEST else []
+        if near:
+            added.remove(near[0])
+            yield from _changed(path, one, near[0])
+        else:
+            yield f"- {path}: {_short(one)}"
+    yield from (f"+ {path}: {_short(one)}" for one in added)
+
+
+def _changed(path: str, before: str, after: str) -> Iterator[str]:
+    """Short texts whole; of long ones a line for each part that is another, with a few words around it."""
+    if max(len(before), len(after)) <= _LONGEST:
+        yield f"~ {path}: {before} -> {after}"
+        return
+    old, new = before.split(), after.split()
+    groups = [*SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_AROUND)]
+    for group in groups:
+        (_, old_start, _, new_start, _), (_, _, old_end, _, new_end) = group[0], group[-1]
+        shown = (_part(old, old_start, old_end), _part(new, new_start, new_end))
+        yield f"~ {path}: {shown[0]} -> {shown[1]}"
+    if not groups:
+        yield f"~ {path}: the spaces between its words"
+
+
+def _part(words: list[str], start: int, end: int) -> str:
+    return " ".join(
+        ([] if start == 0 else ["…"]) + [_short(" ".join(words[start:end]))] + ([] if end == len(words) else ["…"])
+    )
 
 
 def _by_name(entries: list[JsonValue]) -> dict[str, JsonValue] | None:
@@ -56,6 +97,10 @@ def _by_name(entries: list[JsonValue]) -> dict[str, JsonValue] | None:
     return named or None
 
 
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
 def _short(value: JsonValue) -> str:
-    text = value if isinstance(value, str) else str(value)
+    text = _text(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

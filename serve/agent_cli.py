@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.settings import SettingsError
@@ -22,8 +23,13 @@ from pipeline.agent import Agent
 from pipeline.agent_check import check_agent
 from pipeline.agent_diff import differences
 from pipeline.agent_version import agent_version
+from pipeline.slots.types import Language
 from pipeline.workflow.graph import draw
 from serve.agent_file import load_agent_file
+from serve.agent_file_check import check_agent_file
+from serve.agent_init import Business, started
+from serve.agent_rehearsal import Rehearsal, rehearse, rules_router
+from serve.agent_schema import agent_schema
 from serve.agent_try import try_agent, typed
 from serve.back_office import BackOfficeError, at_port, back_office
 from serve.call_store import CallOutcome, CallStore, StoreError
@@ -38,26 +44,93 @@ FileArgument = Annotated[Path, typer.Argument(help="Agent file.", exists=True, d
 
 
 @agent_app.command()
-def validate(
-    file: FileArgument, as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False
+def init(
+    file: Annotated[Path, typer.Argument(help="Agent file to write.", dir_okay=False)] = Path("agent.yaml"),
+    *,
+    name: Annotated[str, typer.Option(prompt="What is the business called?")],
+    business: Annotated[str, typer.Option(prompt='What is it? (as after "is": a bakery in Harbour Street)')],
+    language: Annotated[Language, typer.Option(prompt="What is spoken? (en, es)")] = "en",
+    hours: Annotated[
+        str, typer.Option(prompt="When is it open?", help="Days and their hours, with ; between.")
+    ] = "monday-friday 9:00-17:00",
+    zone: Annotated[str, typer.Option(prompt="In which time zone?", help="IANA name.")] = "America/New_York",
+    phone: Annotated[str, typer.Option(prompt="Who takes over? (a number such as +14155550199)")],
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
-    """Find what would go wrong in a call: dead ends, names that are not there, variables used before they are known.
+    """Ask five questions, and leave an agent that runs and a folder of conversations that it passes."""
+    console = Console(soft_wrap=True)
+    folder = file.with_name(f"{file.stem}_conversations")
+    try:
+        made = started(Business(name, business, language, zone, hours, phone))
+    except SettingsError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    texts = {file if key == "agent" else folder / f"{key}.yaml": text for key, text in made.items()}
+    if not force and (there := [path for path in texts if path.exists()]):
+        console.print(f"{there[0]} is there already; choose another name, or give --force", style="red", markup=False)
+        raise typer.Exit(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    console.print(
+        f"{file} is an agent that runs, {folder} holds conversations that it passes. Next:\n"
+        f"  trunkline agent try {file}\n"
+        f"  trunkline agent eval {file} {folder} --rules\n"
+        f"  trunkline agent validate {file}",
+        markup=False,
+        highlight=False,
+    )
+
+
+@agent_app.command()
+def validate(
+    file: FileArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    play: Annotated[bool, typer.Option(help="Play stock utterances through the agent's router.")] = True,
+    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
+) -> None:
+    """Find what would go wrong in a call: dead ends, names that are not there, values that do not fit, secrets in the
+    file, callers who are hung up on. Then show where hello, yes, thanks and the like lead.
 
     Exits 1 if there are errors; warnings alone are no failure.
     """
     console = Console(soft_wrap=True)
-    findings = check_agent(_load(file, console))
+    agent, chosen = _load(file, console), load_stack(stack)
+    findings = [*check_agent(agent), *check_agent_file(file, agent, chosen.text_to_speech.weights)]
+    rehearsal, why_not = None, ""
+    if play:
+        try:
+            rehearsal = rehearse(agent, rules_router(chosen.router.weights))
+            findings += rehearsal.findings
+        except ModelFailure as error:
+            why_not = str(error)
+    findings.sort(key=lambda finding: finding.severity != "error")
     if as_json:
         typer.echo(json.dumps([{"severity": f.severity, "where": f.where, "what": f.what} for f in findings], indent=1))
     else:
+        if rehearsal is not None:
+            _show_rehearsal(rehearsal, console)
+        elif why_not:
+            console.print(f"Stock utterances are not played: {why_not}", style="yellow", markup=False)
         table = Table(box=None, pad_edge=False, show_header=False)
+        for column in ("severity", "where", "what"):
+            table.add_column(column, overflow="fold")
         for finding in findings:
             colour = "red" if finding.severity == "error" else "yellow"
-            table.add_row(f"[{colour}]{finding.severity}[/]", finding.where, finding.what)
+            table.add_row(f"[{colour}]{finding.severity}[/]", escape(finding.where), escape(finding.what))
         console.print(table)
         errors = sum(finding.severity == "error" for finding in findings)
         console.print(f"{file}: {errors} errors, {len(findings) - errors} warnings")
     raise typer.Exit(any(finding.severity == "error" for finding in findings))
+
+
+def _show_rehearsal(rehearsal: Rehearsal, console: Console) -> None:
+    table = Table("caller says", "leads to", "in the middle of a flow", box=None, pad_edge=False)
+    for one in rehearsal.played:
+        led = f"[yellow]{escape(one.free)}[/] (not {escape(one.what)})" if one.astray else escape(one.free)
+        table.add_row(escape(one.utterance), led, escape(one.asked))
+    console.print(table)
+    console.print()
 
 
 @agent_app.command("try")
@@ -131,9 +204,15 @@ def eval_(
 
 
 @agent_app.command()
-def schema() -> None:
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File.", show_default="the terminal")] = None,
+) -> None:
     """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""
-    typer.echo(json.dumps(Agent.model_json_schema(), indent=1, ensure_ascii=False))
+    text = json.dumps(agent_schema(), indent=1, ensure_ascii=False)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(f"{text}\n", encoding="utf-8")
 
 
 @agent_app.command()

@@ -1,4 +1,4 @@
-"""What would go wrong with an agent because of what lies around it: other files, voices, systems' addresses."""
+"""What would go wrong with an agent because of what lies around it: other files, voices, the addresses of systems."""
 
 from __future__ import annotations
 

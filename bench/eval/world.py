@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 
 from bench.backoffice.office import Opener
-from models.settings import SettingsError
 from pipeline.agent import Agent
 from pipeline.clock import LoopClock
 
@@ -32,9 +31,9 @@ def office_of(name: str) -> Opener:
 
 
 def with_office_at(agent: Agent, base_url: str) -> Agent:
-    """The agent with its back office at another address. Raises SettingsError."""
+    """The agent with its back office at another address; one that has none stays as it is."""
     office = agent.connections.get(BACK_OFFICE)
     if not isinstance(office, dict):
-        raise SettingsError(f"connections.{BACK_OFFICE}: missing; expected the connection to the back office")
+        return agent
     connections = {**agent.connections, BACK_OFFICE: {**office, "base_url": base_url}}
     return agent.model_copy(update={"connections": connections})

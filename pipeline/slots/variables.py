@@ -46,7 +46,7 @@ class Variable(StrictModel):
     """A regular expression that the whole canonical value must match."""
     fill: Literal["reader", "model"] = "reader"
     """'model': what the reader cannot make out is asked of the language model, which may point at the caller's words or
-    at what is on offer (pipeline/filling.py). For models of a few billion parameters; see docs/workflow.md."""
+    at what is on offer (pipeline/filling.py). For models of a few billion parameters; see docs/agents.md."""
     sensitive: bool = False
     """Kept out of logs, prompts and hand-over packages."""
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from serve.agent_schema import LINK, agent_schema
 from serve.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,11 +63,11 @@ def test_the_guide_s_tool_has_fewer_than_twenty_lines_and_is_the_one_that_runs()
 
 
 def test_an_agent_without_errors_is_valid_and_one_with_errors_is_not(tmp_path: Path) -> None:
-    good = CliRunner().invoke(app, ["agent", "validate", str(SHOP)])
+    good = CliRunner().invoke(app, ["agent", "validate", "--no-play", str(SHOP)])
     assert (good.exit_code, "0 errors, 0 warnings" in good.output) == (0, True)
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(SHOP.read_text().replace("tool: find_order", "tool: find_ordr"))
-    bad = CliRunner().invoke(app, ["agent", "validate", "--json", str(wrong)])
+    bad = CliRunner().invoke(app, ["agent", "validate", "--no-play", "--json", str(wrong)])
     assert bad.exit_code == 1
     assert json.loads(bad.output)[0]["where"] == "flows.order.nodes.look.tool"
     broken = tmp_path / "broken.yaml"
@@ -81,6 +82,42 @@ def test_the_schema_accepts_the_agents_that_come_with_it_and_explains_their_keys
     for path in (ROOT / "configs" / "agents").glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
     assert "greeting is said" in schema["properties"]["on_call"]["description"]
+
+
+PRESET = {
+    "connections": {"crm": {"preset": "hubspot", "token": {"env": "HUBSPOT_TOKEN"}}},
+    "tools": {"find_caller": {"use": "crm.find_caller", "filler": "Let me look."}},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        (PRESET, True),
+        ({**PRESET, "connections": {"crm": {"preset": "hubspott"}}}, False),
+        ({"tools": {"find_caller": {"use": "crm.find_caller", "filer": "Let me look."}}}, False),
+        ({"connections": {"shed": {"base_url": "https://shed.example", "auth": {"kind": "bearer"}}}}, False),
+        ({"connections": {"desk": {"kind": "mcp", "command": ["desk"], "allow": {"find": "read"}}}}, True),
+    ],
+)
+def test_the_schema_knows_connections_and_what_presets_give(change: dict[str, object], valid: bool) -> None:
+    file = {**yaml.safe_load(SHOP.read_text(encoding="utf-8")), **change}
+    wrong = list(jsonschema.Draft202012Validator(agent_schema()).iter_errors(file))
+    assert (not wrong) == valid
+
+
+def test_the_schema_s_links_lead_to_files_that_are_there(tmp_path: Path) -> None:
+    out = tmp_path / "agent.schema.json"
+    CliRunner().invoke(app, ["agent", "schema", "--out", str(out)])
+    text = out.read_text(encoding="utf-8")
+    named = set(LINK.findall(text))
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    linked = re.findall(r"\[([^\]]+)\]\(file://([^)]+)\)", text)
+    assert {name for name, _ in linked} == named
+    assert all(Path(target).is_file() for _, target in linked)
+    references = set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', text))
+    assert references <= set(json.loads(text)["$defs"])
 
 
 def test_a_difference_is_shown_with_both_versions(tmp_path: Path) -> None:

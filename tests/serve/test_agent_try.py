@@ -6,17 +6,21 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from bench.eval.conversation import AGENTS
 from models.settings import parse_settings
+from models.types import Judgement, Situation
 from pipeline.agent import Agent, load_agent
 from serve import agent_try, direct
 from serve.config import EMBEDDED_STACK, load_stack
+from serve.stack import free_port
 from tests.pipeline.fakes import FakeModels, decision, proposed
 
+SHOP = Path(__file__).resolve().parents[2] / "docs" / "examples" / "shop.yaml"
 KIOSK = parse_settings(
     """
 name: Kiosk
@@ -44,7 +48,7 @@ turn_taking: {reprompt_after_s: 0.3}
 
 
 def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch, agent: Agent = KIOSK) -> str:
-    routes = {"tea": decision("question", "tea"), "bye": decision("goodbye")}
+    routes = {"tea": decision("question", "tea"), "bye": decision("goodbye"), "the order": decision("order")}
     router = FakeModels(utterances=[], routes=routes, route_s=0.0)
     monkeypatch.setattr(agent_try, "direct_router", lambda agent, weights: router)
     out = io.StringIO()
@@ -66,7 +70,7 @@ def test_nobody_waits_for_speech_and_the_agent_waits_for_who_types(monkeypatch: 
     assert time.perf_counter() - began_s < 4
     said = [line.removeprefix("agent: ") for line in told.splitlines() if line.startswith("agent: ")]
     assert said == [KIOSK.lines.greeting, KIOSK.facts[0].text, "I don't know that.", "Goodbye."]
-    assert "route question 0.90, tea 0.90" in told
+    assert "       rules: question 0.90, fact tea 0.90\nagent: A cup of tea" in told
     assert "The call is over: farewell." in told
 
 
@@ -86,3 +90,23 @@ def test_what_a_model_proposes_in_a_free_conversation_and_is_not_said_is_shown(m
     shown = tried(["my bike is broken"], monkeypatch, load_agent(AGENTS / "front_office.yaml"))
     assert "the model answers; call find_repair; not said, since nothing bears it out: We will refund you." in shown
     assert "agent: What is the number on your repair ticket?" in shown
+
+
+def test_what_was_decided_is_shown_with_what_came_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        async def judge(self, situation: Situation, request_id: str) -> Judgement:
+            return Judgement((("q:tea", 0.7), ("goodbye", 0.2), ("other", 0.1)))
+
+    async def understanding(engines: direct.DirectEngines, agent: Agent) -> Model:
+        return Model()
+
+    monkeypatch.setattr(direct.DirectEngines, "understanding", understanding)
+    shown = tried(["is there something hot to drink"], monkeypatch)
+    assert "       model: question 0.70 of q:tea 0.70, goodbye 0.20, other 0.10; router: knowledge 0.10\n" in shown
+
+
+def test_why_a_tool_failed_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = SHOP.read_text(encoding="utf-8").replace("127.0.0.1:8099", f"127.0.0.1:{free_port('127.0.0.1')}")
+    agent = parse_settings(shop, Agent, "shop.yaml")
+    shown = tried(["the order", "4711"], monkeypatch, agent)
+    assert "       find_order: failed (127.0.0.1: the connection failed (ConnectError))\nagent: I can't look" in shown
