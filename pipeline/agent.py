@@ -7,10 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
-from models.settings import StrictModel, load_settings, parse_settings
+from models.settings import StrictModel, load_mapping, settings_from
 from pipeline.agent_examples import FACT, with_examples
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
@@ -22,6 +21,7 @@ from pipeline.slots.variables import HOURS, Variable
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import Flow
+from pipeline.workflow.form import without_forms
 
 Line = Annotated[str, Field(min_length=1, max_length=400)]
 """Something the agent says."""
@@ -190,6 +190,9 @@ class Route(StrictModel):
     """For kind 'flow'."""
     target: str | None = None
     """For kind 'person': among the transfer targets; else the default one."""
+    asks_back: Line | None = None
+    """Asked where it is likely, and not certain, that this is meant ("Is this an emergency?"); a yes takes the route.
+    None: as the language has it for 'cancel', 'person' and 'farewell'; any other route is then taken unasked."""
     model: ModelOverride = "auto"
     """Which language model words answers here; 'auto': see `model_selection`."""
     examples: tuple[str, ...] = Field(min_length=3)
@@ -274,6 +277,18 @@ class Agent(StrictModel):
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
 
+    @field_validator("flows")
+    @classmethod
+    def _forms_as_nodes(cls, flows: dict[str, Flow], given: ValidationInfo) -> dict[str, Flow]:
+        language: Language = given.data.get("language", "en")
+        made = {}
+        for name, flow in flows.items():
+            try:
+                made[name] = without_forms(flow, language)
+            except ValueError as error:
+                raise ValueError(f"{name}.{error}") from None
+        return made
+
     @model_validator(mode="after")
     def _knows_its_hours(self) -> Agent:
         """The fact that stands for `hours`, unless there is one of that name."""
@@ -335,6 +350,17 @@ class Agent(StrictModel):
         """See `Lines.unanswered`."""
         return self.lines.unanswered or phrases(self.language).unanswered
 
+    def asks_back(self, route: Route) -> str | None:
+        """See `Route.asks_back`; None: the route is taken unasked."""
+        if route.kind in ("cancel", "person", "farewell"):
+            return route.asks_back or phrases(self.language).asks_back[route.kind]
+        return route.asks_back
+
+    @property
+    def not_meant(self) -> str:
+        """What is said to a no to what was asked back."""
+        return phrases(self.language).not_meant
+
     def route(self, name: str) -> Route | None:
         """The route of that name."""
         return next((route for route in self.routes if route.name == name), None)
@@ -349,10 +375,4 @@ class Agent(StrictModel):
 
 def load_agent(path: Path) -> Agent:
     """Read an agent file. Raises models.settings.SettingsError naming file, key and what was expected."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return load_settings(path, Agent)  # It says what is wrong.
-    if not isinstance(data, dict) or not (data.get("examples_from") or data.get("utterances_from")):
-        return load_settings(path, Agent)
-    return parse_settings(yaml.safe_dump(with_examples(data, path)), Agent, str(path))
+    return settings_from(with_examples(load_mapping(path), path), Agent, str(path))

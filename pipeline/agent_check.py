@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from pipeline.agent import Agent
+from pipeline.agent_courtesies import missing_courtesies
+from pipeline.agent_leftovers import leftovers
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import LIMIT_TOKENS, AgentContext
 from pipeline.context.parts import ContextError, TokenCounter
 from pipeline.feasts import FEASTS
 from pipeline.tools.definition import check_tools
 from pipeline.workflow.check import Finding, Surroundings, check_flows, check_guard
+from pipeline.workflow.values import check_compared, check_values
 
 _YEARS = range(2026, 2033)
 """In so many a date falls on every day of the week."""
@@ -35,12 +38,15 @@ def check_agent(
     found = dict.fromkeys(
         (
             *check_flows(surroundings),
+            *check_values(surroundings),
             *_routes(agent),
+            *missing_courtesies(agent),
             *_hours(agent),
             *_when_away(agent, surroundings),
             *_tools(agent),
             *_prompt(agent, counter or RoughCounter(), limit_tokens),
             *_said_twice(agent),
+            *leftovers(agent),
         )
     )
     return sorted(found, key=lambda finding: finding.severity != "error")
@@ -61,6 +67,12 @@ def _routes(agent: Agent) -> Iterator[Finding]:
         what = f"no tool {agent.escalation.webhook!r}; expected one of {', '.join(agent.tools) or 'none'}"
         yield Finding("error", "escalation.webhook", what)
 
+    for route in agent.routes:
+        for example in route.examples:
+            if not _plain(example):
+                yield Finding("error", f"routes.{route.name}.examples", f"{example!r} has no words; write an utterance")
+    if agent.escalation is not None and agent.escalation.away is not None:
+        yield from check_compared("escalation.away.when", agent.escalation.away.when, agent.variables)
     for flow in _away(agent):
         if flow not in agent.flows:
             what = f"no flow {flow!r}; expected one of {', '.join(agent.flows) or 'none'}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from models.settings import SettingsError
+from models.settings import SettingsError, load_mapping
 from pipeline.hours_said import HOURS_FACT
 
 FACT = "q:"
@@ -53,8 +52,8 @@ def _files(data: Mapping[str, JsonValue], key: str, path: Path) -> list[Path]:
 
 def _read(path: Path) -> dict[str, list[str]]:
     try:
-        return _EXAMPLES.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return _EXAMPLES.validate_python(load_mapping(path))
+    except (SettingsError, ValidationError) as error:
         raise SettingsError(f"{path}: expected utterances by route, as YAML; {error}") from error
 
 

@@ -308,8 +308,8 @@ class DialogueManager:
         plan committed.
         """
         tier = plan.choice.tier if plan.choice else "small"
-        for number, fact in enumerate(plan.facts):
-            answer = self._writer.clauses(fact, plan.utterance, self._known_values(), f"{request_id}-{number}", tier)
+        if plan.facts:
+            answer = self._writer.clauses(plan.facts, plan.utterance, self._known_values(), request_id, tier)
             async with aclosing(answer) as clauses:
                 async for clause in clauses:
                     yield clause

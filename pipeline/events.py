@@ -19,6 +19,7 @@ ReplySource = Literal[
     "llm",
     "knowledge",
     "line",
+    "asks_back",
     "waiting",
     "form",
     "fallback",
@@ -183,6 +184,8 @@ class Understood(Event):
     """Who decided: the router, being sure; a language model; or the router for want of one."""
     label: str
     confidence: float
+    doubted: str = ""
+    """A route that is likelier, and too uncertain to be taken unasked."""
     evidence: dict[str, float]
     """The likeliest meanings, as model and router together see them; empty if no model was asked."""
     took_ms: float

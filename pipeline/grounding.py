@@ -277,12 +277,12 @@ def _content(tokens: Sequence[str], language: Language) -> list[str]:
     return [word for word in tokens if word not in _FUNCTION_WORDS[language]]
 
 
-def answers(reply: str, fact: str) -> bool:
+def answers(reply: str, fact: str, language: Language | None = None) -> bool:
     """Whether a whole reply, borne out clause by clause, says what matters in the fact.
 
     True if it has all the fact's numbers and days, or, where the fact has none, half of its content words.
     """
-    language = _language(fact)
+    language = language or _language(fact)
     needed = critical_words(fact, language)
     if needed:
         return set(needed) <= set(critical_words(reply, language))

@@ -44,7 +44,7 @@ class _Answer:
     fixed: tuple[Clause, ...] = ()
     """Clauses known at once; said after those of `facts`, if there are any."""
     facts: tuple[Fact, ...] = ()
-    """The language model is asked to answer from these, one after another."""
+    """The language model is asked to answer from these."""
     model: ModelOverride = "auto"
     """What route or node say of the language model."""
     choice: Choice | None = None

@@ -1,7 +1,7 @@
 """What to do about what was understood: acts and the call's state become a plan. Pure: nothing changes here.
 
 The more harm a misunderstanding does, the surer one must be: `pipeline/understanding/stage.py` holds acts that hang up,
-put through or call off to more than those that answer a question.
+put through or call off to more than those that answer a question. What is likely, and too uncertain, is asked back.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pipeline.agent import Agent, Route
 from pipeline.endpointing import Words, asks, asks_yes_or_no
 from pipeline.escalation import Patience, Reason
 from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
-from pipeline.state import CallState, HangUp, Transfer
+from pipeline.state import AskedBack, CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
-from pipeline.workflow.engine import Step, WorkflowEngine
+from pipeline.workflow.engine import FEW_WORDS, Step, WorkflowEngine
 
 SURE_IN_FLOW = 0.75
 """An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
@@ -41,7 +41,11 @@ class DialoguePolicy:
 
     def decide(self, utterance: str, understood: Understood, state: CallState, turn: int, last_said: str) -> Plan:
         """How to answer. `last_said`: the agent's last words as heard."""
-        fresh = dataclasses.replace(state, misses=0, unclear=0)
+        fresh = dataclasses.replace(state, misses=0, unclear=0, asked_back=None)
+        if state.asked_back is not None and (route := self._agent.route(state.asked_back.route)) is not None:
+            settled = self._settled(utterance, understood, fresh, route, state.asked_back.utterance, turn, last_said)
+            if settled is not None:
+                return self._with_patience(settled, state, turn)
         if state.waiting == "answer":
             plan = self._in_flow(utterance, understood, fresh, turn, last_said)
         else:
@@ -88,6 +92,42 @@ class DialoguePolicy:
             case how:
                 return EndsCall(utterance, step.state, clauses, how=how, ending=ending)
 
+    # -- asking back -------------------------------------------------------------------------------------------------
+
+    def _asked_back(self, utterance: str, understood: Understood, state: CallState) -> Plan | None:
+        """Whether the likely thing is meant is asked; None: nothing is in doubt."""
+        doubted = understood.doubted
+        line = self._agent.asks_back(doubted.route) if doubted else None
+        if doubted is None or line is None or (doubted.route.kind == "cancel" and not state.stack):
+            return None
+        asked = dataclasses.replace(state, asked_back=AskedBack(doubted.route.name, utterance))
+        return Says(utterance, asked, clauses_of_text(line, "asks_back"), ending="may_go_on")
+
+    def _settled(
+        self,
+        utterance: str,
+        understood: Understood,
+        state: CallState,
+        route: Route,
+        before: str,
+        turn: int,
+        last_said: str,
+    ) -> Plan | None:
+        """What comes of the answer to what was asked back; None if it is none. `before`: what was asked about."""
+        verdict = self._engine.yes_or_no(utterance)
+        unread = len(utterance.split()) - len(verdict.words.split()) if verdict else len(utterance.split())
+        again = any(isinstance(act, Wishes) and act.route == route for act in (understood.act, understood.doubted))
+        if (again and unread) or (verdict is not None and verdict.value == "yes" and unread <= FEW_WORDS):
+            plan = self._wished(before, route, state, turn, last_said)
+            return dataclasses.replace(plan, utterance=utterance) if plan else None
+        if verdict is None or verdict.value == "yes" or unread > FEW_WORDS:
+            return None
+        if not state.stack:
+            return Says(utterance, state, clauses_of_text(self._agent.not_meant, "line"))
+        if unread and self._engine.asks_for_value(state) and self._engine.answer(state, utterance, turn).fitted:
+            return None
+        return Says(utterance, state, clauses_of_text(self._engine.question(state), "form"))
+
     def _with_patience(self, plan: Plan, state: CallState, turn: int) -> Plan:
         if self._patience is None or isinstance(plan, EndsCall):
             return plan
@@ -105,6 +145,8 @@ class DialoguePolicy:
     def _between_flows(
         self, utterance: str, understood: Understood, before: CallState, state: CallState, turn: int, last_said: str
     ) -> Plan:
+        if (asked_back := self._asked_back(utterance, understood, state)) is not None:
+            return asked_back
         match understood.act:
             case Wishes(route=route):
                 plan = self._wished(utterance, route, state, turn, last_said)
@@ -171,6 +213,8 @@ class DialoguePolicy:
         if step.fitted and not (anywhere and sure) and not (doubted and sure):
             asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
             return dataclasses.replace(answered, facts=asked)
+        if (asked_back := self._asked_back(utterance, understood, state)) is not None:
+            return asked_back
         if isinstance(act, Waits):
             return self._waits(utterance, state)
         if route is not None and route.kind == "repeat":
@@ -178,7 +222,7 @@ class DialoguePolicy:
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
             return dataclasses.replace(plan, facts=understood.facts)
         if understood.facts:
-            again = clauses_of_text(self._engine.prompt(state), "form")
+            again = clauses_of_text(self._engine.question(state), "form")
             return Says(utterance, state, again, facts=understood.facts)
         if step.fitted:
             return answered
@@ -230,12 +274,12 @@ class DialoguePolicy:
 
     def _said_again(self, utterance: str, state: CallState, last_said: str) -> Plan:
         """What is asked; and what was answered before the question came back."""
-        prompt = self._engine.prompt(state)
-        return Says(utterance, state, clauses_of_text(last_said if prompt in last_said else prompt, "form"))
+        said = last_said if self._engine.question(state) in last_said else self._engine.prompt(state)
+        return Says(utterance, state, clauses_of_text(said, "form"))
 
     def _declined(self, utterance: str, step: Step, state: CallState) -> Plan:
         """Not something we know: say so in a sentence, and come back with the question."""
-        again = clauses_of_text(self._engine.prompt(state), "form")
+        again = clauses_of_text(self._engine.question(state), "form")
         return Says(utterance, step.state, (*clauses_of_text(self._agent.declined, "fallback"), *again))
 
     # -- anywhere ----------------------------------------------------------------------------------------------------

@@ -97,6 +97,15 @@ Ending = Transfer | HangUp
 
 
 @dataclass(frozen=True, slots=True)
+class AskedBack:
+    """The caller was asked whether they mean something that is likely and not certain."""
+
+    route: str
+    utterance: str
+    """What they had said."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallState:
     """One call's state. Changes make new ones."""
 
@@ -110,6 +119,8 @@ class CallState:
     """Answers to the node it stands at that did not fit."""
     narrowed: tuple[str, ...] = ()
     """Values that the caller was just asked to choose between, of all that are on offer."""
+    named: int = 0
+    """How many of the things on offer were named before those that were named last."""
     changing: bool = False
     """Whether the caller was just asked what to change of what was read back."""
     visits: int = 0
@@ -120,6 +131,8 @@ class CallState:
     """Utterances in a row that could not be answered."""
     unclear: int = 0
     """Utterances in a row that could not be understood."""
+    asked_back: AskedBack | None = None
+    """What the caller was just asked about what they had said."""
     impatience: int = 0
     """How much of the caller's patience is lost; see Escalation.frustration_points."""
     closing: Ending | None = None

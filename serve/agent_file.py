@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import yaml
-
-from models.settings import SettingsError, parse_settings
+from models.settings import SettingsError, load_mapping, settings_from
 from pipeline.agent import Agent, load_agent
 from pipeline.agent_check import check_agent
 from pipeline.agent_examples import with_examples
@@ -23,16 +21,17 @@ from serve.connectors.secret_values import SecretReader
 
 
 def load_agent_file(path: Path) -> Agent:
-    """Read an agent file whose tools may come from presets (`use: crm.find_caller`). Raises SettingsError."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return load_agent(path)  # It says what is wrong.
-    if not isinstance(data, dict) or not _uses_presets(data.get("tools")):
+    """Read an agent file whose tools may come from presets (`use: crm.find_caller`) or OpenAPI files beside it.
+
+    Raises SettingsError.
+    """
+    data = load_mapping(path)
+    connections, tools = data.get("connections") or {}, data.get("tools")
+    if not isinstance(connections, dict) or not isinstance(tools, dict) or not _come_from_elsewhere(tools):
         return load_agent(path)
-    expanded = expand(data.get("connections") or {}, data["tools"], source=str(path))
+    expanded = expand(connections, tools, source=str(path))
     data["tools"] = {name: tool.model_dump(mode="json", exclude_unset=True) for name, tool in expanded.tools.items()}
-    return parse_settings(yaml.safe_dump(with_examples(data, path)), Agent, str(path))
+    return settings_from(with_examples(data, path), Agent, str(path))
 
 
 def load_sound_agent_file(path: Path) -> Agent:
@@ -64,5 +63,5 @@ async def agent_tools(
             yield runner
 
 
-def _uses_presets(tools: object) -> bool:
-    return isinstance(tools, dict) and any(isinstance(tool, dict) and "use" in tool for tool in tools.values())
+def _come_from_elsewhere(tools: Mapping[str, JsonValue]) -> bool:
+    return any(isinstance(tool, dict) and ("use" in tool or "openapi" in tool) for tool in tools.values())

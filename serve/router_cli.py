@@ -16,7 +16,7 @@ from rich.table import Table
 
 from models.router import IntentRouter, KnowledgePassage, SentenceEncoder, spoken_form
 from models.router_evaluation import Evaluation, Examples, cross_validated, held_out
-from models.settings import SettingsError
+from models.settings import SettingsError, load_mapping
 from models.types import ModelFailure, RouteDecision
 from pipeline.agent import Agent
 from pipeline.events import Event, LanguageChanged, read_events
@@ -188,8 +188,8 @@ def _labelled(paths: list[Path], agent: Agent, console: Console) -> dict[str, li
     found: dict[str, list[str]] = {}
     for path in paths:
         try:
-            labelled = _LABELLED.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError, ValidationError) as error:
+            labelled = _LABELLED.validate_python(load_mapping(path))
+        except (SettingsError, ValidationError) as error:
             console.print(f"{path}: expected utterances by label, as YAML; {error}", style="red", markup=False)
             raise typer.Exit(2) from error
         if unknown := [label for label in labelled if label not in names]:

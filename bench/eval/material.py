@@ -70,6 +70,11 @@ def _of_utterances(name: str, taken: Sequence[Taken], told: Console) -> Measured
     for one in taken:
         if not one.right:
             what = f"{one.utterance.text}\n    wanted {' or '.join(one.utterance.wanted)}; taken for {one.got}"
-            told.print(f"  {what} ({one.way} {one.confidence:.2f})", highlight=False, markup=False)
+            way = f"{one.way}, asked back" if one.asked_back else one.way
+            told.print(f"  {what} ({way} {one.confidence:.2f})", highlight=False, markup=False)
     told.print(table)
-    return Measured(name, sum(one.right for one in taken), len(taken), {"ways": ways})
+    asked_back = [one.right for one in taken if one.asked_back]
+    if asked_back:
+        told.print(f"Asked back instead of done: {len(asked_back)}, {sum(asked_back)} about what was meant.")
+    detail: dict[str, Json] = {"ways": ways, "asked_back": {"count": len(asked_back), "right": sum(asked_back)}}
+    return Measured(name, sum(one.right for one in taken), len(taken), detail)

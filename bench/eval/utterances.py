@@ -41,6 +41,8 @@ class Taken:
     way: Way
     confidence: float
     took_ms: float
+    asked_back: bool = False
+    """Whether it is not done unasked: what was got is what the caller is asked about."""
 
     @property
     def right(self) -> bool:
@@ -76,8 +78,8 @@ async def take(agent: Agent, models: AgentModels, utterances: Sequence[Utterance
         began_s = clock.now_s()
         understood = await interpreter.understand(Situation(utterance.text), number, f"eval-{number}")
         took_ms = (clock.now_s() - began_s) * 1000
-        label = _label(understood.act)
-        taken.append(Taken(utterance, label, understood.way, understood.confidence, took_ms))
+        label, doubted = _label(understood.doubted or understood.act), understood.doubted is not None
+        taken.append(Taken(utterance, label, understood.way, understood.confidence, took_ms, asked_back=doubted))
     return taken
 
 

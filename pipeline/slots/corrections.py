@@ -6,7 +6,7 @@ A correction tells only what is other: the rest of the value stays (the surname,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import SequenceMatcher
@@ -103,6 +103,16 @@ _CALLS_WRONG: Mapping[Language, re.Pattern[str]] = {
         r"|cambi\w+ (?:el|la|mi) (\w+)|otr[oa] (\w+)|^(?:no |eh |solo )*(?:el|la|mi) (\w+)(?: por favor)?$"
     ),
 }
+_CALLED: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"^(?:no |um |uh |just |change )*(?:the|my) (\w+)(?=\W)"),
+    "es": phrase(r"^(?:no |eh |solo |cambie |cambia )*(?:el|la|mi) (\w+)(?=\W)"),
+}
+"""What is to change, called before it is said ("the time, make it five")."""
+_KINDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {"time": "time hour", "date": "day date", "name": "name", "phone": "phone number", "email": "email address"},
+    "es": {"time": "hora", "date": "dia fecha", "name": "nombre", "phone": "telefono numero", "email": "correo"},
+}
+"""What callers call a value of a type."""
 _ALIKE = 0.5
 """Likeness from which one name is taken for a better hearing of another."""
 _HALF_DAY_MIN = 12 * 60
@@ -148,6 +158,9 @@ def corrections(
 def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapping[str, Reading]:
     """What an answer to "what should I change?" changes: nothing if it may be about several of the values."""
     parts = _taken_apart(utterance, language, agreed=False)
+    if (match := _CALLED[language].match(hear(utterance, language).flat)) is not None:
+        called = _the_one_called({_stem(match[1])}, {name: each.variable for name, each in known.items()}, language)
+        known = {called: known[called]} if called else known
     named = {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
     if named:
         # One of a few fixed choices may be named in passing: "Friday evening".
@@ -180,10 +193,20 @@ def called_wrong(utterance: str, variables: Mapping[str, Variable], language: La
     if match is None:
         return None
     words = {_stem(word) for group in match.groups() if group for word in plain_words(group)}
+    return _the_one_called(words, variables, language)
+
+
+def _the_one_called(words: Set[str], variables: Mapping[str, Variable], language: Language) -> str | None:
+    """The variable that these words call by its name, its description or its kind; None if it is none or several."""
     fitting_names = [
         name
         for name, variable in variables.items()
-        if words & {_stem(word) for word in (*plain_words(name), *plain_words(variable.description))}
+        if words
+        & {
+            _stem(word)
+            for text in (name, variable.description, _KINDS[language].get(variable.type, ""))
+            for word in plain_words(text)
+        }
     ]
     return fitting_names[0] if len(fitting_names) == 1 else None
 

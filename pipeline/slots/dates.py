@@ -335,10 +335,27 @@ def _monday(day: date) -> date:
 # -- counted from today --------------------------------------------------------------------------------------------
 
 
+_HOUR: Mapping[Language, str] = {
+    "en": r"(?:\d[\d:.]*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|noon|half|quarter)\b",
+    "es": r"(?:\d[\d:.]*|una|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|once|doce)\b",
+}
+_TIME_FOLLOWS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(rf"[ ,]*(?:at|around|about) {_HOUR['en']}"),
+    "es": re.compile(rf"[ ,]*(?:a|sobre) las? {_HOUR['es']}"),
+}
+"""What makes a day that may be said in passing ("how are you today") the day that is meant ("tonight at seven")."""
+_TIME_BEFORE: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(rf"\bat {_HOUR['en']}(?: (?:\w+|[ap]\.?m\.?|o'clock))? $"),
+    "es": re.compile(rf"\ba las? {_HOUR['es']}(?: y \w+)? (?:de )?$"),
+}
+
+
 def _relative(match: re.Match[str], frame: _Frame) -> Found[DateSaid] | None:
     words = _group(match, "relative")
     days = date_words.RELATIVE_DAYS[frame.language][words] + (_WEEK_DAYS if _group(match, "week") else 0)
-    explicit = words not in date_words.SAID_IN_PASSING or bool(_group(match, "on"))
+    beside_a_time = _TIME_FOLLOWS[frame.language].match(frame.heard.flat, match.end())
+    beside_a_time = beside_a_time or _TIME_BEFORE[frame.language].search(frame.heard.flat, 0, match.start())
+    explicit = words not in date_words.SAID_IN_PASSING or bool(_group(match, "on")) or beside_a_time is not None
     return _said(match, DateSaid(frame.today + timedelta(days=days), explicit=explicit), SURE)
 
 

@@ -285,12 +285,19 @@ def plain_decimal(value: Decimal) -> str:
 # -- type number ---------------------------------------------------------------------------------------------------
 
 
-def read_number(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
-    """One number. Unasked it must stand by a word of the variable's description ("four people")."""
+def read_number(
+    variable: Variable, heard: Heard, context: ReadingContext, taken: Sequence[Found[object]] = ()
+) -> Found[str] | None:
+    """One number. Unasked it must stand by a word of the variable's description ("four people").
+
+    `taken`: days and times of day found already; their numbers count nothing else while there are others.
+    """
     items = tokens(heard.flat)
     counted = [one for one in numbers(heard) if not is_pronoun(one, heard)]
     if any(_PART.match(heard.flat, one.end) for one in counted):
         return None
+    free = [one for one in counted if not any(one.start < other.end and other.start < one.end for other in taken)]
+    counted = free or counted
     if not context.asked:
         counted = [one for one in counted if described(one.start, one.end, variable, items)]
     elif not counted:

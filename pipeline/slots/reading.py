@@ -20,7 +20,7 @@ from pipeline.slots.money import read_money, spoken_money
 from pipeline.slots.names import read_name
 from pipeline.slots.numbers import read_number, spoken_number
 from pipeline.slots.texts import read_text
-from pipeline.slots.times import read_time, spoken_time
+from pipeline.slots.times import read_time, spoken_time, times_said
 from pipeline.slots.types import Found, Language, Option, Reading, ReadingContext
 from pipeline.slots.variables import SlotType, Variable
 from pipeline.slots.wording import Heard, hear
@@ -89,6 +89,13 @@ def prepare(language: Language) -> None:
         read(Variable(type=kind), "1", context)
 
 
+def _moments(heard: Heard, context: ReadingContext) -> list[Found[object]]:
+    """The days and times of day that are said outright."""
+    dates = dates_said(heard, context.today)
+    times = [one for one in times_said(heard, dates) if one.value.mark == "plain"]
+    return [*dates, *times]
+
+
 def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
     match variable.type:
         case "text":
@@ -100,7 +107,7 @@ def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[st
         case "yes_no":
             return read_yes_no(heard, context)
         case "number":
-            return read_number(variable, heard, context)
+            return read_number(variable, heard, context, taken=_moments(heard, context))
         case "money":
             return read_money(variable, heard, context)
         case "date":

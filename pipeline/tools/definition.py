@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 import jmespath
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 from models.settings import StrictModel
 
 __all__ = [
+    "DEFAULT_CODES",
     "Argument",
     "BreakerSettings",
     "Effect",
@@ -30,6 +32,20 @@ Effect = Literal["read", "write"]
 
 KEY_PLACEHOLDER = "{idempotency_key}"
 """In a template: the call's idempotency key."""
+
+
+DEFAULT_CODES: Mapping[int, str] = MappingProxyType(
+    {
+        400: "invalid",
+        403: "forbidden",
+        404: "not_found",
+        409: "conflict",
+        410: "not_found",
+        412: "conflict",
+        422: "invalid",
+    }
+)
+"""What an HTTP status means as a rejection unless the tool says otherwise."""
 
 
 def _is_jmespath(expression: str) -> str:
@@ -132,6 +148,11 @@ class HttpCall(StrictModel):
             raise ValueError(f"honours_key needs {KEY_PLACEHOLDER} in url, query, headers or body; add it")
         return self
 
+    def rejections(self) -> frozenset[str]:
+        """The codes by which the system may say no."""
+        by_status = dict(DEFAULT_CODES) | {int(key): code for key, code in self.codes.items() if key.isdigit()}
+        return frozenset(by_status.values()) | frozenset(self.codes.values())
+
     @property
     def takes_key(self) -> bool:
         """Whether the system does a write once for one key."""
@@ -159,6 +180,9 @@ class OpenApiCall(StrictModel):
     """Path, relative to the agent file."""
     operation: str = Field(min_length=1)
     """Its operationId, or "GET /path"."""
+    auth: str | None = None
+    """Which of the agent's `connections` it is called by, where several are on the file's server; None: the one that is
+    there, or none."""
 
 
 class BreakerSettings(StrictModel):

@@ -65,6 +65,8 @@ class Understood:
     """What it means if it is no answer to what was asked, and how probably then; None: nobody looked."""
     closeness: float | None = None
     """By how much the nearest fact is nearer than the next (cosine); None: there are no two."""
+    doubted: Wishes | None = None
+    """A wish that is likelier than the first act, and too uncertain to be granted unasked."""
     label: str = ""
     """How the first act is called in logs."""
 

@@ -28,6 +28,22 @@ class Phrases(StrictModel):
     """What is said to who asks for a moment."""
     unanswered: str
     """What is said to who was put through, and nobody took the call."""
+    asks_back: dict[Literal["cancel", "person", "farewell"], str]
+    """By kind of route: what is asked where it is likely, and not certain, that it is meant."""
+    change: str
+    """Asked after a bare no to a form's read-back."""
+    not_got: str
+    """Said before a form's question that is put once more."""
+    yes_or_no: str
+    """Said before a form's read-back that got neither."""
+    more: str
+    """Said to who wants something else than what was on offer: {fitting}."""
+    no_more: str
+    """The same, if there is nothing else."""
+    narrow: str
+    """Asked in a form if several of the things on offer fit: {fitting}."""
+    not_meant: str
+    """What is said to a no to that, between flows."""
     waits: tuple[str, ...]
     """A moment is asked for."""
     exchanges: tuple[PhraseExchange, ...]

@@ -1,7 +1,7 @@
 """An utterance becomes acts: by the router alone where it is sure, else by a model, else by rules.
 
 The model's word and the router's are weighed together: they fail on different utterances. What would do harm if it were
-misunderstood needs more certainty than an answer does; where it is missing, the next likely meaning counts.
+misunderstood needs more certainty than an answer does; where it is missing, it is left in doubt, for whoever can ask.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from pipeline.understanding.several import Part, Said, compatible, several
 
 NEEDED: Mapping[str, float] = MappingProxyType({"farewell": 0.5, "person": 0.4, "cancel": 0.4})
 """So probable must be what ends the call, hands it over or calls off what is under way, by kind of route."""
+_NEEDED_IF_ASKED_BACK = 0.4
+"""The same for any other route that says how it is asked back."""
+_DOUBTED = 0.5
+"""What has this share of the certainty that it needs is in doubt; with less it is out of the question."""
 _LEAST = 0.01
 """A probability below this counts as this: neither model nor neighbours can rule a meaning out by themselves."""
 _MODEL_WEIGHT = 0.5
@@ -105,6 +109,7 @@ class Interpreter:
                 way=understood.way,
                 label=understood.label,
                 confidence=round(understood.confidence, 3),
+                doubted=understood.doubted.route.name if understood.doubted else "",
                 evidence={label: round(share, 3) for label, share in evidence[:_EVIDENCE]},
                 took_ms=since_ms(self._clock, began_s),
             )
@@ -214,7 +219,10 @@ class Interpreter:
         return several(self._agent, parts, in_flow=bool(situation.agent_said), excluded=situation.excluded)
 
     def _decided(self, weighed: tuple[Said, ...], decision: RouteDecision, way: Way) -> Understood:
+        likeliest, most = weighed[0]
         label, share = next((pair for pair in weighed if pair[1] >= self._needed(pair[0])), weighed[0])
+        doubted = act_of(self._agent, likeliest)
+        in_doubt = likeliest != label and most >= _DOUBTED * self._needed(likeliest)
         shares = dict(weighed)
         answers = shares.get(ANSWER, 0.0) + shares.get(CHANGE, 0.0)
         other, other_share = next((pair for pair in weighed if pair[0] not in (ANSWER, CHANGE)), ("", 0.0))
@@ -225,6 +233,7 @@ class Interpreter:
             answers=answers,
             otherwise=(act_of(self._agent, other), other_share / (1 - answers)) if 0 < answers < 1 and other else None,
             closeness=lead(decision),
+            doubted=doubted if in_doubt and isinstance(doubted, Wishes) else None,
             label=self._logged(label),
         )
 
@@ -238,7 +247,9 @@ class Interpreter:
 
     def _needed(self, label: str) -> float:
         act = act_of(self._agent, label)
-        return NEEDED.get(act.route.kind, 0.0) if isinstance(act, Wishes) else 0.0
+        if not isinstance(act, Wishes):
+            return 0.0
+        return NEEDED.get(act.route.kind, _NEEDED_IF_ASKED_BACK if act.route.asks_back else 0.0)
 
 
 def together(judgement: Judgement, meant: Meant) -> tuple[tuple[str, float], ...]:

@@ -410,7 +410,9 @@ def _forgotten(flow: str, agent: Surroundings) -> Names:
     found: set[str] = set()
     seen, ahead = {flow}, [flow]
     while ahead:
-        for node in agent.flows[ahead.pop()].nodes.values():
+        left = agent.flows[ahead.pop()]
+        found |= set(left.forget)
+        for node in left.nodes.values():
             if isinstance(node, SetNode | ConfirmNode):
                 found |= set(node.forget)
             elif isinstance(node, FlowNode) and node.flow in agent.flows and node.flow not in seen:
@@ -463,10 +465,23 @@ def _used_before_known(agent: Surroundings) -> Iterator[Finding]:
 
 
 def _unconfirmed_writes(agent: Surroundings) -> Iterator[Finding]:
+    def agreed(node: AnyNode) -> bool:
+        variable = agent.variables.get(node.variable) if isinstance(node, AskNode) else None
+        return isinstance(node, ConfirmNode) or (variable is not None and variable.type == "yes_no")
+
     for flow_name, flow in agent.flows.items():
         unconfirmed = _reachable(flow, flow.start, past=lambda node: not isinstance(node, ConfirmNode))
+        unasked = _reachable(flow, flow.start, past=lambda node: not agreed(node))
         for node_name, node in flow.nodes.items():
             tool = agent.tools.get(node.tool) if isinstance(node, CallNode) else None
-            if tool is not None and tool.effect == "write" and tool.confirm and node_name in unconfirmed:
-                where = f"flows.{flow_name}.nodes.{node_name}"
+            if not isinstance(node, CallNode) or tool is None or tool.effect != "write":
+                continue
+            where = f"flows.{flow_name}.nodes.{node_name}"
+            if tool.confirm and node_name in unconfirmed:
                 yield Finding("error", where, "a way leads here past every `confirm`, which this tool wants before it")
+            elif "confirm" not in tool.model_fields_set and node_name in unasked:
+                what = (
+                    "writes without the caller's yes: a way leads here past every read-back; `confirm` before it, or "
+                    f"say `confirm: false` in tools.{node.tool}"
+                )
+                yield Finding("warning", where, what)

@@ -20,6 +20,8 @@ END = "end"
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
 """Something to say. {name} stands for a variable or list as it is spoken."""
+Wordings = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+"""A text; or several, of which the later ones are for when the answer did not fit."""
 Target = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """A node of the same flow, or `end`."""
 Bound = float | str
@@ -180,6 +182,44 @@ class ConfirmNode(Node):
     exhausted: Target
 
 
+class FormField(StrictModel):
+    """A variable that a form collects."""
+
+    say: Wordings
+    """As of `ask`. A single wording is put again with an apology before it."""
+    narrow: Text | None = None
+    """As of `ask`; None: as the language has it."""
+    settled_by: str | None = None
+    """As of `ask`."""
+    when: Guard | None = None
+    """Asked for only if this holds, once the fields before it are known."""
+    tries: int = Field(3, ge=1, le=10)
+
+
+class FormNode(Node):
+    """Collect variables in any order, and read them back once: an `ask` for each and a `confirm`, as which it is run
+    (pipeline/workflow/form.py)."""
+
+    do: Literal["form"]
+    fields: dict[str, Wordings | FormField] = Field(min_length=1)
+    """Variables in the order in which they are asked for, each with its question, or a list of wordings, or the keys of
+    a field."""
+    read_back: Wordings | None = None
+    """The read-back of it all; then other wordings. Left out: nothing is read back."""
+    change: Text | None = None
+    """Asked after a bare no to the read-back; None: as the language has it."""
+    on_no: Target | None = None
+    """After a second one, with the fields forgotten; None: the flow's `cancelled` is said, and it ends."""
+    exhausted: Target
+    go: Target
+
+    def questions(self) -> dict[str, FormField]:
+        """The fields, written out."""
+        return {
+            name: given if isinstance(given, FormField) else FormField(say=given) for name, given in self.fields.items()
+        }
+
+
 class SetNode(Node):
     """Set or clear variables."""
 
@@ -270,9 +310,30 @@ class TalkNode(Node):
 
 
 AnyNode = Annotated[
-    SayNode | AskNode | DecideNode | CallNode | ConfirmNode | SetNode | FlowNode | TransferNode | HangUpNode | TalkNode,
+    SayNode
+    | AskNode
+    | DecideNode
+    | CallNode
+    | ConfirmNode
+    | FormNode
+    | SetNode
+    | FlowNode
+    | TransferNode
+    | HangUpNode
+    | TalkNode,
     Field(discriminator="do"),
 ]
+
+
+def wordings(given: Wordings) -> tuple[str, ...]:
+    """One or several as several."""
+    return (given,) if isinstance(given, str) else given
+
+
+def last_question(text: str) -> str:
+    """The question that a text ends with, without what leads up to it; all of it if it ends with none."""
+    *_, last = re.split(r"(?<=[.!?]) +", text)
+    return last if last.endswith("?") else text
 
 
 def targets(node: AnyNode) -> tuple[str, ...]:
@@ -288,6 +349,8 @@ def targets(node: AnyNode) -> tuple[str, ...]:
             return (node.go, *node.rejected.values(), node.failed)
         case ConfirmNode():
             return (node.on_yes, node.on_no, node.exhausted)
+        case FormNode():
+            return (node.go, *((node.on_no,) if node.on_no else ()), node.exhausted)
         case TalkNode():
             return (*node.ways.values(), node.exhausted, node.failed)
         case TransferNode() | HangUpNode():
@@ -305,6 +368,10 @@ def texts(node: AnyNode) -> tuple[str, ...]:
             return (*node.say, *((node.change,) if node.change else ()))
         case TransferNode():
             return (node.say,) if node.say else ()
+        case FormNode():
+            asked = [wordings(field.say) for field in node.questions().values()]
+            read_back = wordings(node.read_back) if node.read_back else ()
+            return tuple(text for one in (*asked, read_back) for text in one)
         case TalkNode():
             of_tools = ((tool.read_back, tool.done, *tool.rejected.values()) for tool in node.tools.values())
             said = (node.say, *node.fill.values(), *(text for group in of_tools for text in group))
@@ -321,6 +388,8 @@ class Flow(StrictModel):
     nodes: dict[Target, AnyNode] = Field(min_length=1)
     cancelled: Text | None = None
     """Said if the caller calls it off; without it, it cannot be called off."""
+    forget: tuple[str, ...] = ()
+    """What is unknown again once it is over: what the caller wants next may be something else."""
     instead_of: tuple[str, ...] = ()
     """Flows that are given up if this one is begun in their midst: the caller has changed his mind. Any other flow is
     gone on with afterwards."""
@@ -350,4 +419,6 @@ class Flow(StrictModel):
                 asked[node.variable] = None
             elif isinstance(node, TalkNode):
                 asked |= dict.fromkeys(node.fill)
+            elif isinstance(node, FormNode):
+                asked |= dict.fromkeys(node.fields)
         return tuple(asked)

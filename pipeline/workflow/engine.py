@@ -7,21 +7,23 @@ keeps its state and gives tools' results back to `tool_done`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
 from pipeline.hours import Hours
-from pipeline.slots.corrections import Known, between, called_wrong, corrections, second_thought, told
-from pipeline.slots.reading import Reading, ReadingContext, fitting, read
+from pipeline.slots.others import asks_for_others
+from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
 from pipeline.slots.types import LIKELY, Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
+from pipeline.understanding.phrases import phrases
+from pipeline.workflow.changes import Changes
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -37,16 +39,17 @@ from pipeline.workflow.definition import (
     SetNode,
     TalkNode,
     TransferNode,
+    last_question,
 )
 from pipeline.workflow.guards import Conditions
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import only_tells, tells
-from pipeline.workflow.wording import FlowError, Wording
+from pipeline.workflow.wording import MOST_LISTED, FlowError, Wording
 
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
 
-_FEW_WORDS = 3
+FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
 _YES_NO = Variable(type="yes_no")
 _NO_HOURS = Hours()
@@ -68,18 +71,6 @@ class Step:
     """It stands in a free conversation, and a model is to be asked how that goes on; then `moved` goes on from here."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reconsidered:
-    """An answer by which something else changes too."""
-
-    answer: str
-    """What of it answers."""
-    values: Mapping[str, Value]
-    """What changes."""
-    go: str
-    """Where the flow goes on."""
-
-
 class WorkflowEngine:
     """One agent's flows, for one call."""
 
@@ -96,11 +87,12 @@ class WorkflowEngine:
         tools: Mapping[str, Tool] = _NO_TOOLS,
     ) -> None:
         """`call_id` begins the key of every tool call; `caller`: their number; `now`: what a clock on the business's
-        wall says; `hours`: when that is open; `tools`: those that free conversations may call."""
+        wall says; `hours`: when that is open; `tools`: the agent's, by name."""
         self._flows = flows
         self._call_id = call_id
         self._words = Wording(variables, caller=caller, now=now, hours=hours, language=language)
         self._conditions = Conditions(variables, hours, now)
+        self._changes = Changes(self._words, tools, language)
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
 
@@ -147,7 +139,7 @@ class WorkflowEngine:
         if text is None or state.waiting == "tool":
             return None
         flows = {place.flow for place in state.stack}
-        asked = tuple(name for flow in flows for name in self._flow(flow).variables())
+        asked = tuple(name for flow in flows for name in (*self._flow(flow).variables(), *self._flow(flow).forget))
         over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0)
         return Step(over, (self._words.render(state, text),))
 
@@ -160,7 +152,16 @@ class WorkflowEngine:
             return talk_of(state).asked or self._talks.question(state, node)
         if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
             return self._words.render(state, node.change)
+        if state.named and isinstance(node, AskNode):
+            left = self._words.context(state, self._words.variable(node.variable)).options[state.named :]
+            return self._words.render(state, phrases(self._language).more, fitting=self._words.listed(left))
         return self._words.render(state, node.say[0])
+
+    def question(self, state: CallState) -> str:
+        """The same without what leads up to the question, for who has just heard it; what is on offer is said again."""
+        prompt, node = self.prompt(state), self._node(state) if state.stack else None
+        on_offer = isinstance(node, AskNode) and self._words.variable(node.variable).options_from is not None
+        return prompt if on_offer else last_question(prompt)
 
     def surely_answers(self, state: CallState, utterance: str) -> bool:
         """Whether a reader reads what was asked in all but a few of the words.
@@ -181,7 +182,11 @@ class WorkflowEngine:
         reading = None if variable.type in ("name", "text") else read(variable, utterance, context)
         if reading is None or reading.confidence < LIKELY:
             return False
-        return len(utterance.split()) - len(reading.words.split()) <= _FEW_WORDS
+        return len(utterance.split()) - len(reading.words.split()) <= FEW_WORDS
+
+    def yes_or_no(self, utterance: str) -> Reading | None:
+        """What it says to a question for yes or no; None: neither."""
+        return read(_YES_NO, utterance, self._words.plain())
 
     def told_flows(self, utterance: str) -> Mapping[str, int]:
         """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
@@ -240,7 +245,10 @@ class WorkflowEngine:
     def _answer_question(self, state: CallState, node: AskNode, utterance: str, turn: int, certainty: float) -> Step:
         variable = self._words.variable(node.variable)
         context = self._words.context(state, variable)
-        changed = self._reconsidered(state, node, utterance, turn)
+        flow = self._flow(_place(state).flow)
+        changed = self._changes.at_question(
+            state, flow, node, utterance, turn, lambda words: self._reading(state, node, words)
+        )
         reading = self._reading(state, node, changed.answer if changed else utterance)
         if reading is not None:
             value = Value(reading.value, reading.words, reading.confidence * certainty, turn)
@@ -258,53 +266,47 @@ class WorkflowEngine:
             return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
         if offered.values != state.values:
             return self._run(offered)
+        if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
+            return self._others(state, node, context.options)
         return self._miss(state, node)
+
+    def _others(self, state: CallState, node: AskNode, options: Sequence[Option]) -> Step:
+        """The next few things on offer; after the last ones that these are all, as often as it may be asked."""
+        after = state.named + MOST_LISTED
+        if after < len(options):
+            state = dataclasses.replace(state, named=after, narrowed=())
+            return Step(state, (self.prompt(state),))
+        if state.tries + 1 >= node.tries:
+            return self._miss(state, node)
+        state = dataclasses.replace(state, named=0, narrowed=(), tries=state.tries + 1)
+        text = self._words.render(state, phrases(self._language).no_more, fitting=self._words.listed(options))
+        return Step(state, (text,))
 
     def _reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
         variable = self._words.variable(node.variable)
         context = self._words.context(state, variable)
         among = tuple(option for option in context.options if option.value in state.narrowed)
+        if not among and len(context.options) > MOST_LISTED:
+            # "The last one" is the last that was named.
+            among = context.options[state.named : state.named + MOST_LISTED]
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
         return reading or read(variable, utterance, context)
 
-    def _reconsidered(self, state: CallState, node: AskNode, utterance: str, turn: int) -> _Reconsidered | None:
-        """What an answer changes besides of what this flow has asked for ("Ana Silva, oh wait, make that Thursday").
-
-        The flow goes on from where that was asked: what was looked up with the old value is looked up again.
-        """
-        parts = second_thought(utterance, self._language)
-        if parts is None or self._reading(state, node, parts[1]) is not None:
-            return None
-        asked = {
-            each.variable: each
-            for each in reversed(self._flow(_place(state).flow).nodes.values())
-            if isinstance(each, AskNode) and each.variable != node.variable and each.variable in state.values
-        }
-        found = corrections(parts[1], self._known(state, asked), self._language)
-        first = next((each for name, each in reversed(asked.items()) if name in found), None)
-        if first is None:
-            return None
-        values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
-        return _Reconsidered(parts[0], values, first.go)
-
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
-        verdict = read(_YES_NO, utterance, self._words.plain())
-        known = self._known(state, node.variables)
+        verdict, flow = self.yes_or_no(utterance), self._flow(_place(state).flow)
         agreed = verdict is not None and verdict.value == "yes"
-        found = (
-            told(utterance, known, self._language)
-            if state.changing and not agreed
-            else corrections(utterance, known, self._language, agreed=agreed)
-        )
-        if not agreed:
-            found = {**self._first_told(state, node, utterance), **found}
-        if found:
-            values = {name: Value(each.value, each.words, each.confidence, turn) for name, each in found.items()}
-            return self._run(dataclasses.replace(state.with_values(**values), tries=0, changing=False))
+        values = self._changes.at_read_back(state, node, utterance, turn, agreed=agreed)
+        if values:
+            changed = dataclasses.replace(state.with_values(**values), tries=0, changing=False)
+            changed, go = self._changes.looked_up_again(changed, flow, values)
+            return self._run(_go(changed, go) if go else changed)
         if verdict is None or verdict.value == "no":
-            asked_anew = self._asked_anew(state, node, known, utterance, turn)
-            if asked_anew is not None:
-                return asked_anew
+            anew = self._changes.asked_anew(state, flow, node, utterance)
+            if anew is not None:
+                name, go, told = anew
+                there = _go(state.without((name,)), go)
+                answered = dataclasses.replace(there, waiting="answer")
+                return self.answer(answered, utterance, turn) if told else self._run(there)
         objects = verdict.value == "no" if verdict else agrees_but_objects(utterance, self._language)
         if objects and node.change is not None and not state.changing:
             return Step(dataclasses.replace(state, changing=True), (self._words.render(state, node.change),))
@@ -312,47 +314,9 @@ class WorkflowEngine:
             return self._miss(dataclasses.replace(state, changing=False), node)
         if verdict.value == "no":
             return self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
-        values = {name: state.values[name] for name in node.variables if name in state.values}
-        confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in values.items()}
+        read_back = {name: state.values[name] for name in node.variables if name in state.values}
+        confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in read_back.items()}
         return self._run(_go(dataclasses.replace(state.with_values(**confirmed), tries=0), node.on_yes))
-
-    def _first_told(self, state: CallState, node: ConfirmNode, utterance: str) -> Mapping[str, Reading]:
-        """What is told of the node's variables that had no value."""
-        readings = {}
-        for name in node.variables:
-            if name not in state.values:
-                variable = self._words.variable(name)
-                context = dataclasses.replace(self._words.context(state, variable), asked=False)
-                readings[name] = read(variable, utterance, context)
-        return {name: reading for name, reading in readings.items() if reading is not None}
-
-    def _asked_anew(
-        self, state: CallState, node: ConfirmNode, known: Mapping[str, Known], utterance: str, turn: int
-    ) -> Step | None:
-        """Ask again for the one value that is to change, where the flow asks for it; None if none is named.
-
-        A wish that fits several of the things on offer is narrowed down there ("no, on Tuesday").
-        """
-        asks = {
-            each.variable: name
-            for name, each in reversed(self._flow(_place(state).flow).nodes.items())
-            if isinstance(each, AskNode)
-        }
-        for name, each in known.items():
-            if name in asks and between(each, utterance):
-                there = dataclasses.replace(_go(state.without((name,)), asks[name]), waiting="answer")
-                return self.answer(there, utterance, turn)
-        wrong = called_wrong(utterance, {name: each.variable for name, each in known.items()}, self._language)
-        if wrong is None or wrong not in asks:
-            return None
-        return self._run(_go(state.without((wrong,)), asks[wrong]))
-
-    def _known(self, state: CallState, names: Iterable[str]) -> Mapping[str, Known]:
-        known = ((name, self._words.variable(name)) for name in names if name in state.values)
-        return {
-            name: Known(variable, state.values[name].value, self._words.context(state, variable))
-            for name, variable in known
-        }
 
     def _miss(self, state: CallState, node: AskNode | ConfirmNode) -> Step:
         tries = state.tries + 1
@@ -447,7 +411,7 @@ class WorkflowEngine:
     def _answer_in_talk(self, state: CallState, node: TalkNode, utterance: str, turn: int) -> Step:
         talk = talk_of(state)
         if talk.calling:
-            verdict = read(_YES_NO, utterance, self._words.plain())
+            verdict = self.yes_or_no(utterance)
             agreed = verdict is not None and verdict.value == "yes"
             corrected = self._talks.corrected(state, node, utterance, turn, agreed=agreed)
             if corrected.values != state.values:
@@ -524,7 +488,7 @@ class WorkflowEngine:
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""
         stack = state.stack[:-1]
-        left = dataclasses.replace(state, stack=stack, tries=0)
+        left = dataclasses.replace(state.without(self._flow(_place(state).flow).forget), stack=stack, tries=0)
         if stack:
             node = self._node(left)
             if isinstance(node, FlowNode):
@@ -564,7 +528,7 @@ def _saying(says: tuple[str, ...], step: Step) -> Step:
 
 def _go(state: CallState, target: str) -> CallState:
     place = Place(_place(state).flow, target)
-    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), changing=False)
+    return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), named=0, changing=False)
 
 
 def _place(state: CallState) -> Place:

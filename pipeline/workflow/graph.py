@@ -24,12 +24,14 @@ from pipeline.workflow.definition import (
     DecideNode,
     Flow,
     FlowNode,
+    FormNode,
     Guard,
     HangUpNode,
     SayNode,
     SetNode,
     TalkNode,
     TransferNode,
+    targets,
 )
 
 _CHAR, _BOLD, _LINE, _PAD = 6.4, 7.0, 15.0, 8.0
@@ -105,6 +107,8 @@ def edges(node: AnyNode) -> tuple[tuple[str, str], ...]:
             return ((node.go, "ok"), *((to, code) for code, to in node.rejected.items()), (node.failed, "failed"))
         case ConfirmNode():
             return ((node.on_yes, "yes"), (node.on_no, "no"), (node.exhausted, "exhausted"))
+        case FormNode():
+            return tuple((to, "") for to in targets(node))
         case TalkNode():
             ways = tuple((to, way) for way, to in node.ways.items())
             return (*ways, (node.exhausted, "exhausted"), (node.failed, "failed"))
@@ -141,6 +145,8 @@ def _text(node: AnyNode) -> str:
             return f"{node.variable}? {node.say[0]}"
         case ConfirmNode():
             return node.say[0]
+        case FormNode():
+            return ", ".join(node.fields)
         case TalkNode():
             return node.goal
         case CallNode():

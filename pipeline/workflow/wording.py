@@ -15,7 +15,7 @@ from pipeline.slots.variables import HOURS, Variable
 from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolResult
 
-MOST_LISTED = 4
+MOST_LISTED = 3
 """Things on offer that are read out at once."""
 CALLER = "caller"
 """The caller's number, in tools' arguments."""

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
-from pipeline.tools.definition import JsonValue
+from pipeline.tools.definition import DEFAULT_CODES, JsonValue
 from serve.connectors.text import TextLimits, clean, clean_text
-
-DEFAULT_CODES: Mapping[int, str] = MappingProxyType(
-    {
-        400: "invalid",
-        403: "forbidden",
-        404: "not_found",
-        409: "conflict",
-        410: "not_found",
-        412: "conflict",
-        422: "invalid",
-    }
-)
-"""What a status means as a rejection unless the tool says otherwise."""
 
 
 class AnswerError(ValueError):

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from models.settings import SettingsError
-from pipeline.tools.definition import Argument, HttpCall, JsonValue, Tool
+from pipeline.tools.definition import Argument, HttpCall, JsonValue, OpenApiCall, Tool
 from serve.connectors.connection import HttpConnection, origin
 from serve.connectors.schemas import Document, Schema, argument_of, arguments_of, returns_of
 
@@ -60,8 +60,9 @@ def _as_json(value: object) -> JsonValue:
 def expand_operation(name: str, tool: Tool, connections: Mapping[str, HttpConnection], folder: Path) -> Tool:
     """The tool itself, or for one whose back end is `openapi` the same tool with `http`.
 
-    It is called by the connection that is on the file's own server, or without one if there is none. Arguments and
-    returns that the agent file gives replace the operation's; `file` is relative to `folder`. Raises SettingsError.
+    It is called by the connection that it names or that is on the file's own server, or without one if there is none.
+    Arguments and returns that the agent file gives replace the operation's; `file` is relative to `folder`. Raises
+    SettingsError.
     """
     if tool.openapi is None:
         return tool
@@ -69,13 +70,11 @@ def expand_operation(name: str, tool: Tool, connections: Mapping[str, HttpConnec
     document = load_document(path)
     try:
         server = _server(document)
-        fitting = [key for key, connection in connections.items() if origin(connection.base_url) == origin(server)]
-        if len(fitting) > 1:
-            raise ValueError(f"its server {server!r} fits the connections {', '.join(fitting)}; expected one")
-        found = operation(document, tool.openapi.operation, fitting[0] if fitting else None)
+        auth = _connection(tool.openapi, server, connections)
+        found = operation(document, tool.openapi.operation, auth)
         return Tool.model_validate(
             {
-                **dict(tool),
+                **{key: getattr(tool, key) for key in tool.model_fields_set},
                 "arguments": tool.arguments or found.arguments,
                 "returns": tool.returns or found.returns,
                 "http": found.http,
@@ -84,6 +83,19 @@ def expand_operation(name: str, tool: Tool, connections: Mapping[str, HttpConnec
         )
     except ValueError as error:
         raise SettingsError(f"tools.{name}: {path}: {error}") from error
+
+
+def _connection(call: OpenApiCall, server: str, connections: Mapping[str, HttpConnection]) -> str | None:
+    """The connection that an operation on this server is called by. Raises ValueError."""
+    fitting = [name for name, connection in connections.items() if origin(connection.base_url) == origin(server)]
+    if call.auth is not None and call.auth not in fitting:
+        raise ValueError(
+            f"openapi.auth: no connection {call.auth!r} is on its server {server!r}; "
+            f"expected one of {', '.join(fitting) or 'none'}"
+        )
+    if call.auth is None and len(fitting) > 1:
+        raise ValueError(f"its server {server!r} fits the connections {', '.join(fitting)}; name one in `openapi.auth`")
+    return call.auth or next(iter(fitting), None)
 
 
 def operation(document: Document, wanted: str, auth: str | None) -> Operation:

@@ -46,7 +46,7 @@ async def open_connectors(
     Raises SettingsError naming every missing secret, or the tool that cannot work.
     """
     _check_secrets(expanded, secrets)
-    _check_servers(expanded)
+    check_servers(expanded)
     guard = guard or AddressGuard()
     async with ConnectorClient(guard) as client:
         proofs = {
@@ -82,7 +82,8 @@ def _refs(model: BaseModel) -> Iterator[SecretRef]:
                 yield from _refs(item)
 
 
-def _check_servers(expanded: Expanded) -> None:
+def check_servers(expanded: Expanded) -> None:
+    """Raises SettingsError naming the tool whose MCP server is not there, or does not allow it."""
     for name, tool in expanded.tools.items():
         if tool.mcp is None:
             continue

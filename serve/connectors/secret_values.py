@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
-from models.settings import SettingsError, StrictModel
+from models.settings import WITHHELD, SettingsError, StrictModel
 
 
 class SecretRef(StrictModel):
@@ -18,6 +19,14 @@ class SecretRef(StrictModel):
     """An environment variable."""
     file: Path | None = None
     """A file that holds nothing else; read anew at each use, so that it may be rotated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_none_itself(cls, given: object) -> object:
+        if isinstance(given, str | int | float):
+            said = "a secret is never written into this file; expected {env: NAME} or {file: path}"
+            raise PydanticCustomError(WITHHELD, said)
+        return given
 
     @model_validator(mode="after")
     def _one_place(self) -> SecretRef:

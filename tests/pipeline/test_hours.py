@@ -143,8 +143,8 @@ def test_the_next_opening_is_told_by_the_clock_after_a_change() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("saturday: 9:00", "saturday: Value error, expected from-to, such as 8:00-17:00, or closed; got 540"),
-        ("sunday: off", "sunday: Value error, expected from-to, such as 8:00-17:00, or closed; got False"),
+        ("saturday: 9:00", "saturday: expected from-to, such as 8:00-17:00, or closed; got 540"),
+        ("sunday: off", "sunday: expected from-to, such as 8:00-17:00, or closed; got False"),
         ("monday: 8am-5pm", "by the 24-hour clock; got '8am-5pm'"),
         ("monday: 8:00-25:00", "a day has 24 hours"),
         ("monday: 9:00-9:00", "write 0:00-24:00 for the whole day"),

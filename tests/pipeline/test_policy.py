@@ -180,3 +180,78 @@ def test_abuse_that_is_taken_for_a_courtesy_is_not_answered_by_one() -> None:
     assert ending(plan) is Transfer
     asked = decide("when are you open, this is ridiculous", understood(AsksFact(HOURS)), looked_up())
     assert asked.facts == (HOURS,)
+
+
+def doubting(name: str) -> Understood:
+    return Understood((Unknown(),), 0.3, "model", doubted=Wishes(route(name)))
+
+
+NOTHING = understood(Unknown(), confidence=0.4)
+
+
+def asked_back(name: str, state: CallState, said: str = "right then") -> CallState:
+    plan = decide(said, doubting(name), state)
+    assert ending(plan) is None
+    assert [clause.source for clause in plan.fixed] == ["asks_back"]
+    assert plan.state is not None
+    return plan.state
+
+
+@pytest.mark.parametrize(("name", "how"), [("farewell", HangUp), ("person", Transfer)])
+@pytest.mark.parametrize("state", [looked_up(), booking()], ids=["between flows", "in a flow"])
+def test_what_would_do_harm_is_asked_back_and_a_yes_has_it_done(name: str, how: type, state: CallState) -> None:
+    asked = asked_back(name, state)
+    for said in ("Yes", "yes please", "that's right"):
+        assert ending(decide(said, NOTHING, asked)) is how
+
+
+def test_a_no_to_what_was_asked_back_leaves_the_call_where_it_stood() -> None:
+    plan = decide("No", understood(Wishes(route("farewell"))), asked_back("farewell", looked_up()))
+    assert ending(plan) is None
+    assert texts(plan)[-1] == "What can I do for you?"
+    state = booking()
+    plan = decide("no no", NOTHING, asked_back("never_mind", state))
+    assert " ".join(texts(plan)) == ENGINE.prompt(state)
+    assert plan.state is not None
+    assert (plan.state.place, plan.state.values, plan.state.asked_back) == (state.place, state.values, None)
+
+
+def test_a_no_that_also_answers_what_the_flow_has_asked_is_an_answer() -> None:
+    state = asked_back("never_mind", booking())
+    plan = decide("no, Tuesday at ten", understood(Answers()), state)
+    assert plan.state is not None
+    assert "opening" in plan.state.values
+
+
+def test_who_says_something_else_to_what_was_asked_back_is_understood_anew() -> None:
+    plan = decide("no, what does a cleaning cost", understood(AsksFact(CLEANING)), asked_back("farewell", looked_up()))
+    assert plan.facts == (CLEANING,)
+    assert plan.state is not None
+    assert plan.state.asked_back is None
+
+
+def test_nobody_is_asked_back_twice_about_the_same() -> None:
+    asked = asked_back("farewell", looked_up())
+    assert ending(decide("I guess that's everything", doubting("farewell"), asked)) is HangUp
+
+
+def test_what_the_reader_takes_for_the_answer_is_not_asked_back() -> None:
+    plan = decide("Tuesday at ten", doubting("never_mind"), booking())
+    assert plan.state is not None
+    assert "opening" in plan.state.values
+
+
+def test_there_is_nothing_to_ask_back_where_nothing_can_be_called_off() -> None:
+    plan = decide("leave it maybe", doubting("never_mind"), looked_up())
+    assert [clause.source for clause in plan.fixed] == ["fallback"]
+
+
+def test_what_was_told_with_a_wish_that_was_asked_back_is_not_lost() -> None:
+    asks = route("booking").model_copy(update={"asks_back": "Would you like to come in?"})
+    agent = AGENT.model_copy(update={"routes": tuple(asks if one.name == "booking" else one for one in AGENT.routes)})
+    doubt = Understood((Unknown(),), 0.3, "model", doubted=Wishes(asks))
+    state = decide("something for Tuesday at ten", doubt, looked_up(), agent).state
+    assert state is not None
+    granted = decide("yes", NOTHING, state, agent)
+    assert granted.state is not None
+    assert "opening" in granted.state.values

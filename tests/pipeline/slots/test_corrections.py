@@ -157,6 +157,11 @@ def test_an_answer_to_what_shall_be_changed_needs_no_mark() -> None:
     assert not told("Six", known(**TABLE), "en")
 
 
+def test_a_number_that_could_be_anything_is_for_what_is_called_before_it() -> None:
+    for said, name in (("the time, make it six", "hour"), ("my party, six", "party")):
+        assert list(told(said, known(**TABLE), "en")) == [name]
+
+
 @pytest.mark.parametrize(
     ("utterance", "language", "name"),
     [
@@ -166,10 +171,13 @@ def test_an_answer_to_what_shall_be_changed_needs_no_mark() -> None:
         ("the name", "en", "name"),
         ("What day is it?", "en", None),
         ("no", "en", None),
-        ("cambie la hora", "es", None),
+        ("cambie la hora", "es", "hour"),
+        ("cambie la mesa", "es", None),
     ],
 )
-def test_what_is_called_wrong_is_found_by_its_description(utterance: str, language: Language, name: str | None) -> None:
+def test_what_is_called_wrong_is_found_by_its_name_its_description_or_its_kind(
+    utterance: str, language: Language, name: str | None
+) -> None:
     assert called_wrong(utterance, VARIABLES, language) == name
 
 

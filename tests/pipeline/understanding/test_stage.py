@@ -178,9 +178,31 @@ def test_what_would_do_harm_must_be_likelier(label: str, needed: float) -> None:
         rest = (1 - share) / 4
         others = tuple((f"q:{fact}", rest) for fact in ("hours", "cleaning"))
         judgement = Judgement(((label, share), ("other", rest), ("wait", rest), *others))
-        (understood,), _ = understand(RouteDecision("x", 0.1), FakeUnderstanding(judgement), Situation("right then"))
+        (understood,), log = understand(RouteDecision("x", 0.1), FakeUnderstanding(judgement), Situation("right then"))
         assert (understood.label == label) is done
         assert isinstance(understood.act, Wishes) is done
+        assert (understood.doubted is None) is done
+        (event,) = [event for event in log if isinstance(event, ev.Understood)]
+        assert event.doubted == ("" if done else label)
+
+
+def test_what_is_far_from_certain_enough_is_not_even_in_doubt() -> None:
+    judgement = Judgement((("farewell", 0.22), ("other", 0.2), ("wait", 0.2), ("q:hours", 0.19), ("q:cleaning", 0.19)))
+    (understood,), _ = understand(RouteDecision("x", 0.1), FakeUnderstanding(judgement), Situation("right then"))
+    assert (understood.act, understood.doubted) == (Unknown(), None)
+
+
+def test_any_route_that_says_how_it_is_asked_back_needs_certainty() -> None:
+    booking = AGENT.route("booking")
+    assert booking is not None
+    asks = booking.model_copy(update={"asks_back": "Would you like to come in?"})
+    agent = AGENT.model_copy(update={"routes": tuple(asks if one is booking else one for one in AGENT.routes)})
+    judgement = Judgement((("booking", 0.38), ("q:cleaning", 0.32), ("other", 0.3)))
+    for one, doubted in ((AGENT, None), (agent, Wishes(asks))):
+        (understood,), _ = understand(
+            RouteDecision("x", 0.1), FakeUnderstanding(judgement), Situation("cleaning"), agent=one
+        )
+        assert understood.doubted == doubted
 
 
 def test_the_labels_that_every_agent_has() -> None:

@@ -101,6 +101,21 @@ def test_two_connections_on_the_files_server_are_one_too_many() -> None:
         expand({**shop(), "again": {"base_url": SERVER}}, {"x": tool("getOrder")}, source=AGENT)
 
 
+def test_a_tool_names_one_of_several_connections_on_the_files_server() -> None:
+    connections: dict[str, JsonValue] = {**shop(), "again": {"base_url": SERVER}, "other": {"base_url": "https://a.b"}}
+
+    def called_by(auth: str) -> str | None:
+        call = {"file": FILE.name, "operation": "getOrder", "auth": auth}
+        http = expand(connections, {"x": tool("getOrder", openapi=call)}, source=AGENT).tools["x"].http
+        assert http is not None
+        return http.auth
+
+    assert [called_by("shop"), called_by("again")] == ["shop", "again"]
+    for wrong in ("other", "agian"):
+        with pytest.raises(SettingsError, match=f"no connection '{wrong}' is on its server .* one of shop, again"):
+            called_by(wrong)
+
+
 def test_a_pattern_that_python_cannot_read_is_left_to_whoever_wrote_it() -> None:
     schema: dict[str, JsonValue] = {"properties": {"name": {"type": "string", "pattern": r"^\p{L}+$"}}}
     assert arguments_of(schema)["name"].pattern is None
