@@ -57,7 +57,9 @@ def _of_days(hours: Hours, said: SpokenHours, heard: Heard, now: datetime) -> li
         Found((said.on_feast(feast, next_of(feast, today)),), start, end) for feast, start, end in feasts_said(heard)
     ]
     for match in _WEEKEND[heard.language].finditer(heard.flat):
-        if any(match.groupdict().values()):
+        if any(match.groupdict().values()) and today.weekday() == _SUNDAY:
+            texts: tuple[str, ...] = (said.on_date(today, now),)
+        elif any(match.groupdict().values()):
             saturday = today + timedelta(days=(_SATURDAY - today.weekday()) % len(WEEKDAYS))
             texts = (said.on_coming(saturday), said.on_coming(saturday + timedelta(days=1)))
         else:

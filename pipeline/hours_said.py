@@ -71,6 +71,7 @@ class _Words:
     closed_now: str
     over: str
     again: str
+    opening: str
     differs: str
     always: str
     span: str
@@ -90,7 +91,8 @@ _WORDS: Mapping[Language, _Words] = {
         closed="{day} we are closed.",
         closed_now="We are closed now.",
         over="We are closed for today.",
-        again="We open again {day} at {time}.",
+        again="We open again {opening}.",
+        opening="{day} at {time}",
         differs="Our hours differ from day to day. For which day would you like to know them?",
         always="around the clock",
         span="from {start} to {end}",
@@ -108,7 +110,8 @@ _WORDS: Mapping[Language, _Words] = {
         closed="{day} estamos cerrados.",
         closed_now="Ahora estamos cerrados.",
         over="Hoy ya hemos cerrado.",
-        again="Volvemos a abrir {day} a {time}.",
+        again="Volvemos a abrir {opening}.",
+        opening="{day} a {time}",
         differs="El horario cambia de un día a otro. ¿Para qué día lo quiere saber?",
         always="las veinticuatro horas",
         span="de {start} a {end}",
@@ -185,6 +188,16 @@ class SpokenHours:
         names = dict.fromkeys(feast.spoken[self._language] for feast in feasts)
         return self._words.closed_on.format(days=self._joined(list(names)))
 
+    def next_opening(self, now: datetime) -> str:
+        """'Tomorrow at eight in the morning'; empty if it does not open within a year."""
+        opens = self._hours.next_opening(now)
+        if opens is None:
+            return ""
+        day = self._named(opens.date(), now.date())
+        comma = "," if "," in day else ""
+        opening = self._words.opening.format(day=f"{day}{comma}", time=self._time(minute_at(opens)))
+        return opening.replace(" a el ", " al ")
+
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _today(self, now: datetime) -> str:
@@ -195,13 +208,8 @@ class SpokenHours:
         return said if spans else self._with_next(said, now)
 
     def _with_next(self, said: str, now: datetime) -> str:
-        opens = self._hours.next_opening(now)
-        if opens is None:
-            return said
-        day = self._named(opens.date(), now.date())
-        comma = "," if "," in day else ""
-        again = self._words.again.format(day=f"{day}{comma}", time=self._time(minute_at(opens)))
-        return f"{said} {again.replace(' a el ', ' al ')}"
+        opening = self.next_opening(now)
+        return f"{said} {self._words.again.format(opening=opening)}" if opening else said
 
     def _called(self, name: str, day: date) -> str:
         comma = "," if "," in name else ""

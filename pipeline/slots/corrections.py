@@ -116,8 +116,8 @@ _KINDS: Mapping[Language, Mapping[str, str]] = {
 _ALIKE = 0.5
 """Likeness from which one name is taken for a better hearing of another."""
 _HALF_DAY_MIN = 12 * 60
-_FEW_WORDS = 3
-"""So many words of an answer may stand beside a part of the day ("in the", "por la") for it to say that alone."""
+_FEW_WORDS = 4
+"""An answer of so many words that names a part of the day says that alone ("tomorrow in the evening")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +337,8 @@ def _other_time(known: Known, text: str, context: ReadingContext) -> Reading | N
 
 
 def _other_part(known: Known, text: str) -> Reading | None:
-    """'In the evening': the same time in that half of the day."""
+    """'In the evening': the same time in that half of the day. It may be the time as it is, which then is said again:
+    who insists on it has not heard it."""
     heard = hear(text, known.context.language)
     part = part_of_day(heard)
     moved = in_part(part, _minute(known.value)) if part is not None else None
@@ -345,12 +346,11 @@ def _other_part(known: Known, text: str) -> Reading | None:
 
 
 def _only_part(known: Known, text: str) -> Reading | None:
-    """The same, where an answer says nothing else ("Yes, in the evening")."""
+    """Another half of the day, where an answer says nothing else ("Yes, in the evening")."""
     heard = hear(text, known.context.language)
     start, end = core(heard)
-    named = parts_named(heard)
-    alone = len(named) == 1 and len(heard.flat[start:end].split()) - len(named[0].value.split()) <= _FEW_WORDS
-    return _other_part(known, text) if alone else None
+    alone = len(parts_named(heard)) == 1 and len(heard.flat[start:end].split()) <= _FEW_WORDS
+    return _if_other(_other_part(known, text), known) if alone else None
 
 
 def _minute(value: str) -> int:

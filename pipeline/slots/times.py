@@ -76,9 +76,9 @@ def fits_part(part: Part, minute: int) -> bool:
 
 
 def in_part(part: Part, minute: int) -> int | None:
-    """The same time by a clock of twelve hours in that part of the day; None if it is in it already, or never is."""
+    """The same time by a clock of twelve hours in that part of the day; None if it never is in it."""
     if fits_part(part, minute):
-        return None
+        return minute
     moved = (minute + DAY_MIN // 2) % DAY_MIN
     # "In the afternoon" of seven is an evening's, strictly, and no morning's.
     late = part != "morning" and moved >= DAY_MIN // 2 > minute

@@ -29,6 +29,7 @@ from pipeline.workflow.definition import (
     texts,
 )
 from pipeline.workflow.guards import measure
+from pipeline.workflow.wording import NEXT_OPENING
 
 Severity = Literal["error", "warning"]
 Names = frozenset[str]
@@ -36,7 +37,6 @@ Names = frozenset[str]
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ANY_DAY = date(2026, 1, 1)
 _SPECIAL = frozenset({"caller", "fitting"})
-"""Placeholders that the engine fills itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,11 @@ class Surroundings:
     """Flows that routes begin."""
     has_hours: bool = False
     """Whether it says when the business is open."""
+
+    @property
+    def special(self) -> Names:
+        """Placeholders that the engine fills itself."""
+        return _SPECIAL | {NEXT_OPENING} if self.has_hours else _SPECIAL
 
     @property
     def called(self) -> Names:
@@ -167,7 +172,7 @@ def _circles(name: str, flow: Flow) -> Iterator[Finding]:
 
 
 def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
-    known = frozenset(agent.variables) | agent.lists | _SPECIAL
+    known = frozenset(agent.variables) | agent.lists | agent.special
     for text in texts(node):
         for name in _PLACEHOLDER.findall(text):
             if name not in known:
@@ -443,7 +448,7 @@ def _used_before_known(agent: Surroundings) -> Iterator[Finding]:
     knowledge = _Knowledge(agent)
     for flow_name, flow in agent.flows.items():
         for node_name, node in flow.nodes.items():
-            known = knowledge.at(flow_name, node_name) | _SPECIAL
+            known = knowledge.at(flow_name, node_name) | agent.special
             where = f"flows.{flow_name}.nodes.{node_name}"
             # What a free conversation says of a tool is said once the tool has what it needs.
             said = () if isinstance(node, TalkNode) else texts(node)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from pipeline.hours import Hours
+from pipeline.hours_said import SpokenHours
 from pipeline.slots.reading import Option, ReadingContext, spoken
 from pipeline.slots.spans import Span, spans_of
 from pipeline.slots.types import Language
@@ -21,6 +22,8 @@ CALLER = "caller"
 """The caller's number, in tools' arguments."""
 VERIFIED = "verification_level"
 """A tool's return of this name sets the caller's level."""
+NEXT_OPENING = "next_opening"
+"""When the business opens next, in what is said."""
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 _CHOICE = Variable(type="choice")
@@ -90,6 +93,8 @@ class Wording:
                 return extra[name]
             if name in state.values:
                 return self.spoken(state, name)
+            if name == NEXT_OPENING:
+                return SpokenHours(self._hours, self._language).next_opening(self._now())
             return self.listed(state.lists.get(name, ()))
 
         return " ".join(PLACEHOLDER.sub(said, text).split())

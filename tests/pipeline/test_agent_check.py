@@ -136,6 +136,12 @@ def test_hours_that_say_nothing_of_christmas_are_found() -> None:
     assert found(("\nfacts:\n", f"\n{closed}facts:\n")) == []
 
 
+def test_when_it_opens_next_can_be_said_by_who_has_hours() -> None:
+    says = ('Anything else?", go: clear}', 'We open {next_opening}.", go: clear}')
+    assert any("{next_opening} names nothing" in one for one in found(says))
+    assert not any("next_opening" in one for one in found(says, ("\nfacts:\n", f"\n{HOURS}facts:\n")))
+
+
 def test_a_condition_on_hours_that_nobody_gave_is_found() -> None:
     finding = "error flows.order.nodes.which_way.edges.open: nobody knows when it is open"
     assert any(one.startswith(finding) for one in guarded("{open: now}", "hours: {zone: Europe/Madrid}\n"))

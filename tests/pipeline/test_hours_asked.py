@@ -175,6 +175,18 @@ def test_a_day_that_is_over_is_not_said_to_be_open() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("day", "answer"),
+    [
+        (27, "On Saturday we are open from nine to one. On Sunday we are closed."),
+        (28, "On Saturday we are open from nine to one. On Sunday we are closed."),
+        (29, "Today we are closed. We open again tomorrow at eight in the morning."),
+    ],
+)
+def test_this_weekend_is_what_is_left_of_it(day: int, answer: str) -> None:
+    assert answered(hours(GARAGE), "en", "Are you open this weekend?", WEDNESDAY.replace(day=day)) == answer
+
+
 def test_a_weekday_that_may_be_today_or_next_week_is_answered_for_both_if_one_is_an_exception() -> None:
     text = f"{BISTRO}\nexceptions: {{2026-12-02: closed}}"
     assert answered(hours(text), "en", "Are you open on Wednesday?", WEDNESDAY) == (

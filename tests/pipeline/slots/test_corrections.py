@@ -133,7 +133,8 @@ EARLY = Known(Variable(type="time"), "07:00", ReadingContext(TODAY, window=spans
         ("Yes, in the evening", True, "19:00"),
         ("No, I meant tonight", False, "19:00"),
         ("No, nine in the evening", False, "21:00"),
-        ("No, in the morning", False, None),
+        ("No, in the morning", False, "07:00"),  # It is said again.
+        ("Yes, in the morning", True, None),
         ("Yes, have a nice evening", True, None),
         ("Yes, do you have music in the evening?", True, None),
         ("Yes, the evening show was sold out", True, None),

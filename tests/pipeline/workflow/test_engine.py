@@ -7,6 +7,8 @@ from datetime import datetime
 import pytest
 
 from models.settings import StrictModel, parse_settings
+from pipeline.hours import Hours
+from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.state import CallState, HangUp, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
@@ -475,3 +477,38 @@ def test_a_value_tells_of_the_flows_that_would_ask_for_it_if_it_is_seldom_said_o
 def test_a_part_that_only_tells_a_number_is_known(part: str, only: bool) -> None:
     one = WorkflowEngine(PARCELS.flows, PARCELS.variables, call_id="CA1", now=lambda: NOW)
     assert one.only_tells(part) is only
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Please call again tomorrow at eight in the morning."),
+        ("es", "Please call again mañana a las ocho de la mañana."),
+    ],
+)
+def test_a_text_may_say_when_the_business_opens_next(language: Language, said: str) -> None:
+    flow = parse_settings(
+        'start: later\nnodes: {later: {do: say, say: "Please call again {next_opening}.", go: end}}', Flow, "flow"
+    )
+    hours = parse_settings("thursday: 8:00-12:00", Hours, "hours.yaml")
+    one = WorkflowEngine({"later": flow}, {}, call_id="CA1", now=lambda: NOW, hours=hours, language=language)
+    assert one.start(CallState(), "later", "", 1).says == (said,)
+
+
+def test_a_flow_goes_by_the_hours_of_the_moment() -> None:
+    flow = parse_settings(
+        """
+start: which
+nodes:
+  which: {do: decide, edges: [{when: {open: now}, go: there}], otherwise: away}
+  there: {do: say, say: "Somebody is here.", go: end}
+  away: {do: say, say: "Nobody is here.", go: end}
+""",
+        Flow,
+        "flow",
+    )
+    hours = parse_settings("wednesday: 8:00-12:00", Hours, "hours.yaml")
+    moments = iter([NOW, NOW.replace(hour=12)])
+    one = WorkflowEngine({"which": flow}, {}, call_id="CA1", now=lambda: next(moments), hours=hours)
+    assert one.start(CallState(), "which", "", 1).says == ("Somebody is here.",)
+    assert one.start(CallState(), "which", "", 1).says == ("Nobody is here.",)
