@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.settings import SettingsError, parse_settings
-from pipeline.agent import Agent, load_agent
+from models.settings import SettingsError, parse_mapping
+from pipeline.agent import agent_of, load_agent
 from pipeline.hours import Hours
 
 ROOT = Path(__file__).parents[2]
@@ -65,13 +65,13 @@ def test_an_agent_that_knows_its_hours_needs_no_fact() -> None:
     text = SHOP.read_text(encoding="utf-8")
     start, end = text.index("facts:"), text.index("variables:")
     hours = 'hours: {monday-friday: 9:00-18:00}\nutterances: {"q:hours": [when do you shut]}\n'
-    shop = parse_settings(f"{text[:start]}{hours}{text[end:]}", Agent, "shop.yaml")
+    shop = agent_of(parse_mapping(f"{text[:start]}{hours}{text[end:]}", "shop.yaml"), DENTAL)
     assert shop.fact("hours").text == "We are open Monday to Friday from nine to six."
     assert "Are you open at Christmas?" in shop.fact("hours").questions
-    spanish = parse_settings(f"{text[:start]}language: es\n{hours}{text[end:]}", Agent, "shop.yaml")
+    spanish = agent_of(parse_mapping(f"{text[:start]}language: es\n{hours}{text[end:]}", "shop.yaml"), DENTAL)
     assert spanish.fact("hours").text == "Abrimos de lunes a viernes de las nueve a las seis."
     with pytest.raises(SettingsError, match="give at least one, or `hours`"):
-        parse_settings(f"{text[:start]}{text[end:]}", Agent, "shop.yaml")
+        agent_of(parse_mapping(f"{text[:start]}{text[end:]}", "shop.yaml"), DENTAL)
 
 
 def test_a_variable_between_hours_needs_hours() -> None:
@@ -79,9 +79,9 @@ def test_a_variable_between_hours_needs_hours() -> None:
         "\nvariables:\n", "\nvariables:\n  hour: {type: time, between: hours}\n"
     )
     with pytest.raises(SettingsError, match=r"variables\.hour\.between: `hours` says no days"):
-        parse_settings(text, Agent, "dental.yaml")
+        agent_of(parse_mapping(text, "dental.yaml"), DENTAL)
     days = "\nhours: {monday-friday: 8:00-17:00}\nvariables:\n"
-    assert parse_settings(text.replace("\nvariables:\n", days), Agent, "dental.yaml").hours.known
+    assert agent_of(parse_mapping(text.replace("\nvariables:\n", days), "dental.yaml"), DENTAL).hours.known
 
 
 @pytest.mark.parametrize(

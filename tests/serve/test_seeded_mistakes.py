@@ -45,9 +45,9 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "an unquoted key": ("{city: [a", "{yes: [of course], city: [a", "variables.kind.choices.yes: line 33: YAML takes"),
     "wrong indentation": ("    start: kind", "   start: kind", "error rental.yaml: not valid YAML: line"),
     "too few examples": (
-        '"I want a human", ',
+        ', "Do you have a tandem tomorrow?"',
         "",
-        "error rental.yaml: routes[2].examples: Tuple should have at least 3",
+        "error rental.yaml: routes[1].examples: Tuple should have at least 3",
     ),
     "an example without words": ('"I want a human"', '"..."', "error routes.person.examples: '...' has no words"),
     "an example in two routes": (
