@@ -84,8 +84,9 @@ def _hours(agent: Agent) -> Iterator[Finding]:
     """Callers are told that it is open on Christmas Day, if nobody says that it is not."""
     for name, feast in ((name, FEASTS[name]) for name in ("christmas", "new_year")):
         days = [feast.on(year) for year in _YEARS]
-        if any(agent.hours.on(day) and agent.hours.exception_on(day) is None for day in days):
-            what = f"says nothing of {name}: callers are told that you are open; give its hours, or `{name}: closed`"
+        if any(agent.hours.on(day) and agent.hours.is_usual(day) for day in days):
+            give = f"give its hours, `{name}: closed`, or `holidays`"
+            what = f"says nothing of {name}: callers are told that you are open; {give}"
             yield Finding("warning", "hours.exceptions", what)
 
 

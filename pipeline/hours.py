@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
+from holidays import country_holidays
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from models.settings import StrictModel
@@ -49,6 +50,8 @@ class Hours(StrictModel):
     zone: str | None = None
     """An IANA name ("America/New_York"): what time it is, and which day "tomorrow" is. None: where the gateway's
     machine is."""
+    holidays: str | None = None
+    """Closed on the public holidays of a country or of a part of it (US, US-NY, ES-MD: ISO 3166), exceptions aside."""
     exceptions: dict[str, Opening] = Field(default_factory=dict)
     """Other hours on a date ("2026-12-24": 8:00-12:00), on one of every year ("12-25": closed), from one to another
     ("2026-08-03 to 2026-08-14": closed), or on a day by its name (thanksgiving: closed; pipeline/feasts.py)."""
@@ -59,6 +62,16 @@ class Hours(StrictModel):
         if name is not None and name not in available_timezones():
             raise ValueError(f"no such time zone: {name!r}; expected an IANA name, such as America/New_York")
         return name
+
+    @field_validator("holidays")
+    @classmethod
+    def _has_a_calendar(cls, code: str | None) -> str | None:
+        if code is not None:
+            try:
+                _public(code, _ANY_LEAP_YEAR)
+            except NotImplementedError as error:
+                raise ValueError(f"{error}; expected a country, such as US, or a part of one, such as US-NY") from None
+        return code
 
     @model_validator(mode="after")
     def _names_days(self) -> Hours:
@@ -94,10 +107,20 @@ class Hours(StrictModel):
         keys = [key for key in self.exceptions if _Days.of(key).hold(day)]
         return min(keys, key=lambda key: _Days.of(key).vagueness, default=None)
 
+    def is_holiday(self, day: date) -> bool:
+        """Whether a date is one of the public holidays that it keeps."""
+        return self.holidays is not None and day in _public(self.holidays, day.year)
+
+    def is_usual(self, day: date) -> bool:
+        """Whether a date is like every other of its weekday."""
+        return self.exception_on(day) is None and not self.is_holiday(day)
+
     def on(self, day: date) -> tuple[Span, ...]:
         """The spans of a date."""
+        if self.is_usual(day):
+            return self.of_weekday(day.weekday())
         key = self.exception_on(day)
-        return self.of_weekday(day.weekday()) if key is None else _spans(self.exceptions[key])
+        return () if key is None else _spans(self.exceptions[key])
 
     def span_at(self, day: date, minute: int) -> tuple[date, Span] | None:
         """The span that a minute of a date lies in, and the date on which that begins; None if it is closed then."""
@@ -135,6 +158,13 @@ class Hours(StrictModel):
 def minute_at(moment: datetime) -> int:
     """Minutes after midnight."""
     return moment.hour * 60 + moment.minute
+
+
+@lru_cache(maxsize=256)
+def _public(code: str, year: int) -> frozenset[date]:
+    """The public holidays of a year. Raises NotImplementedError for a country or part that has no calendar."""
+    country, _, part = code.partition("-")
+    return frozenset(country_holidays(country, subdiv=part or None, years=year))
 
 
 def _spans(opening: str) -> tuple[Span, ...]:

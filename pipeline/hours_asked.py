@@ -46,7 +46,7 @@ def answered(hours: Hours, language: Language, utterance: str, now: datetime) ->
     if _CLOSED[language].search(heard.flat) and (days := said.closed_days()):
         return days
     if _PUBLIC[language].search(heard.flat):
-        return said.closed_feasts() or said.week()
+        return said.holidays(now) or said.week()
     return said.week()
 
 
@@ -82,7 +82,7 @@ def _of_date(hours: Hours, said: SpokenHours, day: DateSaid, now: datetime) -> t
         return (said.on_coming(day.day),)
     # On a Wednesday, "Wednesday" may be today or the next one.
     days = (now.date(), day.day)
-    if all(hours.exception_on(each) is None for each in days):
+    if all(hours.is_usual(each) for each in days):
         return (said.usually(day.weekday),)
     return tuple(said.on_date(each, now) for each in days)
 

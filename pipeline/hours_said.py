@@ -54,6 +54,7 @@ HOURS_QUESTIONS: Mapping[Language, tuple[str, ...]] = {
 """Ways to ask for it."""
 LONGEST_WEEK = 300
 """Characters of a week's hours beyond which nobody could keep them in mind."""
+_YEAR_DAYS = 366
 _NOON = DAY_MIN // 2
 _RUN = 3
 """So many days in a row are said as 'Monday to Wednesday'."""
@@ -81,6 +82,7 @@ class _Words:
     today: str
     tomorrow: str
     closed_on: str
+    public: str
 
 
 _WORDS: Mapping[Language, _Words] = {
@@ -102,6 +104,7 @@ _WORDS: Mapping[Language, _Words] = {
         today="today",
         tomorrow="tomorrow",
         closed_on="We are closed on {days}.",
+        public="We are closed on public holidays.",
     ),
     "es": _Words(
         week="Abrimos {days}.",
@@ -121,6 +124,7 @@ _WORDS: Mapping[Language, _Words] = {
         today="hoy",
         tomorrow="mañana",
         closed_on="Estamos cerrados {days}.",
+        public="Estamos cerrados los días festivos.",
     ),
 }
 
@@ -179,8 +183,15 @@ class SpokenHours:
         days = self._days(closed).removeprefix("on ")
         return self._words.closed_on.format(days=days) if closed else None
 
-    def closed_feasts(self) -> str | None:
-        """The days with a name on which it is closed; None if its file names none."""
+    def holidays(self, now: datetime) -> str | None:
+        """Public holidays: whether it keeps them, else the days with a name on which it is closed; None: it says
+        nothing of either."""
+        ahead = (now.date() + timedelta(days=days) for days in range(_YEAR_DAYS))
+        kept = [day for day in ahead if self._hours.is_holiday(day)]
+        if kept and not any(self._hours.on(day) for day in kept):
+            return self._words.public
+        if kept:
+            return self.on_date(kept[0], now)
         keys = [key for key, opening in self._hours.exceptions.items() if opening == CLOSED]
         feasts = [feast for feast in (FEASTS.get(key) or _feast_on(key) for key in keys) if feast is not None]
         if not feasts:

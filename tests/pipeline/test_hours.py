@@ -65,6 +65,15 @@ def test_a_stretch_of_every_year_may_go_over_its_turn() -> None:
     assert [day for day in (1, 2, 3) if not shut.on(date(2026, 1, day))] == [1, 2]
 
 
+def test_public_holidays_are_kept_but_for_exceptions() -> None:
+    shop = hours("monday-sunday: 9:00-17:00\nholidays: US-NY\nexceptions: {memorial_day: 9:00-12:00}")
+    assert not shop.on(date(2026, 7, 4))
+    assert not shop.on(date(2026, 7, 3))  # The Friday on which a Saturday's is kept.
+    assert not shop.on(date(2027, 11, 25))
+    assert len(shop.on(date(2026, 5, 25))) == 1
+    assert not hours("monday-sunday: 9:00-17:00\nholidays: ES").on(date(2026, 1, 6))
+
+
 @pytest.mark.parametrize(
     ("day", "at", "is_open"),
     [
@@ -152,6 +161,8 @@ def test_the_next_opening_is_told_by_the_clock_after_a_change() -> None:
         ("monday: 12:00-14:00, 18:00-13:00", "the last ends after the first has begun on the next day"),
         ("mondy: 8:00-17:00", "'mondy' names no day of the week; expected such as monday, or monday-friday"),
         ("monday-friday: 8:00-17:00\nfri: closed", "friday is named by 'monday-friday' and by 'fri'; choose"),
+        ("holidays: XX", "Country XX not available; expected a country, such as US"),
+        ("holidays: US-QQ", "does not have subdivision QQ; expected a country, such as US, or a part"),
         ("exceptions: {xmas: closed}", "exceptions: 'xmas' names no day"),
         ("exceptions: {02-30: closed}", "exceptions: '02-30': day is out of range"),
         ("exceptions: {2026-12-24 to 12-26: closed}", "both with a year or neither"),

@@ -137,6 +137,28 @@ def test_it_is_in_spanish_too(utterance: str, answer: str) -> None:
     assert answered(hours(GARAGE), "es", utterance, WEDNESDAY) == answer
 
 
+KEPT = "monday-friday: 8:00-17:00\nholidays: US"
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "utterance", "answer"),
+    [
+        (KEPT, "en", "Are you open on holidays?", "We are closed on public holidays."),
+        (KEPT, "es", "¿Abren los días feriados?", "Estamos cerrados los días festivos."),
+        (KEPT, "en", "Are you open on Labor Day?", "On Labor Day we are closed."),
+        (KEPT, "en", "Are you open tomorrow?", "Tomorrow we are closed."),  # Thanksgiving.
+        (
+            f"{KEPT}\nexceptions: {{thanksgiving: 8:00-10:30}}",
+            "en",
+            "Do you work on federal holidays?",
+            "Tomorrow we are open from eight to ten thirty in the morning.",
+        ),
+    ],
+)
+def test_public_holidays_are_answered_for(text: str, language: Language, utterance: str, answer: str) -> None:
+    assert answered(hours(text), language, utterance, WEDNESDAY) == answer
+
+
 @pytest.mark.parametrize(
     ("moment", "english", "spanish"),
     [
