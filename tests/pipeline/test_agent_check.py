@@ -197,11 +197,11 @@ def test_versions_are_named_by_content_and_differences_are_said_by_path() -> Non
 LONG = "We deliver to every house of the old town within two working days, and to the islands on Tuesdays and Fridays"
 
 
-@pytest.mark.parametrize(("key", "path"), [("fallback: [", "lines.fallback"), ("apology: ", "lines.apology")])
+@pytest.mark.parametrize(("key", "path"), [("say: [", "flows.order.nodes.which.say"), ("text: ", "facts.hours.text")])
 def test_of_a_long_text_each_part_that_is_another_is_shown_with_words_around_it(key: str, path: str) -> None:
     text = SHOP.replace(key, f'{key}"{LONG}", ' if key.endswith("[") else f"{key}{LONG} #", 1)
     before, after = [
-        parse_settings(one, Agent, "shop.yaml")
+        agent_of(parse_mapping(one, "shop.yaml"), Path("shop.yaml"))
         for one in (text, text.replace("We deliver", "We bring it").replace("Tuesdays", "Mondays"))
     ]
     assert differences(before, after) == [
@@ -214,7 +214,7 @@ def test_of_entries_without_names_the_place_is_shown() -> None:
     edges = "edges: [{when: {known: state}, go: end}, {when: {known: arrives}, go: end}]"
     text = SHOP.replace(CLEAR, f"clear: {{do: decide, {edges}, otherwise: end}}")
     before, after = [
-        parse_settings(one, Agent, "shop.yaml")
+        agent_of(parse_mapping(one, "shop.yaml"), Path("shop.yaml"))
         for one in (text, text.replace("arrives}, go: end", "arrives}, go: down"))
     ]
     assert differences(before, after) == ["~ flows.order.nodes.clear.edges[1].go: end -> down"]

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from bench.eval.conversation import AGENTS
-from models.settings import parse_settings
+from models.settings import parse_mapping, parse_settings
 from models.types import Judgement, Situation
-from pipeline.agent import Agent, load_agent
+from pipeline.agent import Agent, agent_of, load_agent
 from serve import agent_try, direct
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.stack import free_port
@@ -107,6 +107,6 @@ def test_what_was_decided_is_shown_with_what_came_next(monkeypatch: pytest.Monke
 
 def test_why_a_tool_failed_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = SHOP.read_text(encoding="utf-8").replace("127.0.0.1:8099", f"127.0.0.1:{free_port('127.0.0.1')}")
-    agent = parse_settings(shop, Agent, "shop.yaml")
+    agent = agent_of(parse_mapping(shop, "shop.yaml"), SHOP)
     shown = tried(["the order", "4711"], monkeypatch, agent)
     assert "       find_order: failed (127.0.0.1: the connection failed (ConnectError))\nagent: I can't look" in shown
