@@ -183,7 +183,8 @@ def _add_examples(filled: dict[str, JsonValue], beside: Sequence[tuple[int, Comm
             routes[number] = entry | {"examples": [*free]}
             continue
         free = [text for text in route.examples if plain(text) not in spoken_for]
-        routes[number] = entry | {"examples": [*_texts(entry.get("examples")), *free]}
+        if isinstance(examples := entry.get("examples"), list):  # What is none of an example is named when it is read.
+            routes[number] = entry | {"examples": [*examples, *free]}
         more = [text for text in route.utterances if plain(text) not in spoken_for]
         if more:
             utterances[label] = [*_texts(had.get(label)), *more]

@@ -11,11 +11,12 @@ from pathlib import Path
 from string import Template
 from types import MappingProxyType
 
-from models.settings import SettingsError, parse_settings
-from pipeline.agent import Agent
+from models.settings import SettingsError, parse_mapping
+from pipeline.agent import Agent, agent_of
 from pipeline.hours import Hours
 from pipeline.slots.types import Language
 
+_SOURCE = "agent init"
 _STARTERS = Path(__file__).with_name("starters")
 _OPENING = re.compile(r"\s*([a-z][a-z, -]*?)[\s:]+(\d.*|closed)\s*", re.IGNORECASE)
 """Days and their hours: "monday-friday 9:00-17:00"."""
@@ -32,10 +33,8 @@ class _Caller:
     asks_for_person: str
     thanks: str
     goodbye: str
-    greeted: str
     closed: str
     """Words of what is said when nobody is there."""
-    welcome: str
 
 
 _CALLERS: Mapping[Language, _Caller] = MappingProxyType(
@@ -46,9 +45,7 @@ _CALLERS: Mapping[Language, _Caller] = MappingProxyType(
             asks_for_person="Can I speak to someone?",
             thanks="Thank you",
             goodbye="Goodbye",
-            greeted="do for you",
             closed="nobody is here",
-            welcome="welcome",
         ),
         "es": _Caller(
             hello="Hola",
@@ -56,9 +53,7 @@ _CALLERS: Mapping[Language, _Caller] = MappingProxyType(
             asks_for_person="¿Puedo hablar con alguien?",
             thanks="Gracias",
             goodbye="Adiós",
-            greeted="ayudarle",
             closed="no hay nadie",
-            welcome="de nada",
         ),
     }
 )
@@ -92,7 +87,7 @@ def started(business: Business) -> dict[str, str]:
     }
     template = Template((_STARTERS / f"{business.language}.yaml").read_text(encoding="utf-8"))
     text = template.substitute(filled)
-    agent = parse_settings(text, Agent, "agent init")
+    agent = agent_of(parse_mapping(text, _SOURCE), Path(_SOURCE))
     return {"agent": text, **_conversations(agent)}
 
 
@@ -120,9 +115,9 @@ def _conversations(agent: Agent) -> dict[str, str]:
 description: Says hello, asks for the hours, thanks and says goodbye.
 edge: happy
 lines:
-  - {{say: {_quoted(caller.hello)}, expect: {{any_of: [{_quoted(caller.greeted)}]}}}}
+  - {{say: {_quoted(caller.hello)}, expect: {{all_of: [{_line(agent, "greeting")}]}}}}
   - {{say: {_quoted(caller.asks_hours)}, expect: {{all_of: [{_quoted(agent.fact("hours").text)}]}}}}
-  - {{say: {_quoted(caller.thanks)}, expect: {{any_of: [{_quoted(caller.welcome)}]}}}}
+  - {{say: {_quoted(caller.thanks)}, expect: {{all_of: [{_line(agent, "thanks")}]}}}}
   - {{say: {_quoted(caller.goodbye)}}}
 """
     made = {"asks_for_the_hours": asks}
@@ -143,6 +138,13 @@ lines:
   - {{say: {_quoted(caller.goodbye)}}}
 """
     return made
+
+
+def _line(agent: Agent, name: str) -> str:
+    route = agent.route(name)
+    assert route is not None
+    assert route.line is not None
+    return _quoted(route.line)
 
 
 def _moment(hours: Hours, *, open_: bool) -> datetime | None:

@@ -35,15 +35,17 @@ def router(**routes: str) -> Callable[[Agent], Callable[[str], RouteDecision]]:
 
 
 def test_who_says_hello_and_is_hung_up_on_is_warned_of_once() -> None:
-    found = rehearse(RENTAL, router(hello="goodbye", bye="goodbye", no="goodbye")).findings
-    assert [(one.severity, one.where) for one in found] == [("warning", "routes.goodbye")]
-    assert found[0].what.startswith("'Hello' ends the call (farewell: goodbye 0.90)")
+    found = rehearse(RENTAL, router(hello="goodbye", bye="goodbye")).findings
+    told = [one.what for one in found if one.what.startswith("'Hello'")]
+    assert {(one.severity, one.where) for one in found} == {("warning", "routes.goodbye")}
+    assert told[0].startswith("'Hello' ends the call (farewell: goodbye 0.90)")
+    assert not [one.what for one in found if "Goodbye" in one.what]
 
 
 def test_each_utterance_is_shown_with_where_it_leads_free_and_in_a_flow() -> None:
-    played = rehearse(RENTAL, router(hello="courtesy", someone="person")).played
+    played = rehearse(RENTAL, router(hello="greeting", someone="person")).played
     by_text = {one.utterance: one for one in played}
-    assert by_text["Hello"] == Played("hello", "Hello", "say: courtesy 0.90", "taken as the answer")
+    assert by_text["Hello"] == Played("hello", "Hello", "say: greeting 0.90", "taken as the answer")
     assert by_text["Can I speak to someone?"].asked == "person: person 0.90"
     assert by_text["What are your opening hours?"].free == "fact hours"
     assert by_text["Hang on"].free == "waits"
@@ -51,7 +53,7 @@ def test_each_utterance_is_shown_with_where_it_leads_free_and_in_a_flow() -> Non
 
 def test_an_example_is_played_to_a_router_that_has_not_learnt_it() -> None:
     more = tuple(
-        route.model_copy(update={"examples": (*route.examples, f"{route.name} it is")}) for route in RENTAL.routes
+        route.model_copy(update={"examples": (f"{route.name} it is", *route.examples)}) for route in RENTAL.routes
     )
     taught: list[Agent] = []
 
@@ -76,7 +78,7 @@ def test_the_findings_are_those_of_the_command_and_missing_weights_are_told(monk
     shown = CliRunner().invoke(app, ["agent", "validate", str(RENTAL_FILE)])
     assert shown.exit_code == 0
     assert "Yes" in shown.output
-    assert "0 errors, 1 warnings" in shown.output
+    assert "'Yes' ends the call" in " ".join(shown.output.split())
 
     def unprepared(weights: str) -> None:
         raise ModelFailure(f"weights '{weights}' are not prepared on this machine")

@@ -36,24 +36,20 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a misspelt kind of node": ("do: decide", "do: decice", f"{BOOK}.is_free.do: no such kind: 'decice'; did you mean"),
     "a number for a text": ("name: Harbour Bikes", "name: 12", "name: Input should be a valid string; got 12 (int)"),
-    "an unquoted yes": (
-        '["Hello", "Yes",',
-        '["Hello", Yes,',
-        "routes[3].examples[1]: Input should be a valid string; got",
-    ),
+    "an unquoted yes": ('"I want a human"', "Yes", "routes[2].examples[1]: Input should be a valid string; got True"),
     "an unquoted no": ('values: {helmets: "no"}', "values: {helmets: no}", "put it in quotes"),
     "an unquoted key": ("{city: [a", "{yes: [of course], city: [a", "variables.kind.choices.yes: line 33: YAML takes"),
     "wrong indentation": ("    start: kind", "   start: kind", "error rental.yaml: not valid YAML: line"),
     "too few examples": (
-        ', "Do you have a tandem tomorrow?"',
+        '"Can I book two mountain bikes for Friday?", ',
         "",
         "error rental.yaml: routes[1].examples: Tuple should have at least 3",
     ),
     "an example without words": ('"I want a human"', '"..."', "error routes.person.examples: '...' has no words"),
     "an example in two routes": (
         '["Bye",',
-        '["Bye", "hello",',
-        "error routes.goodbye.examples: 'hello' is an example of",
+        '["Bye", "i want a human",',
+        "error routes.goodbye.examples: 'i want a human' is an example of",
     ),
     "a voice that is not there": (
         "af_heart",
@@ -87,9 +83,21 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a pattern that is none": ("'[1-9]'", "'[1-9'", "variables.riders.pattern: expected a regular expression"),
     "a keypad line without keys": ('keys: {"1": "When are you open?"}\n', "", "lines.keypad and keys belong together"),
     "no farewell": ("kind: farewell", "kind: cancel", "warning routes: none is of kind 'farewell'"),
-    "no greeting": ('["Hello", ', '["What now", ', "warning routes: none has an example such as 'Hello'"),
-    "no thanks": ('"Thank you"]', '"What now"]', "warning routes: none has an example such as 'Thank you'"),
-    "no yes": ('"Yes", ', '"What now", ', "warning routes: none has an example such as 'Yes': who says that goes"),
+    "no greeting": (
+        "\nfacts:\n",
+        "\ncommon: {without: [greeting]}\nfacts:\n",
+        "warning routes: none has an example such as 'Hello'",
+    ),
+    "no thanks": (
+        "\nfacts:\n",
+        "\ncommon: {without: [thanks]}\nfacts:\n",
+        "warning routes: none has an example such as 'Thank you'",
+    ),
+    "no yes": (
+        "\nfacts:\n",
+        "\ncommon: {without: [anything_else]}\nfacts:\n",
+        "warning routes: none has an example such as 'Yes'",
+    ),
     "a flow that circles": (CLEAR, UNLEFT, f"error {BOOK}.clear: a dead end"),
     "a node that is not reached": (
         CLEAR,
