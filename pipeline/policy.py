@@ -103,6 +103,13 @@ class DialoguePolicy:
         asked = dataclasses.replace(state, asked_back=AskedBack(doubted.route.name, utterance))
         return Says(utterance, asked, clauses_of_text(line, "asks_back"), ending="may_go_on")
 
+    def _bare_no(self, utterance: str, route: Route, state: CallState) -> Plan | None:
+        """A no and nothing else to a question is no goodbye yet: that is asked back. None: there is more to it."""
+        verdict = self._engine.yes_or_no(utterance)
+        if verdict is None or len(utterance.split()) - len(verdict.words.split()) > 1:
+            return None
+        return self._asked_back(utterance, Understood((Unknown(),), 0.0, doubted=Wishes(route)), state)
+
     def _settled(
         self,
         utterance: str,
@@ -277,7 +284,7 @@ class DialoguePolicy:
                 over = self._engine.cancel(state)
                 return self.step_plan(utterance, over, ending=self._asks_or_open(utterance)) if over else None
             case "farewell" if not step.fitted:
-                return self._farewell(utterance, state)
+                return self._bare_no(utterance, route, state) or self._farewell(utterance, state)
             case "abuse" if not step.fitted:
                 return self._abused(utterance, state, again=self._engine.question(state))
             case "say" if not step.fitted and asks(utterance, self._agent.language):

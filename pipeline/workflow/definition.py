@@ -206,6 +206,8 @@ class FormNode(Node):
     a field."""
     read_back: Wordings | None = None
     """The read-back of it all; then other wordings. Left out: nothing is read back."""
+    also: tuple[str, ...] = ()
+    """Variables that are read back beside the fields, as earlier forms have them."""
     change: Text | None = None
     """Asked after a bare no to the read-back; None: as the language has it."""
     on_no: Target | None = None

@@ -61,11 +61,11 @@ def _parts(name: str, form: FormNode, flow: Flow, words: Phrases) -> Iterator[tu
             note=form.note,
             model=form.model,
             say=_again(form.read_back, words.yes_or_no),
-            variables=tuple(form.fields),
+            variables=(*form.also, *form.fields),
             change=form.change or words.change,
             on_yes=form.go,
             on_no=form.on_no or left,
-            forget=tuple(form.fields),
+            forget=(*form.also, *form.fields),
             exhausted=form.exhausted,
         ),
     )

@@ -297,3 +297,12 @@ def test_abuse_is_warned_of_and_then_ends_the_call_and_no_person_has_to_listen(a
 def test_who_asks_for_a_robot_in_a_booking_gets_the_answer_and_then_its_question() -> None:
     plan = decide("Hm, are you a robot?", understood(Wishes(ROBOT)), booking("Tuesday at ten"))
     assert texts(plan) == ["I am a computer.", "What is your name?"]
+
+
+def test_a_bare_no_in_the_middle_of_a_flow_is_asked_back_and_no_goodbye() -> None:
+    no = understood(Wishes(route("farewell")), confidence=1.0)
+    for said in ("No", "no thanks"):
+        plan = decide(said, no, booking())
+        assert [clause.source for clause in plan.fixed] == ["asks_back"]
+    assert ending(decide("no, I have to go, bye", no, booking())) is HangUp
+    assert ending(decide("No", no, looked_up())) is HangUp
