@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validat
 from models.settings import StrictModel, load_mapping, settings_from
 from pipeline.agent_common import CommonUse, common, with_common
 from pipeline.agent_examples import FACT
+from pipeline.agent_trouble import Trouble
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
 from pipeline.hours import Hours
@@ -284,6 +285,8 @@ class Agent(StrictModel):
     """A flow that is run while the greeting is said: it looks things up, and neither speaks nor asks."""
     otherwise: str | None = None
     """A flow that is begun by what no route and no fact answers; None: the fallback line is said."""
+    trouble: Trouble = Trouble()
+    """What is said and done where a node says no `failed` or `exhausted`."""
     tools: dict[Name, Tool] = Field(default_factory=dict)
     """What it can do on business systems."""
     connections: dict[Name, JsonValue] = Field(default_factory=dict)

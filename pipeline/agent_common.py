@@ -11,6 +11,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from models.settings import SettingsError, StrictModel, load_settings
 from pipeline.agent_examples import plain, with_examples
+from pipeline.agent_trouble import TroubleWords, with_trouble
 from pipeline.slots.types import Language
 
 _HONEST = "robot"
@@ -60,6 +61,7 @@ class Common(StrictModel):
     """`escalation.line`."""
     frustration_words: tuple[str, ...]
     """`escalation.frustration_words`."""
+    trouble: TroubleWords
     routes: tuple[CommonRoute, ...]
 
 
@@ -97,6 +99,7 @@ def with_common(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValu
     if "escalation" in filled:
         said: dict[str, JsonValue] = {"line": offered.hand_over, "frustration_words": [*offered.frustration_words]}
         filled["escalation"] = _over(said, filled["escalation"])
+    filled = with_trouble(filled, offered.trouble)
     name = str(data.get("name", ""))
     return filled | {key: _named(filled[key], name) for key in ("persona", "lines", "routes", "utterances")}
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from models.settings import StrictModel
 from pipeline.hours import weekdays_of
@@ -104,6 +104,16 @@ class Node(StrictModel):
     """Which language model words answers to questions that come up while the call stands here."""
 
 
+def _comes_along(key: str) -> ConfigDict:
+    """For editors: a file need not have this key (pipeline/agent_trouble.py)."""
+
+    def leave_out(schema: dict[str, JsonValue]) -> None:
+        required = schema["required"]
+        schema["required"] = [one for one in required if one != key] if isinstance(required, list) else required
+
+    return ConfigDict(json_schema_extra=leave_out)
+
+
 class SayNode(Node):
     """Say something, and go on without waiting for an answer."""
 
@@ -114,6 +124,8 @@ class SayNode(Node):
 
 class AskNode(Node):
     """Ask for one variable, until it is known. Skipped if it is known already."""
+
+    model_config = _comes_along("exhausted")
 
     do: Literal["ask"]
     variable: str
@@ -148,6 +160,8 @@ class DecideNode(Node):
 class CallNode(Node):
     """Call a tool. Never before the caller's turn is over."""
 
+    model_config = _comes_along("failed")
+
     do: Literal["call"]
     tool: str
     arguments: dict[str, str] = Field(default_factory=dict)
@@ -164,6 +178,8 @@ class CallNode(Node):
 
 class ConfirmNode(Node):
     """Read something back and have it confirmed; a correction in the answer is taken over and read back again."""
+
+    model_config = _comes_along("exhausted")
 
     do: Literal["confirm"]
     say: tuple[Text, ...] = Field(min_length=1)
@@ -199,6 +215,8 @@ class FormField(StrictModel):
 class FormNode(Node):
     """Collect variables in any order, and read them back once: an `ask` for each and a `confirm`, as which it is run
     (pipeline/workflow/form.py)."""
+
+    model_config = _comes_along("exhausted")
 
     do: Literal["form"]
     fields: dict[str, Wordings | FormField] = Field(min_length=1)

@@ -1,0 +1,141 @@
+"""What is said and done where a flow does not say it: a business system fails, or an answer is not to be had.
+
+It becomes nodes of the flows when the file is read, so that whatever runs, checks or draws flows sees nothing new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from models.settings import StrictModel
+from pipeline.workflow.definition import END
+
+_DOWN, _UNSURE, _LOST = "trouble_down", "trouble_unsure", "trouble_lost"
+_AFTER, _AWAY, _PERSON = "trouble_after", "trouble_away", "trouble_person"
+_ASKING = ("ask", "confirm", "form")
+_Nodes = dict[str, JsonValue]
+
+
+class TroubleWords(StrictModel):
+    """One language's, or an agent's."""
+
+    down: str
+    """Something could not be looked up, or the system said no for a reason that no node expects."""
+    unsure: str
+    """Nobody knows whether a write was done."""
+    lost: str
+    """No answer that fits was given."""
+    look: str
+    """For the person who takes over, where it is not known what was done."""
+    else_: str
+    """Added where nobody can take over."""
+
+
+class Trouble(StrictModel):
+    """What an agent says of it in other words than its language's; see `TroubleWords`."""
+
+    down: str | None = None
+    unsure: str | None = None
+    lost: str | None = None
+    flow: str | None = None
+    """Run afterwards instead of handing over to a person, such as one that arranges a call back."""
+
+
+def with_trouble(data: Mapping[str, JsonValue], words: TroubleWords) -> dict[str, JsonValue]:
+    """An agent file's content, where each node says what happens if it comes to nothing.
+
+    `failed` of a `call` and `exhausted` of an `ask`, `confirm` or `form` that do not stand there lead to a line and
+    then to a person, or to the flow that `trouble` or `escalation.away` names; while the greeting is said, to the end.
+    """
+    flows, own = data.get("flows"), data.get("trouble")
+    if not isinstance(flows, dict):
+        return dict(data)
+    said = {key: text for key, text in own.items() if isinstance(text, str)} if isinstance(own, dict) else {}
+    spoken = words.model_copy(update={key: said[key] for key in ("down", "unsure", "lost") if key in said})
+    filled = {name: _filled(name, flow, data, spoken, said.get("flow")) for name, flow in flows.items()}
+    return {**data, "flows": filled}
+
+
+def _filled(
+    name: str, flow: JsonValue, data: Mapping[str, JsonValue], words: TroubleWords, then: str | None
+) -> JsonValue:
+    nodes = flow.get("nodes") if isinstance(flow, dict) else None
+    if not isinstance(flow, dict) or not isinstance(nodes, dict):
+        return flow
+    silent = data.get("on_call") == name
+    made = {key: _led(node, data, silent=silent) for key, node in nodes.items()}
+    used = {node.get(key) for node in made.values() if isinstance(node, dict) for key in ("failed", "exhausted")} & {
+        _DOWN,
+        _UNSURE,
+        _LOST,
+    }
+    return {**flow, "nodes": {**made, **(_trouble(name, data, words, then, used) if used - nodes.keys() else {})}}
+
+
+def _led(node: JsonValue, data: Mapping[str, JsonValue], *, silent: bool) -> JsonValue:
+    if not isinstance(node, dict):
+        return node
+    if node.get("do") == "call" and "failed" not in node:
+        tools = data.get("tools")
+        tool = tools.get(str(node.get("tool"))) if isinstance(tools, dict) else None
+        writes = isinstance(tool, dict) and tool.get("effect") == "write"
+        return {**node, "failed": END if silent else _UNSURE if writes else _DOWN}
+    if node.get("do") in _ASKING and "exhausted" not in node:
+        return {**node, "exhausted": _LOST}
+    return node
+
+
+def _trouble(
+    name: str, data: Mapping[str, JsonValue], words: TroubleWords, then: str | None, used: set[JsonValue]
+) -> _Nodes:
+    """The nodes that were led to."""
+    escalation = data.get("escalation")
+    away = escalation.get("away") if isinstance(escalation, dict) else None
+    away_flow = away.get("flow") if isinstance(away, dict) else None
+    # A flow that others fall back on cannot fall back on itself.
+    helping = _called(data, [flow for flow in (then, away_flow) if isinstance(flow, str)])
+    texts = {_DOWN: words.down, _UNSURE: words.unsure, _LOST: words.lost}
+    if name in helping or (then is None and not isinstance(escalation, dict)):
+        return {key: _say(f"{texts[key]} {words.else_}", END) for key in texts if key in used}
+    lines: _Nodes = {key: _say(texts[key], f"{_AFTER}{key.removeprefix('trouble')}") for key in texts if key in used}
+    ways: _Nodes = {}
+    for key in lines:
+        after, person = f"{_AFTER}{key.removeprefix('trouble')}", f"{_PERSON}{key.removeprefix('trouble')}"
+        if then is not None or not isinstance(escalation, dict):
+            ways[after] = {"do": "flow", "flow": then, "go": END}
+            continue
+        hand_over: dict[str, JsonValue] = {
+            "do": "transfer",
+            "reason": "exhausted" if key == _LOST else "tool_failure",
+            "target": escalation.get("default"),
+            "say": escalation.get("line"),
+            "next_step": words.look if key == _UNSURE else "",
+        }
+        if not isinstance(away, dict):
+            ways[after] = hand_over
+            continue
+        edge: JsonValue = {"when": away.get("when"), "go": _AWAY}
+        ways |= {after: {"do": "decide", "edges": [edge], "otherwise": person}, person: hand_over}
+        ways[_AWAY] = {"do": "flow", "flow": away_flow, "go": END}
+    return {**lines, **ways}
+
+
+def _say(text: str, go: str) -> JsonValue:
+    return {"do": "say", "say": text, "go": go}
+
+
+def _called(data: Mapping[str, JsonValue], flows: list[str]) -> set[str]:
+    """These flows and those that they run."""
+    known = data.get("flows")
+    found, ahead = set(flows), list(flows)
+    while ahead and isinstance(known, dict):
+        flow = known.get(ahead.pop())
+        nodes = flow.get("nodes") if isinstance(flow, dict) else None
+        for node in nodes.values() if isinstance(nodes, dict) else ():
+            called = node.get("flow") if isinstance(node, dict) else None
+            if isinstance(called, str) and called not in found:
+                found.add(called)
+                ahead.append(called)
+    return found
