@@ -37,7 +37,8 @@ __all__ = [
     "WhisperWindow",
     "entry",
     "home_folder",
-    "load_registry",
+    "known_registry",
+    "own_registry_file",
     "prepare",
     "prepare_all",
     "prepared_path",
@@ -108,9 +109,22 @@ def home_folder(home: Path | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "trunkline"
 
 
+def own_registry_file() -> Path:
+    """The registry of one's own, which `trunkline models add` writes; it may be absent."""
+    return home_folder() / "models.yaml"
+
+
+def known_registry() -> Registry:
+    """What ships with Trunkline and what is one's own; of two with one name, one's own. Raises SettingsError."""
+    shipped, own = load_registry(), own_registry_file()
+    if not own.is_file():
+        return shipped
+    return Registry(entries=shipped.entries | load_registry(own).entries)
+
+
 def entry(name: str, registry: Registry | None = None) -> Entry:
     """The registry's entry `name`. Raises WeightsError listing the known names."""
-    entries = (registry or load_registry()).entries
+    entries = (registry or known_registry()).entries
     if name not in entries:
         raise WeightsError(f"no weights called {name!r} in the registry; known are: {', '.join(sorted(entries))}")
     return entries[name]
@@ -148,7 +162,7 @@ def prepare_all(
     repair: bool = False,
 ) -> dict[str, Path]:
     """`prepare` for several entries, some at a time; the first failure stops the others. Raises WeightsError."""
-    known = registry or load_registry()
+    known = registry or known_registry()
     chosen = {name: entry(name, known) for name in names}
     return _prepare_entries(chosen, progress or _Silent(), home_folder(home), repair)
 

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from models.own_weights import Kind, add_folder
 from models.settings import SettingsError
-from models.weights import WeightsError, home_folder, load_registry, prepare_all, prepared_path
+from models.weights import WeightsError, home_folder, known_registry, own_registry_file, prepare_all, prepared_path
 from models.weights import verify as verify_weights
 from serve.agent_cli import agent_app
 from serve.config import EMBEDDED_STACK, Stack, load_stack
@@ -186,10 +187,32 @@ def list_models() -> None:
         table = Table(box=None, pad_edge=False)
         for title in ("name", "purpose", "licence", "fetch", "state"):
             table.add_column(title, overflow="fold")
-        for name, entry in load_registry().entries.items():
+        for name, entry in known_registry().entries.items():
             state = "prepared" if prepared_path(name) is not None else "-"
             table.add_row(name, entry.purpose, entry.licence, f"{entry.fetched_bytes / 1e6:.0f} MB", state)
         console.print(table)
+
+
+@models_app.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(help="What stack files are to call it.")],
+    kind: Annotated[Kind, typer.Argument(help="What it is.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the weights.")],
+) -> None:
+    """Enter weights of your own, pinned as they are now, into $TRUNKLINE_HOME/models.yaml."""
+    console = _console()
+    with _plain_errors(console):
+        try:
+            added = add_folder(name, kind, folder, own_registry_file())
+        except OSError as error:
+            raise WeightsError(f"weights {name} cannot be added: {error}") from error
+        console.print(
+            f"{name}: {added.fetched_bytes / 1e6:.0f} MB, digest {added.digest()}, in {own_registry_file()}\n"
+            f"To use it, name it in a stack file (weights: {name}), then run: trunkline models prepare {name}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @models_app.command("prepare")

@@ -36,7 +36,7 @@ def run() -> CliRunner:
         (["serve"], ["--stack", "--agent", "--port", "TWILIO_AUTH_TOKEN", "TRUNKLINE_PUBLIC_URL"]),
         (["call"], ["--script", "--agent", "--stack", "expectations"]),
         (["check"], ["--quick", "exit 1"]),
-        (["models"], ["list", "prepare", "verify"]),
+        (["models"], ["list", "add", "prepare", "verify"]),
         (["models", "prepare"], ["--repair", "Resumes"]),
     ],
 )
@@ -62,6 +62,21 @@ def test_models_list_shows_every_entry_with_its_licence(run: CliRunner) -> None:
     for name, entry in load_registry().entries.items():
         assert name in output
         assert entry.licence.split()[0] in output
+
+
+def test_weights_of_ones_own_are_added_and_listed(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNKLINE_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text("{}")
+    refused = run.invoke(app, ["models", "add", "mine", "encoder", str(folder)])
+    assert refused.exit_code == 2
+    assert "found no model.onnx" in refused.output
+    (folder / "model.onnx").write_bytes(b"graph")
+    assert run.invoke(app, ["models", "add", "mine", "encoder", str(folder)]).exit_code == 0
+    assert "A sentence encoder of one's own" in run.invoke(app, ["models", "list"]).output
 
 
 def test_an_unknown_key_in_the_stack_file_is_told_without_a_traceback(run: CliRunner, tmp_path: Path) -> None:
