@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pipeline.clock import Clock
@@ -56,6 +56,8 @@ class CallStarted(Event):
     wall_time_s: float
     agent_version: str = ""
     """Of the agent file's content, see pipeline/agent_version.py."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Digest of all that decides what the models' weights hold, by their names in the registry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

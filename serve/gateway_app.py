@@ -182,6 +182,7 @@ class Gateway:
             runs_dir=runs_dir,
             store=store,
             not_ready=not_ready,
+            weights={name: entry(name).digest() for name in stack.weights()},
         )
         _settle_memory()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,8 @@ class GatewayServices:
     """What outlives this process."""
     not_ready: Callable[[], Awaitable[list[str]]]
     """Why models do not answer, one line each; empty if all do."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the stack's weights, by name: each call's log says what it was held with."""
 
 
 @dataclass(frozen=True, slots=True)

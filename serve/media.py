@@ -118,6 +118,7 @@ class _GatewayCall:
                 caller=info.caller,
                 agent=runtimes[0].agent.name,
                 agent_version=runtimes[0].version,
+                weights=dict(services.weights),
                 wall_time_s=services.clock.wall_time_s(),
             )
         )

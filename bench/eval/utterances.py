@@ -21,6 +21,8 @@ from pipeline.understanding.acts import AsksFact, DialogueAct, Waits, Way, Wishe
 from pipeline.understanding.stage import Interpreter
 
 OUT_OF_SCOPE = "oos"
+_HONEST = ("robot", "wrong_number")
+"""Routes that come with the product and answer honestly what is none of an agent's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Taken:
 
     @property
     def right(self) -> bool:
-        return self.got in self.utterance.wanted
+        wanted = self.utterance.wanted
+        return self.got in wanted or (OUT_OF_SCOPE in wanted and self.got in _HONEST)
 
 
 def load_utterances(path: Path) -> list[Utterance]:

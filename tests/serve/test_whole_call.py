@@ -15,8 +15,8 @@ from bench.script import SCRIPTS, Script, check, load_script
 from bench.v2v import CallRecord
 from bench.voices import PiperVoice
 from models.settings import parse_settings
-from models.weights import home_folder, prepare
-from pipeline.events import CallEnded, Event, ReplyEnded, StageFailed, read_events
+from models.weights import entry, home_folder, prepare
+from pipeline.events import CallEnded, CallStarted, Event, ReplyEnded, StageFailed, read_events
 from serve.media import SUMMARY_FILE
 from serve.recording import EVENTS_FILE
 from tests.conftest import StackUp
@@ -58,6 +58,8 @@ async def test_the_demo_call_is_answered_right(stack_up: StackUp) -> None:
     assert isinstance(events[-1], CallEnded)
     assert events[-1].reason == "farewell"
     assert (folder / "call.wav").stat().st_size > 16_000 * 2 * 10
+    (started,) = (event for event in events if isinstance(event, CallStarted))
+    assert started.weights == {name: entry(name).digest() for name in stack_up.stack.weights()}
 
 
 async def test_a_speaker_killed_mid_reply_is_apologised_for_and_the_call_goes_on(stack_up: StackUp) -> None:
