@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
-from models.settings import StrictModel, load_mapping, settings_from
+from models.settings import StrictModel, settings_from
 from pipeline.agent_common import CommonUse, common, with_common
 from pipeline.agent_examples import FACT
+from pipeline.agent_include import load_with_included
 from pipeline.agent_trouble import Trouble
 from pipeline.context.settings import ContextSettings
 from pipeline.escalation import Escalation
@@ -250,6 +251,8 @@ class Agent(StrictModel):
     model_config = _only_required("name", "voice", "facts")
 
     name: str
+    include: tuple[str, ...] = ()
+    """Files, relative to this one, whose entries become part of it: variables, flows, tools, facts, routes, ..."""
     persona: str = Field(max_length=1000)
     """The system prompt's first part; kept short, it is read at every turn."""
     language: Language = "en"
@@ -417,7 +420,7 @@ class Agent(StrictModel):
 
 def load_agent(path: Path) -> Agent:
     """Read an agent file. Raises models.settings.SettingsError naming file, key and what was expected."""
-    return agent_of(load_mapping(path), path)
+    return agent_of(load_with_included(path), path)
 
 
 def agent_of(data: Mapping[str, JsonValue], path: Path) -> Agent:

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from models.settings import SettingsError, load_mapping
+from models.settings import SettingsError
 from pipeline.agent import Agent, agent_of, load_agent
 from pipeline.agent_check import check_agent
+from pipeline.agent_include import load_with_included
 from pipeline.clock import Clock
 from pipeline.tools.definition import JsonValue
 from pipeline.tools.outbox import Outbox
@@ -24,7 +25,7 @@ def load_agent_file(path: Path) -> Agent:
 
     Raises SettingsError.
     """
-    data = load_mapping(path)
+    data = load_with_included(path)
     connections, tools = data.get("connections") or {}, data.get("tools")
     if not isinstance(connections, dict) or not isinstance(tools, dict) or not _come_from_elsewhere(tools):
         return load_agent(path)
