@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
 
+from dateutil.easter import easter
+
 from pipeline.slots.types import Language
 from pipeline.slots.wording import Heard, phrase
 
@@ -25,15 +27,6 @@ class Feast:
     """As it stands after 'on', or by itself in Spanish ('el día de Navidad')."""
     heard: Mapping[Language, re.Pattern[str]]
     """In folded text."""
-
-
-def easter(year: int) -> date:
-    """Easter Sunday of the western churches (Meeus, Jones and Butcher)."""
-    a, (b, c) = year % 19, divmod(year, 100)
-    h = (19 * a + b - b // 4 - (b - (b + 8) // 25 + 1) // 3 + 15) % 30
-    k = (32 + 2 * (b % 4) + 2 * (c // 4) - h - c % 4) % 7
-    month, day = divmod(h + k - 7 * ((a + 11 * h + 22 * k) // 451) + 114, 31)
-    return date(year, month, day + 1)
 
 
 def _every(month: int, day: int) -> Callable[[int], date]:
