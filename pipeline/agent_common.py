@@ -11,6 +11,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from models.settings import SettingsError, StrictModel, load_settings
 from pipeline.agent_examples import plain, with_examples
+from pipeline.agent_library import with_library
 from pipeline.agent_trouble import TroubleWords, with_trouble
 from pipeline.slots.types import Language
 
@@ -79,7 +80,8 @@ def common(language: Language) -> Common:
 
 
 def with_common(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValue]:
-    """An agent file's content with what every business has, and with what its files of examples say (`with_examples`).
+    """An agent file's content with what every business has, with the flows that it takes from the library, and with
+    what its files of examples say (`with_examples`).
 
     What the file has of its own counts: of a route what it says, and its examples come before the common ones; an
     example that it uses for something else is left out. Raises SettingsError as `with_examples` does, and for a route
@@ -89,7 +91,7 @@ def with_common(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValu
     own = _entries(data.get("routes", []))
     if language is None or own is None:
         return with_examples(data, path)  # What is wrong with it is said when it is read.
-    offered = common(language)
+    data, offered = with_library(data, language, str(path)), common(language)
     left_out = _left_out(data, offered, path)
     routes, beside = _routes(data, own, [route for route in offered.routes if route.name not in left_out])
     filled = with_examples({**data, "routes": routes}, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.agent import Agent
+from pipeline.agent_library import library_flows
 from serve.connectors.connection import HttpConnection, McpServer
 from serve.connectors.presets import PRESETS
 from serve.traffic_split import ROOT
@@ -44,12 +45,25 @@ def agent_schema(root: Path = ROOT) -> Schema:
         "required": ["use"],
         "additionalProperties": False,
     }
+    definitions["UsedFlow"] = {
+        "type": "object",
+        "description": "A flow of the library, filled with the agent's tools; keys beside `use` and `with` replace the "
+        "library's (docs/agents.md).",
+        "properties": {
+            "use": {"enum": [*library_flows()]},
+            "with": {"type": "object", "description": "Parameters by name: tools, names of variables, texts."},
+            **_mapping(_mapping(definitions["Flow"])["properties"]),
+        },
+        "required": ["use"],
+        "additionalProperties": False,
+    }
     keys = _mapping(schema["properties"])
     both = connections["anyOf"]
     assert isinstance(both, list)
     kinds_of: dict[str, list[JsonValue]] = {
         "connections": [*both, {"$ref": "#/$defs/UsedConnection"}],
         "tools": [{"$ref": "#/$defs/Tool"}, {"$ref": "#/$defs/UsedTool"}],
+        "flows": [{"$ref": "#/$defs/Flow"}, {"$ref": "#/$defs/UsedFlow"}],
     }
     for key, kinds in kinds_of.items():
         named = _mapping(_mapping(keys[key])["patternProperties"])

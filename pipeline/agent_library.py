@@ -1,0 +1,112 @@
+"""Flows that come with the product: an agent names one, fills it with its tools, and words of it what it likes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, JsonValue
+
+from models.settings import SettingsError, StrictModel, load_settings
+from pipeline.slots.types import Language
+
+_FOLDER = Path(__file__).with_name("library")
+_USE, _WITH = "use", "with"
+_PARAMETER = re.compile(r"\$([a-z][a-z_]*)")
+
+
+class LibraryFlow(StrictModel):
+    """A flow with parameters: `$name` in its texts, keys and values stands for one."""
+
+    what: str
+    """For whoever looks for a flow."""
+    needs: dict[str, str]
+    """What an agent must give, and what that is."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """What its variables and lists are called unless the agent says otherwise."""
+    texts: dict[Language, dict[str, str]]
+    """What is said, unless the agent says otherwise."""
+    variables: dict[str, JsonValue] = Field(default_factory=dict)
+    """Of these names; an agent that has them already keeps its own."""
+    flow: dict[str, JsonValue]
+
+
+def library_flows() -> tuple[str, ...]:
+    """Their names."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@cache
+def library_flow(name: str) -> LibraryFlow:
+    """The flow of that name. Raises SettingsError if its file is damaged, KeyError if there is none."""
+    if name not in library_flows():
+        raise KeyError(name)
+    return load_settings(_FOLDER / f"{name}.yaml", LibraryFlow)
+
+
+def with_library(data: Mapping[str, JsonValue], language: Language, source: str) -> dict[str, JsonValue]:
+    """An agent file's content with the library's flows written out where its own say `use`.
+
+    What such a flow says besides (`cancelled`, `instead_of`, nodes by name) counts instead of the library's. Raises
+    SettingsError for a flow that is not there, and for parameters that are missing or unknown.
+    """
+    flows, variables = data.get("flows"), data.get("variables", {})
+    if not isinstance(flows, dict) or not isinstance(variables, dict):
+        return dict(data)
+    made: dict[str, JsonValue] = {}
+    for name, own in flows.items():
+        if not isinstance(own, dict) or _USE not in own:
+            made[name] = own
+            continue
+        used, given = _used(own, f"{source}: flows.{name}")
+        values: dict[str, JsonValue] = {**used.names, **used.texts[language], **given}
+        flow = _filled(used.flow, values)
+        asked = _filled(used.variables, values)
+        assert isinstance(flow, dict)
+        assert isinstance(asked, dict)
+        variables = {**asked, **variables}
+        made[name] = _over(flow, {key: value for key, value in own.items() if key not in (_USE, _WITH)})
+    return {**data, "flows": made, **({"variables": variables} if variables else {})}
+
+
+def _used(own: Mapping[str, JsonValue], where: str) -> tuple[LibraryFlow, Mapping[str, JsonValue]]:
+    name, given = str(own[_USE]), own.get(_WITH, {})
+    if name not in library_flows():
+        raise SettingsError(f"{where}.{_USE}: no such flow: {name!r}; expected one of {', '.join(library_flows())}")
+    used = library_flow(name)
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where}.{_WITH}: expected parameters by name, got {given!r}")
+    known = [*used.needs, *used.names, *next(iter(used.texts.values()))]
+    for parameter in given:
+        if parameter not in known:
+            near = get_close_matches(parameter, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(known)}"
+            raise SettingsError(f"{where}.{_WITH}.{parameter}: {name} has no such parameter; {hint}")
+    for parameter, what in used.needs.items():
+        if parameter not in given:
+            raise SettingsError(f"{where}.{_WITH}.{parameter}: missing; {name} needs {what}")
+    return used, given
+
+
+def _filled(value: JsonValue, values: Mapping[str, JsonValue]) -> JsonValue:
+    """The same with its parameters in place; a text may have others in it."""
+    if isinstance(value, dict):
+        return {str(_filled(key, values)): _filled(inner, values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values) for inner in value]
+    if not isinstance(value, str):
+        return value
+    whole = _PARAMETER.fullmatch(value)
+    if whole is not None:
+        found = values[whole[1]]
+        return _filled(found, values) if isinstance(found, str) and found != value else found
+    return _PARAMETER.sub(lambda match: str(values.get(match[1], match[0])), value)
+
+
+def _over(flow: dict[str, JsonValue], own: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    nodes, more = flow.get("nodes"), own.get("nodes")
+    both = {"nodes": {**nodes, **more}} if isinstance(nodes, dict) and isinstance(more, dict) else {}
+    return {**flow, **own, **both}
