@@ -232,8 +232,6 @@ class Tool(StrictModel):
 
     filler: str | None = Field(default=None, min_length=1)
     """Line said while it works."""
-    fallback: str | None = Field(default=None, min_length=1)
-    """Line said if it fails."""
     needs_level: int = Field(default=0, ge=0)
     """Verification level that the caller must have."""
     confirm: bool = False

@@ -33,7 +33,6 @@ tools:
     timeout_s: 8
     breaker: {failures: 3, open_s: 10}
     filler: One moment.
-    fallback: I could not book it.
     needs_level: 1
     confirm: true
     redact: [note]
