@@ -140,7 +140,7 @@ def try_(
         bool, typer.Option("--llm", help="With the stack's language model and its model that understands.")
     ] = False,
     office: Annotated[
-        Literal["dental", "logistics"] | None,
+        Literal["dental", "logistics", "salon"] | None,
         typer.Option("--back-office", help="Start this stand-in for the business's systems."),
     ] = None,
     caller: Annotated[str, typer.Option(help="Number that the caller calls from, in E.164.")] = "+14155550100",
@@ -175,7 +175,7 @@ def eval_(
     ],
     at_least: Annotated[float, typer.Option("--at-least", min=0, max=1, help="Exit 1 below this share.")] = 0.0,
     office: Annotated[
-        Literal["dental", "logistics"],
+        Literal["dental", "logistics", "salon"],
         typer.Option("--back-office", help="The stand-in for the business's systems that conversations have."),
     ] = "dental",
     llm: Annotated[bool, typer.Option("--llm", help="Word answers with the stack's language model.")] = False,

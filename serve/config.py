@@ -172,7 +172,7 @@ class VariantSettings(StrictModel):
 class BackOfficeSettings(StrictModel):
     """A stand-in for the business's own systems, started beside the stack: for demos and tests."""
 
-    name: Literal["dental", "logistics"]
+    name: Literal["dental", "logistics", "salon"]
     """Which one of bench/backoffice."""
     port: int = Field(8090, ge=1024, le=65000)
     """Where the agent's connections expect it on this machine; if the port is taken, both go to another."""

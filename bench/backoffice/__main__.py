@@ -11,7 +11,7 @@ import uvicorn
 
 from bench.backoffice.office import Opener
 
-NAMES = ("dental", "logistics")
+NAMES = ("dental", "logistics", "salon")
 
 
 def main() -> None:

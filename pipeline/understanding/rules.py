@@ -28,9 +28,11 @@ def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: 
     repeat = next((route for route in agent.routes if route.kind == "repeat"), None)
     if repeat is not None and asks_again(utterance, agent.language):
         return Understood((Wishes(repeat),), 1.0, label=repeat.name)
+    act = _act(agent, utterance, decision, in_flow=in_flow)
     return Understood(
-        (_act(agent, utterance, decision, in_flow=in_flow),),
+        (act,),
         decision.confidence,
+        otherwise=_asked_about(agent, utterance, act, decision) if in_flow else None,
         closeness=lead(decision),
         label=decision.label,
     )
@@ -60,6 +62,16 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     if fact is not None and (in_flow or kind != "fallback"):
         return AsksFact(fact)
     return Answers() if in_flow else Unknown()
+
+
+def _asked_about(
+    agent: Agent, utterance: str, act: DialogueAct, decision: RouteDecision
+) -> tuple[DialogueAct, float] | None:
+    """The fact that a question about a wish asks for, should that wish be under way ("What if I'm even later?")."""
+    if not isinstance(act, Wishes) or act.route.kind != "flow" or not asks(utterance, agent.language):
+        return None
+    fact = _known(agent, decision, sure=False)
+    return None if fact is None else (AsksFact(fact), decision.passages[0].score)
 
 
 def _known(agent: Agent, decision: RouteDecision, *, sure: bool) -> Fact | None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pipeline.agent import Agent, Route
-from pipeline.plan import EndsCall, Plan
+from pipeline.plan import EndsCall, Plan, Says
 from pipeline.policy import DialoguePolicy
 from pipeline.slots.variables import Variable
 from pipeline.state import CallState, HangUp, Transfer
@@ -151,6 +151,13 @@ def test_the_flow_under_way_is_not_begun_again() -> None:
     state = booking()
     plan = decide("Tuesday at ten", understood(Wishes(route("booking")), answers=0.01), state)
     assert texts(plan) == ["What is your name?"]
+
+
+def test_a_question_about_the_flow_under_way_is_answered_and_the_flows_question_comes_again() -> None:
+    asked = Understood((Wishes(route("booking")),), 0.96, otherwise=(AsksFact(AGENT.fact("hours")), 0.7))
+    plan = decide("what if I come on a Sunday?", asked, booking())
+    assert isinstance(plan, Says)
+    assert (plan.facts, plan.state) == ((AGENT.fact("hours"),), booking())
 
 
 @pytest.mark.parametrize(("name", "how"), [("person", Transfer), ("farewell", HangUp)], ids=["a person", "goodbye"])

@@ -51,6 +51,18 @@ def test_a_question_that_a_fact_is_written_for_asks_for_it_whatever_the_route() 
     )
 
 
+def test_a_question_that_leads_to_a_wish_asks_for_the_nearest_fact_if_that_wish_is_under_way() -> None:
+    for said, scored, otherwise in (
+        ("What if I come on a Sunday?", 0.7, (AsksFact(AGENT.fact("hours")), 0.7)),
+        ("What if I come on a Sunday?", 0.2, None),
+        ("put me down for Sunday", 0.7, None),
+    ):
+        decision = RouteDecision("booking", 0.9, (Passage("hours", "", scored),))
+        assert isinstance(by_rules(AGENT, said, decision, in_flow=True).act, Wishes)
+        assert by_rules(AGENT, said, decision, in_flow=True).otherwise == otherwise
+        assert by_rules(AGENT, said, decision, in_flow=False).otherwise is None
+
+
 ROBOT = Route(name="robot", kind="say", line="A computer.", examples=("a", "b", "c"))
 ABUSE = Route(name="abuse", kind="abuse", examples=("a", "b", "c"))
 WITH_BOTH = AGENT.model_copy(update={"routes": (*AGENT.routes, ROBOT, ABUSE)})
