@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.types import RouteDecision
 from pipeline.agent import Agent, Fact
+from pipeline.agent_examples import FACT
 from pipeline.endpointing import asks
 from pipeline.slots.asking_again import asks_again
 from pipeline.slots.waiting import asks_to_wait
@@ -48,7 +49,7 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     route = agent.route(decision.label) if decision.confidence >= agent.route_confidence else None
     kind = route.kind if route else "knowledge"
     fact = _known(agent, decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
-    asked_for = fact is not None and asks(utterance, agent.language) and decision.passages[0].score >= ASKED_FOR
+    asked_for = fact is not None and asks(utterance, agent.language) and _written_for(fact, decision)
     surely_else = decision.confidence >= OTHER_FLOW
     begins = kind == "flow" and not asked_for and not (in_flow and not surely_else)
     if route is not None and (begins or kind in ("person", "cancel", "farewell", "repeat")):
@@ -62,6 +63,13 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     if fact is not None and (in_flow or kind != "fallback"):
         return AsksFact(fact)
     return Answers() if in_flow else Unknown()
+
+
+def _written_for(fact: Fact, decision: RouteDecision) -> bool:
+    """Whether one of the fact's questions, or of the ways to ask for it, is next to what was said."""
+    label, share = decision.meant.shares[0] if decision.meant.shares else ("", 0.0)
+    example = label == f"{FACT}{fact.id}" and share >= SURE_ROUTE and decision.meant.nearest >= ASKED_FOR
+    return example or decision.passages[0].score >= ASKED_FOR
 
 
 def _asked_about(

@@ -51,6 +51,14 @@ def test_a_question_that_a_fact_is_written_for_asks_for_it_whatever_the_route() 
     )
 
 
+@pytest.mark.parametrize(("share", "nearest", "asked"), [(0.99, 0.97, True), (0.6, 0.97, False), (0.99, 0.8, False)])
+def test_a_way_to_ask_for_a_fact_counts_like_its_own_questions(share: float, nearest: float, asked: bool) -> None:
+    meant = Meant((("q:hours", share),), nearest=nearest)
+    decision = RouteDecision("booking", 0.7, (Passage("hours", "", 0.87),), meant=meant)
+    act = by_rules(AGENT, "How late can I drop in?", decision, in_flow=False).act
+    assert isinstance(act, AsksFact if asked else Wishes)
+
+
 def test_a_question_that_leads_to_a_wish_asks_for_the_nearest_fact_if_that_wish_is_under_way() -> None:
     for said, scored, otherwise in (
         ("What if I come on a Sunday?", 0.7, (AsksFact(AGENT.fact("hours")), 0.7)),
