@@ -48,9 +48,12 @@ class Projection:
         self._limits = limits
 
     def values(self, answer: JsonValue) -> dict[str, JsonValue]:
-        """Each value, cleaned; null where the answer has nothing. Raises AnswerError."""
+        """Each value, cleaned; null where the answer has nothing.
+
+        Raises AnswerError, also for a list of which nothing could be chosen.
+        """
         return {
-            name: clean(_search(expression, answer, f"returns.{name}"), self._limits)
+            name: clean(_choosable(_search(expression, answer, f"returns.{name}"), name), self._limits)
             for name, expression in self._expressions.items()
         }
 
@@ -97,6 +100,16 @@ def _search(expression: ParsedResult, answer: JsonValue, what: str) -> JsonValue
     except JMESPathError as error:
         # The error's own text quotes the answer.
         raise AnswerError(f"{what}: this JMESPath does not fit the answer ({type(error).__name__})") from error
+
+
+def _choosable(found: JsonValue, name: str) -> JsonValue:
+    entries = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    if entries and not any("value" in entry for entry in entries):
+        raise AnswerError(
+            f"returns.{name}: its entries have {', '.join(entries[0]) or 'nothing'}; expected `value`, and `spoken` "
+            f"for what is said: project them, such as {name}[*].{{value: id, spoken: title}}"
+        )
+    return found
 
 
 def _as_json(value: object) -> JsonValue:
