@@ -111,6 +111,19 @@ _UNITS: Mapping[Language, frozenset[str]] = {
     "en": frozenset("o clock am pm m dollars dollar percent".split()),
     "es": frozenset("horas h dolares dolar euros euro".split()),
 }
+_OPPOSITES: Mapping[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]] = {
+    "en": (
+        (re.compile(r"\bopen"), re.compile(r"\bclos")),
+        (re.compile(r"\bfree\b"), re.compile(r"\b(?:cost|charge|pay|paid|fee|dollar)")),
+        (re.compile(r"\b(?:allowed|welcome)\b"), re.compile(r"\b(?:forbidden|prohibited)\b")),
+    ),
+    "es": (
+        (re.compile(r"\bab(?:r[aei]|iert)"), re.compile(r"\b(?:cerr|cierr)")),
+        (re.compile(r"\bgrat"), re.compile(r"\b(?:cuest|cobr|pag|euro|dolar)")),
+        (re.compile(r"\bpermitid"), re.compile(r"\bprohibid")),
+    ),
+}
+"""Words that assert the opposite of each other."""
 _SPANISH = frozenset("el la los las de del y en un una es por con para que se su hasta si".split())
 _ENGLISH = frozenset("the is are we you to of and at from our can with on for it".split())
 _SUFFIX = re.compile(r"(?:'s|ings?|ed|ies|es|s)$")
@@ -230,6 +243,8 @@ def is_borne_out(clause: str, fact: str, language: Language | None = None) -> bo
     said, known = _tokens(clause, language), _tokens(fact, language)
     if clause.strip() in split_clauses(fact):
         return True  # Said word for word, whatever of the fact comes before it.
+    if _takes_a_side(clause, fact, language):
+        return False
     stems = {_stem(word) for word in known}
     negations = _NEGATIONS[language]
     for word in said:
@@ -248,6 +263,16 @@ def is_borne_out(clause: str, fact: str, language: Language | None = None) -> bo
             for at, other in enumerate(known_criticals)
         )
         for place, each in enumerate(criticals)
+    )
+
+
+def _takes_a_side(clause: str, fact: str, language: Language) -> bool:
+    """Whether it says one of two opposites of which the fact says both, each of something else: "open now" is made of
+    "closed now" and "open again on Tuesday"."""
+    said, known = fold(clause), fold(fact)
+    return any(
+        one.search(known) and other.search(known) and (one.search(said) or other.search(said))
+        for one, other in _OPPOSITES[language]
     )
 
 

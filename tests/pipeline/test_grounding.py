@@ -135,3 +135,19 @@ def test_every_clause_of_a_fact_as_it_is_written_is_borne_out_by_it() -> None:
     fact = "We don't work on Mondays, and the back door stays locked."
     assert all(is_borne_out(clause, fact) for clause in split_clauses(fact))
     assert not is_borne_out("we work on Mondays", fact)
+
+
+@pytest.mark.parametrize(
+    ("fact", "clause"),
+    [
+        ("We are closed now. We open again on Tuesday at nine.", "We are open now."),
+        ("We are closed now. We open again on Tuesday at nine.", "Yes, we are open now, until Tuesday."),
+        ("Parking is free; a bicycle costs two dollars.", "A bicycle is free."),
+        ("Ahora estamos cerrados. Volvemos a abrir el martes.", "Ahora estamos abiertos."),
+        ("Los lunes cerramos y los martes abrimos a las nueve.", "Los lunes abrimos a las nueve."),
+    ],
+)
+def test_of_two_opposites_in_a_fact_none_is_said_of_the_other_s_matter(fact: str, clause: str) -> None:
+    assert not is_borne_out(clause, fact)
+    for written in split_clauses(fact):
+        assert is_borne_out(written, fact)
