@@ -69,7 +69,7 @@ class Hours(StrictModel):
         if code is not None:
             try:
                 _public(code, _ANY_LEAP_YEAR)
-            except NotImplementedError as error:
+            except NotImplementedError as error:  # What the library raises for a place that it does not know.
                 raise ValueError(f"{error}; expected a country, such as US, or a part of one, such as US-NY") from None
         return code
 
@@ -162,7 +162,7 @@ def minute_at(moment: datetime) -> int:
 
 @lru_cache(maxsize=256)
 def _public(code: str, year: int) -> frozenset[date]:
-    """The public holidays of a year. Raises NotImplementedError for a country or part that has no calendar."""
+    """The public holidays of a year there. Raises what `country_holidays` does for a place that it does not know."""
     country, _, part = code.partition("-")
     return frozenset(country_holidays(country, subdiv=part or None, years=year))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 
 from pipeline.feasts import feasts_said, next_of
 from pipeline.hours import WEEKDAYS, Hours
@@ -87,6 +88,7 @@ def _of_date(hours: Hours, said: SpokenHours, day: DateSaid, now: datetime) -> t
     return tuple(said.on_date(each, now) for each in days)
 
 
+@cache
 def _usual(language: Language) -> re.Pattern[str]:
     """A day of the week as it usually is: "on Mondays", "on a Monday", "los lunes"."""
     names = one_of(date_words.weekday_words(language))

@@ -12,9 +12,22 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from bench.backoffice.office import Answer, Business, Database, Refused, fingerprint, office, respond
+from bench.backoffice.office import (
+    Answer,
+    Body,
+    Business,
+    Database,
+    Key,
+    Name,
+    Phone,
+    Refused,
+    Start,
+    fingerprint,
+    office,
+    respond,
+)
 from bench.results import Json
 from pipeline.slots.reading import ReadingContext, spoken
 from pipeline.slots.types import Language
@@ -65,28 +78,19 @@ CREATE TABLE IF NOT EXISTS call_backs (
 ) STRICT;
 """
 
-Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
-Start = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$")]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewAppointment(_Body):
+class NewAppointment(Body):
     start: Start
     name: Name
     phone: str = Field("", pattern=r"^(\+[1-9]\d{6,14})?$")
     reason: str = Field("", max_length=200)
 
 
-class Move(_Body):
+class Move(Body):
     start: Start
 
 
-class CallBack(_Body):
+class CallBack(Body):
     phone: Phone
     name: str = Field("", max_length=100)
     reason: str = Field("", max_length=400)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from bench.backoffice.office import Answer, Business, Database, Refused, fingerprint, office, respond
+from bench.backoffice.office import Answer, Body, Business, Database, Key, Phone, Refused, fingerprint, office, respond
 from bench.results import Json
 from pipeline.slots.reading import ReadingContext, spoken
 from pipeline.slots.variables import Variable
@@ -72,17 +72,11 @@ CREATE TABLE IF NOT EXISTS tickets (
 
 Window = Literal["morning", "afternoon", "evening"]
 Category = Literal["damaged", "late", "missing", "driver", "other"]
-Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
 Number = Annotated[str, Field(pattern=r"^\d{8}$")]
-Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 Session = Annotated[str, Header(alias="X-Session", max_length=100)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewCode(_Body):
+class NewCode(Body):
     """Exactly one of them."""
 
     parcel: str = Field("", pattern=r"^(\d{8})?$")
@@ -91,21 +85,21 @@ class NewCode(_Body):
     """A customer's telephone."""
 
 
-class Check(_Body):
+class Check(Body):
     code: str = Field(pattern=r"^\d{6}$")
 
 
-class Schedule(_Body):
+class Schedule(Body):
     day: date
     window: Window
 
 
-class Place(_Body):
+class Place(Body):
     place: Literal["neighbour", "safe_place", "door"]
     detail: str = Field("", max_length=200)
 
 
-class NewTicket(_Body):
+class NewTicket(Body):
     category: Category
     description: str = Field(min_length=3, max_length=400)
     parcel: str = Field("", pattern=r"^(\d{8})?$")

@@ -16,10 +16,10 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +32,20 @@ FAULTS_PATH = "/faults"
 STATE_PATH = "/state"
 """What tests look at; no fault keeps them from it."""
 LONGEST_KEY = 200
+
+Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
+"""In E.164."""
+Start = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$")]
+"""To the minute, on the office's clock."""
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+
+class Body(BaseModel):
+    """Of a request; keys that are not expected are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
 
 _KEYS = """
 CREATE TABLE IF NOT EXISTS idempotency (

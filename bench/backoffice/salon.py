@@ -8,12 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import FastAPI, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import FastAPI, Request, Response
+from pydantic import Field
 
-from bench.backoffice.office import Answer, Business, Database, Refused, fingerprint, office, respond
+from bench.backoffice.office import (
+    Answer,
+    Body,
+    Business,
+    Database,
+    Key,
+    Name,
+    Phone,
+    Refused,
+    Start,
+    fingerprint,
+    office,
+    respond,
+)
 from bench.results import Json
 from pipeline.slots.reading import ReadingContext, spoken
 from pipeline.slots.variables import Variable
@@ -58,17 +71,8 @@ CREATE TABLE IF NOT EXISTS messages (
 ) STRICT;
 """
 
-Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
-Start = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$")]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewAppointment(_Body):
+class NewAppointment(Body):
     start: Start
     stylist: str
     service: str
@@ -76,7 +80,7 @@ class NewAppointment(_Body):
     phone: str = Field("", pattern=r"^(\+[1-9]\d{6,14})?$")
 
 
-class Message(_Body):
+class Message(Body):
     kind: Literal["call_back", "late"]
     phone: Phone
     name: str = Field("", max_length=100)

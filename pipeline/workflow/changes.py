@@ -66,7 +66,7 @@ class Changes:
             for each in reversed(flow.nodes.values())
             if isinstance(each, AskNode) and each.variable != node.variable and each.variable in state.values
         }
-        found = corrections(parts[1], self.known(state, asked), self._language)
+        found = corrections(parts[1], self._known(state, asked), self._language)
         first = next((each for name, each in reversed(asked.items()) if name in found), None)
         return None if first is None else Reconsidered(parts[0], _values(found, turn), first.go)
 
@@ -74,7 +74,7 @@ class Changes:
         self, state: CallState, node: ConfirmNode, utterance: str, turn: int, *, agreed: bool
     ) -> Mapping[str, Value]:
         """The values that an answer to a read-back changes. `agreed`: it is a yes."""
-        known = self.known(state, node.variables)
+        known = self._known(state, node.variables)
         if state.changing and not agreed:
             found = told(utterance, known, self._language)
         else:
@@ -105,7 +105,7 @@ class Changes:
     ) -> tuple[str, str, bool] | None:
         """The one value that is to change, where the flow asks for it, and whether the utterance already says something
         that fits several of the things on offer ("no, on Tuesday"); None if none is named."""
-        known = self.known(state, node.variables)
+        known = self._known(state, node.variables)
         asks = {each.variable: name for name, each in reversed(flow.nodes.items()) if isinstance(each, AskNode)}
         for name, each in known.items():
             if name in asks and between(each, utterance):
@@ -113,8 +113,7 @@ class Changes:
         wrong = called_wrong(utterance, {name: each.variable for name, each in known.items()}, self._language)
         return None if wrong is None or wrong not in asks else (wrong, asks[wrong], False)
 
-    def known(self, state: CallState, names: Iterable[str]) -> Mapping[str, Known]:
-        """Of these, what may be corrected."""
+    def _known(self, state: CallState, names: Iterable[str]) -> Mapping[str, Known]:
         known = ((name, self._words.variable(name)) for name in names if name in state.values)
         return {
             name: Known(variable, state.values[name].value, self._words.context(state, variable))
