@@ -25,8 +25,9 @@ class LibraryFlow(StrictModel):
     """For whoever looks for a flow."""
     needs: dict[str, str]
     """What an agent must give, and what that is."""
-    names: dict[str, str] = Field(default_factory=dict)
-    """What its variables and lists are called unless the agent says otherwise."""
+    names: dict[str, str | None] = Field(default_factory=dict)
+    """What its variables and lists are called unless the agent says otherwise; None: without a name from the agent, it
+    is left out, and with it the keys whose value it is."""
     texts: dict[Language, dict[str, str]]
     """What is said, unless the agent says otherwise."""
     variables: dict[str, JsonValue] = Field(default_factory=dict)
@@ -94,7 +95,8 @@ def _used(own: Mapping[str, JsonValue], where: str) -> tuple[LibraryFlow, Mappin
 def _filled(value: JsonValue, values: Mapping[str, JsonValue]) -> JsonValue:
     """The same with its parameters in place; a text may have others in it."""
     if isinstance(value, dict):
-        return {str(_filled(key, values)): _filled(inner, values) for key, inner in value.items()}
+        pairs = ((_filled(key, values), _filled(inner, values)) for key, inner in value.items())
+        return {str(key): inner for key, inner in pairs if key is not None and inner is not None}
     if isinstance(value, list):
         return [_filled(inner, values) for inner in value]
     if not isinstance(value, str):

@@ -48,6 +48,7 @@ def with_trouble(data: Mapping[str, JsonValue], words: TroubleWords) -> dict[str
 
     `failed` of a `call` and `exhausted` of an `ask`, `confirm` or `form` that do not stand there lead to a line and
     then to a person, or to the flow that `trouble` or `escalation.away` names; while the greeting is said, to the end.
+    A `transfer` to the default target looks first whether that is away, too.
     """
     flows, own = data.get("flows"), data.get("trouble")
     if not isinstance(flows, dict):
@@ -65,13 +66,31 @@ def _filled(
     if not isinstance(flow, dict) or not isinstance(nodes, dict):
         return flow
     silent = data.get("on_call") == name
-    made = {key: _led(node, data, silent=silent) for key, node in nodes.items()}
+    helping = _helping(data, then)
+    made: _Nodes = {}
+    for key, node in nodes.items():
+        led = _led(node, data, silent=silent)
+        made |= _handed_over(key, led, data) if name not in helping else {key: led}
     used = {node.get(key) for node in made.values() if isinstance(node, dict) for key in ("failed", "exhausted")} & {
         _DOWN,
         _UNSURE,
         _LOST,
     }
-    return {**flow, "nodes": {**made, **(_trouble(name, data, words, then, used) if used - nodes.keys() else {})}}
+    lacking = used - nodes.keys()
+    return {**flow, "nodes": {**made, **(_trouble(data, words, then, used, helps=name in helping) if lacking else {})}}
+
+
+def _helping(data: Mapping[str, JsonValue], then: str | None) -> set[str]:
+    """The flows that others fall back on: they cannot fall back on themselves."""
+    away = _away(data)
+    away_flow = away.get("flow") if away is not None else None
+    return _called(data, [flow for flow in (then, away_flow) if isinstance(flow, str)])
+
+
+def _away(data: Mapping[str, JsonValue]) -> dict[str, JsonValue] | None:
+    escalation = data.get("escalation")
+    away = escalation.get("away") if isinstance(escalation, dict) else None
+    return away if isinstance(away, dict) else None
 
 
 def _led(node: JsonValue, data: Mapping[str, JsonValue], *, silent: bool) -> JsonValue:
@@ -84,20 +103,43 @@ def _led(node: JsonValue, data: Mapping[str, JsonValue], *, silent: bool) -> Jso
         return {**node, "failed": END if silent else _UNSURE if writes else _DOWN}
     if node.get("do") in _ASKING and "exhausted" not in node:
         return {**node, "exhausted": _LOST}
+    escalation = data.get("escalation")
+    if node.get("do") == "transfer" and "target" not in node and isinstance(escalation, dict):
+        return {**node, "target": escalation.get("default")}
     return node
 
 
+def _handed_over(name: str, node: JsonValue, data: Mapping[str, JsonValue]) -> _Nodes:
+    """A node, and where it hands over to who may be away, what is done then."""
+    escalation, away = data.get("escalation"), _away(data)
+    if (
+        away is None
+        or not isinstance(escalation, dict)
+        or not isinstance(node, dict)
+        or node.get("do") != "transfer"
+        or node.get("reason") == "emergency"
+        or node.get("target") != escalation.get("default")
+    ):
+        return {name: node}
+    return _unless_away(name, node, away, f"{name}_away", f"{name}_person")
+
+
+def _unless_away(name: str, hand_over: JsonValue, away: dict[str, JsonValue], other: str, person: str) -> _Nodes:
+    edge: JsonValue = {"when": away.get("when"), "go": other}
+    return {
+        name: {"do": "decide", "edges": [edge], "otherwise": person},
+        person: hand_over,
+        other: {"do": "flow", "flow": away.get("flow"), "go": END},
+    }
+
+
 def _trouble(
-    name: str, data: Mapping[str, JsonValue], words: TroubleWords, then: str | None, used: set[JsonValue]
+    data: Mapping[str, JsonValue], words: TroubleWords, then: str | None, used: set[JsonValue], *, helps: bool
 ) -> _Nodes:
     """The nodes that were led to."""
-    escalation = data.get("escalation")
-    away = escalation.get("away") if isinstance(escalation, dict) else None
-    away_flow = away.get("flow") if isinstance(away, dict) else None
-    # A flow that others fall back on cannot fall back on itself.
-    helping = _called(data, [flow for flow in (then, away_flow) if isinstance(flow, str)])
+    escalation, away = data.get("escalation"), _away(data)
     texts = {_DOWN: words.down, _UNSURE: words.unsure, _LOST: words.lost}
-    if name in helping or (then is None and not isinstance(escalation, dict)):
+    if helps or (then is None and not isinstance(escalation, dict)):
         return {key: _say(f"{texts[key]} {words.else_}", END) for key in texts if key in used}
     lines: _Nodes = {key: _say(texts[key], f"{_AFTER}{key.removeprefix('trouble')}") for key in texts if key in used}
     ways: _Nodes = {}
@@ -113,12 +155,7 @@ def _trouble(
             "say": escalation.get("line"),
             "next_step": words.look if key == _UNSURE else "",
         }
-        if not isinstance(away, dict):
-            ways[after] = hand_over
-            continue
-        edge: JsonValue = {"when": away.get("when"), "go": _AWAY}
-        ways |= {after: {"do": "decide", "edges": [edge], "otherwise": person}, person: hand_over}
-        ways[_AWAY] = {"do": "flow", "flow": away_flow, "go": END}
+        ways |= {after: hand_over} if away is None else _unless_away(after, hand_over, away, _AWAY, person)
     return {**lines, **ways}
 
 

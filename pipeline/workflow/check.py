@@ -11,6 +11,7 @@ from typing import Literal
 from pipeline.slots.variables import Variable
 from pipeline.tools.definition import Tool
 from pipeline.workflow.definition import (
+    CALLER,
     END,
     AnyNode,
     AskNode,
@@ -36,7 +37,7 @@ Names = frozenset[str]
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ANY_DAY = date(2026, 1, 1)
-_SPECIAL = frozenset({"caller", "fitting"})
+_SPECIAL = frozenset({CALLER, "fitting"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _names(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding]:
 
 def check_guard(where: str, guard: Guard, agent: Surroundings) -> Iterator[Finding]:
     """What is wrong with a condition: names that are not there, bounds that do not fit, hours that nobody gave."""
-    for name in (*(name for name in (guard.known, guard.unknown) if name), *guard.compared()):
+    for name in (*(name for name in (guard.known, guard.unknown) if name and name != CALLER), *guard.compared()):
         yield from _is_variable(where, name, agent, or_list=True)
     types = {name: agent.variables[name].type for name in guard.compared() if name in agent.variables}
     bounds = [

@@ -28,6 +28,8 @@ Bound = float | str
 """Of a number or sum: a number. Of a time of day: 17:30. Of a date: "2026-12-24", today, or today+3."""
 NOW = "now"
 """The present moment, where the business is."""
+CALLER = "caller"
+"""The number that the call comes from, in E.164, where a variable is named; unknown if it is withheld."""
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -35,7 +37,7 @@ class Guard(StrictModel):
     """A condition on what is known. All keys that are given must hold."""
 
     known: str | None = None
-    """This variable has a value, or this list has entries."""
+    """This variable has a value, or this list has entries; `caller`: the number that the call comes from is known."""
     unknown: str | None = None
     """This variable has no value, or this list is empty."""
     equals: dict[str, str] = Field(default_factory=dict)
@@ -131,6 +133,8 @@ class AskNode(Node):
     variable: str
     settled_by: str | None = None
     """Another variable: once that is known, this question is needless, and the flow goes on as if it were answered."""
+    take_only: bool = False
+    """If one thing alone is on offer, it is taken instead of asking."""
     say: tuple[Text, ...] = Field(min_length=1)
     """The question; then other wordings of it, for when the answer did not fit."""
     narrow: Text | None = None
@@ -207,8 +211,12 @@ class FormField(StrictModel):
     """As of `ask`; None: as the language has it."""
     settled_by: str | None = None
     """As of `ask`."""
+    take_only: bool = False
+    """As of `ask`."""
     when: Guard | None = None
     """Asked for only if this holds, once the fields before it are known."""
+    default: str | None = None
+    """Another variable, or `caller`: if that is known, it is taken instead of asking, and read back like an answer."""
     tries: int = Field(3, ge=1, le=10)
 
 
@@ -227,7 +235,8 @@ class FormNode(Node):
     also: tuple[str, ...] = ()
     """Variables that are read back beside the fields, as earlier forms have them."""
     change: Text | None = None
-    """Asked after a bare no to the read-back; None: as the language has it."""
+    """Asked after a bare no to the read-back; None: as the language has it, or nothing, if only one thing is read back
+    and there is `on_no`."""
     on_no: Target | None = None
     """After a second one, with the fields forgotten; None: the flow's `cancelled` is said, and it ends."""
     exhausted: Target
@@ -259,12 +268,15 @@ class FlowNode(Node):
 
 
 class TransferNode(Node):
-    """Hand the call over to a person."""
+    """Hand the call over to a person. If that is the default one, and `escalation.away` holds, its flow is run instead
+    (pipeline/agent_trouble.py), unless this is an emergency."""
+
+    model_config = _comes_along("target")
 
     do: Literal["transfer"]
     reason: Literal["request", "frustration", "exhausted", "tool_failure", "policy", "emergency"]
     target: str
-    """Name among the agent's transfer targets."""
+    """Name among the agent's transfer targets; left out in a file: the default one."""
     say: Text | None = None
     next_step: str = ""
     """What is suggested to whoever takes the call."""

@@ -7,6 +7,7 @@ keeps its state and gives tools' results back to `tool_done`.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +53,8 @@ MOST_NODES = 200
 FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
 _YES_NO = Variable(type="yes_no")
+_NUMBER = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+"""A withheld one comes as a word, such as anonymous."""
 _NO_HOURS = Hours()
 _NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
 
@@ -86,12 +89,13 @@ class WorkflowEngine:
         language: Language = "en",
         tools: Mapping[str, Tool] = _NO_TOOLS,
     ) -> None:
-        """`call_id` begins the key of every tool call; `caller`: their number; `now`: what a clock on the business's
-        wall says; `hours`: when that is open; `tools`: the agent's, by name."""
+        """`call_id` begins the key of every tool call; `caller`: their number, if it is one in E.164; `now`: what a
+        clock on the business's wall says; `hours`: when that is open; `tools`: the agent's, by name."""
         self._flows = flows
         self._call_id = call_id
+        caller = caller if _NUMBER.fullmatch(caller) else ""
         self._words = Wording(variables, caller=caller, now=now, hours=hours, language=language)
-        self._conditions = Conditions(variables, hours, now)
+        self._conditions = Conditions(variables, hours, now, caller=caller)
         self._changes = Changes(self._words, tools, language)
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
@@ -469,6 +473,8 @@ class WorkflowEngine:
                     state = _go(state, next((e.go for e in node.edges if self.holds(e.when, state)), node.otherwise))
                 case AskNode() if any(state.knows(name) for name in (node.variable, node.settled_by) if name):
                     state = _go(state, node.go)
+                case AskNode() if node.take_only and (only := self._only(state, node)) is not None:
+                    state = _go(state.with_values(**{node.variable: Value(only, source="tool")}), node.go)
                 case FlowNode():
                     place = Place(node.flow, self._flow(node.flow).start)
                     state = dataclasses.replace(state, stack=(*state.stack, place), tries=0)
@@ -488,6 +494,11 @@ class WorkflowEngine:
                     said = (*says, self._words.render(state, node.say))
                     return Step(dataclasses.replace(state, waiting="over"), said, HangUp())
         raise FlowError(f"flow {_place(state).flow!r} goes in circles at {_place(state).node!r}")
+
+    def _only(self, state: CallState, node: AskNode) -> str | None:
+        """The one thing that is on offer."""
+        options = self._words.context(state, self._words.variable(node.variable)).options
+        return options[0].value if len(options) == 1 else None
 
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pipeline.slots.types import Language
 from pipeline.understanding.phrases import Phrases, phrases
 from pipeline.workflow.definition import (
+    CALLER,
     END,
     AnyNode,
     AskNode,
@@ -19,7 +20,9 @@ from pipeline.workflow.definition import (
     Flow,
     FormField,
     FormNode,
+    Guard,
     SayNode,
+    SetNode,
     Wordings,
     last_question,
     wordings,
@@ -49,11 +52,19 @@ def _parts(name: str, form: FormNode, flow: Flow, words: Phrases) -> Iterator[tu
         if field.when is not None:
             asked = f"{here}_asked"
             yield here, DecideNode(do="decide", edges=(Edge(when=field.when, go=asked),), otherwise=after)
+        if field.default is not None:
+            first, taken, asked = asked, f"{here}_default", f"{here}_question"
+            edges = tuple(
+                Edge(when=Guard(known=name), go=go) for name, go in ((variable, after), (field.default, taken))
+            )
+            yield first, DecideNode(do="decide", edges=edges, otherwise=asked)
+            yield taken, SetNode(do="set", values={variable: f"{{{field.default}}}"}, go=after)
         yield asked, _question(form, variable, field, after, words)
     if form.read_back is None:
         return
     if form.on_no is None and flow.cancelled is None:
         raise ValueError(f"nodes.{name}: give `on_no`, or the flow a `cancelled`: where does a second no lead?")
+    alone = len((*form.also, *form.fields)) == 1
     yield (
         read_back,
         ConfirmNode(
@@ -62,15 +73,21 @@ def _parts(name: str, form: FormNode, flow: Flow, words: Phrases) -> Iterator[tu
             model=form.model,
             say=_again(form.read_back, words.yes_or_no),
             variables=(*form.also, *form.fields),
-            change=form.change or words.change,
+            change=form.change or (None if alone and form.on_no else words.change),
             on_yes=form.go,
             on_no=form.on_no or left,
-            forget=(*form.also, *form.fields),
+            forget=(*form.also, *form.fields, *_defaults(form)),
             exhausted=form.exhausted,
         ),
     )
     if form.on_no is None and flow.cancelled is not None:
         yield left, SayNode(do="say", say=flow.cancelled, go=END)
+
+
+def _defaults(form: FormNode) -> Iterator[str]:
+    """Variables whose values were taken instead of asking: who says no twice is asked."""
+    taken = (field.default for field in form.questions().values())
+    yield from (name for name in taken if name is not None and name != CALLER)
 
 
 def _question(form: FormNode, variable: str, field: FormField, after: str, words: Phrases) -> AskNode:
@@ -80,6 +97,7 @@ def _question(form: FormNode, variable: str, field: FormField, after: str, words
         model=form.model,
         variable=variable,
         settled_by=field.settled_by,
+        take_only=field.take_only,
         say=_again(field.say, words.not_got),
         narrow=field.narrow or words.narrow,
         tries=field.tries,

@@ -10,7 +10,7 @@ from pipeline.hours import Hours, minute_at
 from pipeline.slots.spans import minute_of
 from pipeline.slots.variables import SlotType, Variable
 from pipeline.state import CallState
-from pipeline.workflow.definition import NOW, Bound, Guard
+from pipeline.workflow.definition import CALLER, NOW, Bound, Guard
 
 _TODAY = re.compile(r"today(?:\s*([+-])\s*(\d{1,3})(?: days?)?)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -19,9 +19,12 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 class Conditions:
     """Of one agent, for one call."""
 
-    def __init__(self, variables: Mapping[str, Variable], hours: Hours, now: Callable[[], datetime]) -> None:
-        """`now`: what a clock on the business's wall says."""
+    def __init__(
+        self, variables: Mapping[str, Variable], hours: Hours, now: Callable[[], datetime], *, caller: str = ""
+    ) -> None:
+        """`now`: what a clock on the business's wall says; `caller`: the number that calls, or nothing."""
         self._variables = variables
+        self._caller = caller
         self._hours = hours
         self._now = now
 
@@ -30,9 +33,9 @@ class Conditions:
 
         Raises ValueError for a bound that does not fit its variable's type.
         """
-        if guard.known is not None and not state.knows(guard.known):
+        if guard.known is not None and not self._knows(guard.known, state):
             return False
-        if guard.unknown is not None and state.knows(guard.unknown):
+        if guard.unknown is not None and self._knows(guard.unknown, state):
             return False
         if guard.level is not None and state.level < guard.level:
             return False
@@ -47,6 +50,9 @@ class Conditions:
         if guard.any_of and not any(self.hold(one, state) for one in guard.any_of):
             return False
         return not any(self.hold(one, state) for one in guard.none_of)
+
+    def _knows(self, name: str, state: CallState) -> bool:
+        return bool(self._caller) if name == CALLER else state.knows(name)
 
     def _within(self, guard: Guard, state: CallState) -> bool:
         ranges: list[tuple[str, Bound | None, Bound | None]] = [

@@ -19,8 +19,8 @@ from pipeline.slots.wording import plain_words
 from pipeline.state import CallState, Learnt, Talk, Value
 from pipeline.tools.calls import ToolResult
 from pipeline.tools.definition import Tool
-from pipeline.workflow.definition import TalkNode
-from pipeline.workflow.wording import CALLER, PLACEHOLDER, Wording, plain_text
+from pipeline.workflow.definition import CALLER, TalkNode
+from pipeline.workflow.wording import PLACEHOLDER, Wording, plain_text
 
 
 @dataclass(frozen=True, slots=True)

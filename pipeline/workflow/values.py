@@ -11,8 +11,8 @@ from pipeline.tools.arguments import ArgumentCheck, ArgumentsError
 from pipeline.tools.definition import Tool
 from pipeline.tools.runner import INVALID_ARGUMENTS, VERIFICATION_NEEDED
 from pipeline.workflow.check import Finding, Surroundings
-from pipeline.workflow.definition import AnyNode, CallNode, DecideNode, Guard, SetNode, TalkNode
-from pipeline.workflow.wording import CALLER, PLACEHOLDER
+from pipeline.workflow.definition import CALLER, AnyNode, CallNode, DecideNode, Guard, SetNode, TalkNode
+from pipeline.workflow.wording import PLACEHOLDER
 
 _FORMS: Mapping[SlotType, tuple[re.Pattern[str], tuple[str, ...]]] = MappingProxyType(
     {

@@ -15,11 +15,10 @@ from pipeline.slots.types import Language
 from pipeline.slots.variables import HOURS, Variable
 from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolResult
+from pipeline.workflow.definition import CALLER
 
 MOST_LISTED = 4
 """So many things on offer are read out at once; of more, one less at a time."""
-CALLER = "caller"
-"""The caller's number, in tools' arguments."""
 VERIFIED = "verification_level"
 """A tool's return of this name sets the caller's level."""
 NEXT_OPENING = "next_opening"

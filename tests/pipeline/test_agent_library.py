@@ -11,7 +11,7 @@ from models.settings import SettingsError, parse_mapping
 from pipeline.agent import Agent, agent_of
 from pipeline.agent_check import check_agent
 from pipeline.agent_library import library_flow, library_flows
-from pipeline.state import CallState
+from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolCall, ToolResult
 from pipeline.workflow.engine import Step, WorkflowEngine
 
@@ -48,6 +48,18 @@ tools:
     confirm: true
     arguments: {{phone: {{}}, name: {{}}, message: {{required: false}}}}
     http: {{method: POST, url: notes, auth: farm, idempotency_header: Key}}
+  ring_them:
+    description: Have somebody call back.
+    effect: write
+    confirm: false
+    arguments: {{phone: {{}}, name: {{required: false}}}}
+    http: {{method: POST, url: calls, auth: farm, idempotency_header: Key}}
+  shift:
+    description: Move.
+    effect: write
+    confirm: true
+    arguments: {{booking: {{}}, opening: {{}}}}
+    http: {{method: PATCH, url: "stays/{{booking}}", auth: farm, idempotency_header: Key, codes: {{"409": conflict}}}}
   order:
     description: How far an order is.
     effect: read
@@ -57,13 +69,15 @@ tools:
 flows:
   stay: {{use: book, with: {{find: free, book: enter{more}}}}}
   drop: {{use: cancel, with: {{find: mine, cancel: drop}}}}
-  ring: {{use: call_back, with: {{tool: tell_them}}}}
+  shift: {{use: move, with: {{find: mine, free: free, move: shift}}}}
+  ring: {{use: call_back, with: {{tool: ring_them}}}}
   note: {{use: message, with: {{tool: tell_them}}}}
   where: {{use: look_up, with: {{tool: order, save: {{state: state}}, tell: "Order {{number}} is {{state}}."}}}}
 escalation: {{targets: {{desk: {{number: "+15550199"}}}}, default: desk}}
 routes:
   - {{name: stay, kind: flow, flow: stay, examples: ["I want to stay", "a room please", "book me in"]}}
   - {{name: drop, kind: flow, flow: drop, examples: ["cancel my room", "we can't come", "call it off"]}}
+  - {{name: shift, kind: flow, flow: shift, examples: ["another room", "move my booking", "change it"]}}
   - {{name: ring, kind: flow, flow: ring, examples: ["call me back", "ring me later", "phone me"]}}
   - {{name: note, kind: flow, flow: note, examples: ["a message for her", "tell them something", "leave word"]}}
   - {{name: where, kind: flow, flow: where, examples: ["my order", "the parcel", "has it been sent"]}}
@@ -78,17 +92,23 @@ def farm(language: str = "en", more: str = "", **changes: str) -> Agent:
     return agent_of(parse_mapping(text, "farm.yaml"), Path("farm.yaml"))
 
 
-def talk(agent: Agent, flow: str, results: dict[str, ToolResult], *lines: str) -> Step:
+NOTHING = CallState()
+
+
+def talk(
+    agent: Agent, flow: str, results: dict[str, ToolResult], *lines: str, caller: str = "", known: CallState = NOTHING
+) -> Step:
     """The last step of a flow; tools answer as given."""
     engine = WorkflowEngine(
         agent.flows,
         agent.variables,
         call_id="CA1",
+        caller=caller,
         now=lambda: datetime(2026, 11, 25, 9),
         language=agent.language,
         tools=agent.tools,
     )
-    step = engine.start(CallState(), flow, "", 1)
+    step = engine.start(known, flow, "", 1)
     for line in (*lines, ""):
         while isinstance(step.act, ToolCall):
             step = engine.tool_done(step.state, results.get(step.act.tool, ToolResult("ok", {})))
@@ -132,15 +152,62 @@ def test_an_opening_that_is_gone_is_offered_anew() -> None:
     assert step.says[-1].endswith("Which would you like?")
 
 
-def test_a_booking_is_found_by_its_number_and_cancelled() -> None:
-    lines = ("415 555 0134", "yes", "yes")
-    assert talk(farm(), "drop", {"mine": MINE}, *lines[:2]).says == ("So I cancel the blue room. Is that right?",)
-    assert talk(farm(), "drop", {"mine": MINE}, *lines).says[0].startswith("It is cancelled.")
+def test_who_is_known_by_his_number_is_not_asked_for_the_name_unless_he_says_no_twice() -> None:
+    known = CallState(values={"known_name": Value("Ann Holt", source="tool")})
+    lines = ("the green room", "no", "no", "the blue room")
+    agent = farm(more=", known_name: known_name")
+    assert talk(agent, "stay", {"free": FREE}, *lines[:1], known=known).says == (
+        "So that's the green room, for Ann Holt. Is that right?",
+    )
+    assert talk(agent, "stay", {"free": FREE}, *lines[:3], known=known).says == ("Okay. Which would you like then?",)
+    assert talk(agent, "stay", {"free": FREE}, *lines, known=known).says == ("What name should I put it under?",)
+    assert "known_name" not in farm().variables
 
 
-def test_a_call_back_and_a_message_are_read_back_before_they_are_left() -> None:
-    step = talk(farm(), "ring", {}, "415 555 0134", "Ann Holt")
-    assert step.says[0].startswith("So somebody will call Ann Holt back on four one five")
+@pytest.mark.parametrize("flow", ["drop", "shift"])
+def test_a_booking_is_looked_for_by_the_number_of_the_call_and_then_by_the_one_it_was_made_with(flow: str) -> None:
+    nothing = {"mine": ToolResult("rejected", {}, "not_found"), "free": FREE}
+    step = talk(farm(), flow, nothing, caller="+14155550134")
+    assert step.says[0].startswith("I can't find it by the number you're calling from.")
+    step = talk(farm(), flow, nothing, "415 555 0177", caller="+14155550134")
+    assert step.says[-1].startswith("I can't find a booking under that number.")
+    step = talk(farm(), flow, {"mine": MINE, "free": FREE}, caller="+14155550134")
+    assert step.says[-1].startswith(("So I cancel the blue room.", "I can move it to the blue room"))
+
+
+def test_one_of_several_bookings_is_cancelled_on_a_yes_and_stays_on_a_no() -> None:
+    mine = {"mine": ToolResult("ok", {"bookings": ROOMS})}
+    lines = ("the green room", "yes")
+    assert talk(farm(), "drop", mine).says == ("You have the blue room, or the green room. Which one shall I cancel?",)
+    assert talk(farm(), "drop", mine, *lines[:1]).says == ("So I cancel the green room. Is that right?",)
+    assert talk(farm(), "drop", mine, *lines).says[0].startswith("It is cancelled.")
+    assert talk(farm(), "drop", mine, lines[0], "no").says[0].startswith("Okay, everything stays as it is.")
+
+
+def test_a_booking_is_moved_once_both_have_been_read_back() -> None:
+    results = {"mine": MINE, "free": FREE}
+    assert talk(farm(), "shift", results, "the green room").says == (
+        "So I move the blue room to the green room. Is that right?",
+    )
+    assert talk(farm(), "shift", results, "the green room", "yes").says[0].startswith("Done, it is now the green room.")
+    assert talk(farm(), "shift", results, "the green room", "no").says == ("Okay. Which would you like then?",)
+
+
+def test_who_is_called_back_need_not_say_the_number_that_the_call_comes_from() -> None:
+    lines = ("yes", "Ann Holt")
+    assert talk(farm(), "ring", {}, caller="+14155550134").says[-1].endswith("the number you're calling from?")
+    step = talk(farm(), "ring", {}, *lines, caller="+14155550134")
+    assert step.says[0].startswith("Thank you. A colleague will call you back on four one five")
+    other = talk(farm(), "ring", {}, "no, on 415 555 0177", caller="+14155550134")
+    assert other.says == ("So we call you back on four one five, five five five, zero one seven seven. Is that right?",)
+
+
+@pytest.mark.parametrize("caller", ["", "anonymous"])
+def test_a_call_back_and_a_message_are_read_back_before_they_are_left(caller: str) -> None:
+    step = talk(farm(), "ring", {}, "415 555 0134", caller=caller)
+    assert step.says[0].startswith("So we call you back on four one five")
+    step = talk(farm(), "ring", {}, "415 555 0134", "yes", "Ann Holt", caller=caller)
+    assert step.says[0].startswith("Thank you. A colleague will call you back on four one five")
     step = talk(farm(), "note", {}, "the hen has laid", "Ann Holt", "415 555 0134", "yes")
     assert step.says[0].startswith("I have passed it on.")
 
@@ -165,9 +232,9 @@ def test_an_agent_words_it_otherwise_and_calls_its_variables_what_it_likes() -> 
 
 
 def test_nodes_of_its_own_stand_for_those_of_the_library() -> None:
-    own = '{use: call_back, with: {tool: tell_them}, nodes: {left: {do: say, say: "Till soon.", go: end}}}'
-    agent = farm(**{"{use: call_back, with: {tool: tell_them}}": own})
-    assert talk(agent, "ring", {}, "415 555 0134", "Ann Holt", "yes").says == ("Till soon.",)
+    own = '{use: call_back, with: {tool: ring_them}, nodes: {left: {do: say, say: "Till soon.", go: end}}}'
+    agent = farm(**{"{use: call_back, with: {tool: ring_them}}": own})
+    assert talk(agent, "ring", {}, "415 555 0134", "yes", "Ann Holt").says == ("Till soon.",)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,26 @@ def test_out_of_hours_the_flow_for_that_is_begun_and_does_not_fall_back_on_itsel
     assert failed.state.stack == ()
 
 
+@pytest.mark.parametrize(
+    ("node", "here", "flow"),
+    [
+        ("{do: transfer, reason: policy, say: One moment.}", "no", "message"),
+        ("{do: transfer, reason: policy, say: One moment.}", "yes", None),
+        ("{do: transfer, reason: emergency, target: desk, say: One moment.}", "no", None),
+        ("{do: transfer, reason: policy, target: boss, say: One moment.}", "no", None),
+    ],
+)
+def test_a_flow_hands_over_to_the_default_target_unless_nobody_is_there(node: str, here: str, flow: str | None) -> None:
+    desk = DESK.replace("targets: {", 'targets: {boss: {number: "+14155550112"}, ')
+    text = WORKSHOP.replace("done: {do: say, say: Done., go: end}", f"done: {node}") + desk + AWAY
+    agent = agent_of(yaml.safe_load(text), Path("workshop.yaml"))
+    running, step = engine(agent), asked(agent, "4711", here)
+    step = running.answer(running.tool_done(step.state, ToolResult("ok", {})).state, "yes", 3)
+    step = running.tool_done(step.state, ToolResult("ok", {}))
+    assert (step.state.place.flow if flow and step.state.place else None) == flow
+    assert isinstance(step.act, Transfer) == (flow is None)
+
+
 def test_without_anybody_to_take_over_the_caller_is_told_so_and_may_ask_on() -> None:
     lost = asked(workshop(), "no idea")
     assert lost.says == (f"{LOST} {ELSE}",)
