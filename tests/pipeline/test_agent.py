@@ -36,13 +36,13 @@ def test_the_demo_agent_loads() -> None:
         ),
         (("preset: balanced", "timeout_ms: 5"), "turn_taking.timeout_ms"),
         (("effect: write", "effect: perhaps"), "effect: Input should be 'read' or 'write'; got 'perhaps'"),
-        (("flow: book\n", "flow: boook\n"), "routes: book: no flow 'boook'; expected one of"),
+        (("flow: book,", "flow: boook,"), "routes: book: no flow 'boook'; expected one of"),
         (
-            ("do: confirm", "do: confrim"),
-            "flows.book.nodes.right.do: no such kind: 'confrim'; did you mean 'confirm'?",
+            ("do: say", "do: sya"),
+            "flows.book.nodes.none.do: no such kind: 'sya'; did you mean 'say'?",
         ),
         (
-            ("    flow: emergency\n", ""),
+            ("flow: emergency, ", ""),
             "routes[5]: flow is required",
         ),
         (("id: hours\n", "id: hours\n    text: From eight to five.\n  - id: hours\n"), "facts: ids must differ"),
