@@ -48,6 +48,13 @@ def library_flow(name: str) -> LibraryFlow:
     return load_settings(_FOLDER / f"{name}.yaml", LibraryFlow)
 
 
+def library_text(name: str) -> str:
+    """That flow's file. Raises KeyError if there is none."""
+    if name not in library_flows():
+        raise KeyError(name)
+    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def with_library(data: Mapping[str, JsonValue], language: Language, source: str) -> dict[str, JsonValue]:
     """An agent file's content with the library's flows written out where its own say `use`.
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from models.types import ModelFailure
 from pipeline.agent import Agent
 from pipeline.agent_check import check_agent
 from pipeline.agent_diff import differences
+from pipeline.agent_library import library_flow, library_flows, library_text
 from pipeline.agent_version import agent_version
 from pipeline.slots.types import Language
 from pipeline.workflow.graph import draw
@@ -47,18 +49,24 @@ FileArgument = Annotated[Path, typer.Argument(help="Agent file.", exists=True, d
 def init(
     file: Annotated[Path, typer.Argument(help="Agent file to write.", dir_okay=False)] = Path("agent.yaml"),
     *,
-    name: Annotated[str, typer.Option(prompt="What is the business called?")],
-    business: Annotated[str, typer.Option(prompt='What is it? (as after "is": a bakery in Harbour Street)')],
-    language: Annotated[Language, typer.Option(prompt="What is spoken? (en, es)")] = "en",
-    hours: Annotated[
-        str, typer.Option(prompt="When is it open?", help="Days and their hours, with ; between.")
-    ] = "monday-friday 9:00-17:00",
-    zone: Annotated[str, typer.Option(prompt="In which time zone?", help="IANA name.")] = "America/New_York",
-    phone: Annotated[str, typer.Option(prompt="Who takes over? (a number such as +14155550199)")],
+    name: Annotated[str | None, typer.Option(help="What the business is called.")] = None,
+    business: Annotated[str | None, typer.Option(help='What it is, as after "is": a bakery in Harbour Street.')] = None,
+    language: Annotated[Language, typer.Option(help="What is spoken.")] = "en",
+    hours: Annotated[str | None, typer.Option(help="Days and their hours, with ; between.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Time zone, by its IANA name.")] = None,
+    phone: Annotated[str | None, typer.Option(help="Who takes over: a number such as +14155550199.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
-    """Ask five questions, and leave an agent that runs and a folder of conversations that it passes."""
+    """Ask five questions, and leave an agent that runs and a folder of conversations that it passes.
+
+    What is given as an option is not asked.
+    """
     console = Console(soft_wrap=True)
+    name = _answer(name, "--name", "What is the business called?")
+    business = _answer(business, "--business", 'What is it? (as after "is": a bakery in Harbour Street)')
+    hours = _answer(hours, "--hours", "When is it open?", "monday-friday 9:00-17:00")
+    zone = _answer(zone, "--zone", "In which time zone?", "America/New_York")
+    phone = _answer(phone, "--phone", "Who takes over? (a number such as +14155550199)")
     folder = file.with_name(f"{file.stem}_conversations")
     try:
         made = started(Business(name, business, language, zone, hours, phone))
@@ -80,6 +88,37 @@ def init(
         markup=False,
         highlight=False,
     )
+
+
+def _answer(given: str | None, option: str, question: str, otherwise: str | None = None) -> str:
+    if given is not None:
+        return given
+    try:
+        return str(typer.prompt(question, default=otherwise))
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        if otherwise is not None:
+            return otherwise
+        raise typer.BadParameter(f"{option} is missing, and nobody can be asked; give it") from None
+
+
+@agent_app.command()
+def library(
+    name: Annotated[str | None, typer.Argument(help="A flow.", show_default="list them")] = None,
+) -> None:
+    """The flows that come with the product: what each needs, its texts, names and nodes, all of which an agent may
+    word or replace (docs/agents.md)."""
+    console = Console(soft_wrap=True)
+    if name is None:
+        for known in library_flows():
+            console.print(f"{known}: {library_flow(known).what}", markup=False, highlight=False)
+        return
+    try:
+        typer.echo(library_text(name))
+    except KeyError:
+        console.print(f"{name}: no such flow; expected one of {', '.join(library_flows())}", style="red", markup=False)
+        raise typer.Exit(1) from None
 
 
 @agent_app.command()

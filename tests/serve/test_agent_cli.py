@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from pipeline.agent_library import library_flows
 from serve.agent_schema import LINK, agent_schema
 from serve.cli import app
 
@@ -118,6 +119,15 @@ def test_the_schema_s_links_lead_to_files_that_are_there(tmp_path: Path) -> None
     assert all(Path(target).is_file() for _, target in linked)
     references = set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', text))
     assert references <= set(json.loads(text)["$defs"])
+
+
+def test_the_library_s_flows_can_be_listed_and_read() -> None:
+    listed = CliRunner().invoke(app, ["agent", "library"]).output
+    assert all(f"{name}: " in listed for name in library_flows())
+    assert "ask_opening: I have {$openings}." in CliRunner().invoke(app, ["agent", "library", "book"]).output
+    unknown = CliRunner().invoke(app, ["agent", "library", "bok"])
+    assert unknown.exit_code == 1
+    assert "no such flow; expected one of book, " in unknown.output
 
 
 def test_a_difference_is_shown_with_both_versions(tmp_path: Path) -> None:

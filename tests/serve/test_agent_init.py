@@ -83,10 +83,19 @@ def test_nothing_is_written_over_unless_told_so(tmp_path: Path) -> None:
 
 def test_what_is_not_given_is_asked(tmp_path: Path) -> None:
     file = tmp_path / "locks.yaml"
-    answers = "\n".join(["Lock & Key", "a locksmith", "es", HOURS, "Europe/Madrid", "+34915550199"])
-    result = CliRunner().invoke(app, ["agent", "init", str(file)], input=f"{answers}\n")
+    answers = "\n".join(["Lock & Key", "a locksmith", HOURS, "Europe/Madrid", "+34915550199"])
+    result = CliRunner().invoke(app, ["agent", "init", str(file), "--language", "es"], input=f"{answers}\n")
     assert result.exit_code == 0, result.output
-    assert load_agent_file(file).language == "es"
+    agent = load_agent_file(file)
+    assert (agent.name, agent.language, agent.hours.zone) == ("Lock & Key", "es", "Europe/Madrid")
+
+
+def test_where_nobody_can_be_asked_what_has_no_default_is_named(tmp_path: Path) -> None:
+    asked = ["agent", "init", str(tmp_path / "locks.yaml"), "--name", "Lock & Key", "--business", "a locksmith"]
+    refused = CliRunner().invoke(app, asked, input="")
+    assert refused.exit_code == 2
+    assert "--phone is missing" in refused.output
+    assert CliRunner().invoke(app, [*asked, "--phone", "+34915550199"], input="").exit_code == 0
 
 
 @pytest.mark.slow
