@@ -25,9 +25,11 @@ class LibraryFlow(StrictModel):
     """For whoever looks for a flow."""
     needs: dict[str, str]
     """What an agent must give, and what that is."""
-    names: dict[str, str | None] = Field(default_factory=dict)
-    """What its variables and lists are called unless the agent says otherwise; None: without a name from the agent, it
-    is left out, and with it the keys whose value it is."""
+    may_have: dict[str, str] = Field(default_factory=dict)
+    """What an agent may give besides, and what that is. What is not given is left out, with the keys whose value it
+    is; a key that is one stands for the entries given."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """What its variables and lists are called unless the agent says otherwise."""
     texts: dict[Language, dict[str, str]]
     """What is said, unless the agent says otherwise."""
     variables: dict[str, JsonValue] = Field(default_factory=dict)
@@ -70,7 +72,12 @@ def with_library(data: Mapping[str, JsonValue], language: Language, source: str)
             made[name] = own
             continue
         used, given = _used(own, f"{source}: flows.{name}")
-        values: dict[str, JsonValue] = {**used.names, **used.texts[language], **given}
+        values: dict[str, JsonValue] = {
+            **dict.fromkeys(used.may_have),
+            **used.names,
+            **used.texts[language],
+            **given,
+        }
         flow = _filled(used.flow, values)
         asked = _filled(used.variables, values)
         assert isinstance(flow, dict)
@@ -87,7 +94,7 @@ def _used(own: Mapping[str, JsonValue], where: str) -> tuple[LibraryFlow, Mappin
     used = library_flow(name)
     if not isinstance(given, dict):
         raise SettingsError(f"{where}.{_WITH}: expected parameters by name, got {given!r}")
-    known = [*used.needs, *used.names, *next(iter(used.texts.values()))]
+    known = [*used.needs, *used.may_have, *used.names, *next(iter(used.texts.values()))]
     for parameter in given:
         if parameter not in known:
             near = get_close_matches(parameter, known, n=1)
@@ -102,8 +109,14 @@ def _used(own: Mapping[str, JsonValue], where: str) -> tuple[LibraryFlow, Mappin
 def _filled(value: JsonValue, values: Mapping[str, JsonValue]) -> JsonValue:
     """The same with its parameters in place; a text may have others in it."""
     if isinstance(value, dict):
-        pairs = ((_filled(key, values), _filled(inner, values)) for key, inner in value.items())
-        return {str(key): inner for key, inner in pairs if key is not None and inner is not None}
+        made: dict[str, JsonValue] = {}
+        for key, inner in value.items():
+            name, filled = _filled(key, values), _filled(inner, values)
+            if isinstance(name, dict):
+                made |= name
+            elif name is not None and filled is not None:
+                made[str(name)] = filled
+        return made
     if isinstance(value, list):
         return [_filled(inner, values) for inner in value]
     if not isinstance(value, str):

@@ -133,7 +133,7 @@ def test_every_flow_of_the_library_says_the_same_in_each_language_and_uses_all_t
     flow = library_flow(name)
     assert flow.texts["en"].keys() == flow.texts["es"].keys()
     written = str(flow.flow) + str(flow.variables) + str(flow.texts)
-    for parameter in (*flow.needs, *flow.names, *flow.texts["en"]):
+    for parameter in (*flow.needs, *flow.may_have, *flow.names, *flow.texts["en"]):
         assert f"${parameter}" in written
 
 
@@ -162,6 +162,35 @@ def test_who_is_known_by_his_number_is_not_asked_for_the_name_unless_he_says_no_
     assert talk(agent, "stay", {"free": FREE}, *lines[:3], known=known).says == ("Okay. Which would you like then?",)
     assert talk(agent, "stay", {"free": FREE}, *lines, known=known).says == ("What name should I put it under?",)
     assert "known_name" not in farm().variables
+
+
+MORE = """, find_arguments: {kind: "{kind}"}, book_arguments: {kind: "{kind}", plate: "{plate}"}, also: [kind],
+    more_fields: {plate: "Which plate?"}, rejected: {full: full},
+    read_back: "A {kind} room, {opening}, {name}, {plate}?"},
+    start: what, forget: [kind, plate, opening, openings], nodes: {
+    what: {do: form, fields: {kind: "Which kind?"}, go: known}, full: {do: say, say: All full., go: end}}"""
+
+
+def test_a_booking_may_ask_for_something_before_it_looks_and_for_more_than_a_name() -> None:
+    agent = farm(
+        **{
+            "{find: free, book: enter}}": f"{{find: free, book: enter{MORE}}}",
+            "state: {type: text},": "state: {type: text}, kind: {type: text}, plate: {type: digits},",
+            "effect: read, http: {url: free,": "effect: read, arguments: {kind: {required: false}}, http: {url: free,",
+            "opening: {}, name: {},": "opening: {}, name: {}, kind: {}, plate: {},",
+            '"409": conflict}}\n  mine': '"409": conflict, "410": full}}\n  mine',
+        }
+    )
+    assert [f"{one.where}: {one.what}" for one in check_agent(agent) if one.severity == "error"] == []
+    lines = ("quiet", "the green room", "Ann Holt", "4711")
+    assert talk(agent, "stay", {"free": FREE}).says == ("Which kind?",)
+    assert talk(agent, "stay", {"free": FREE}, *lines[:3]).says == ("Which plate?",)
+    step = talk(agent, "stay", {"free": FREE}, *lines)
+    assert step.says == ("A quiet room, the green room, Ann Holt, four seven one one?",)
+    full = ToolResult("rejected", {}, "full")
+    step = talk(agent, "stay", {"free": FREE, "enter": full}, *lines, "yes")
+    assert step.says == ("All full.",)
+    assert step.state.values.keys() == {"name"}
 
 
 @pytest.mark.parametrize("flow", ["drop", "shift"])
