@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.references import short_name
 from models.settings import SettingsError
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
@@ -98,7 +99,7 @@ def hearable(traffic: TrafficSplit, weights: str) -> tuple[TrafficSplit, list[st
     """The split without the further languages that Whisper's weights do not know, and what was left out, for people
     to read. Raises SettingsError if an agent that answers first needs another language than English."""
     # As Whisper's weights are named; others are refused by SpeechToText when it starts.
-    if not weights.endswith(".en"):
+    if not short_name(weights).endswith(".en"):
         return traffic, []
     for variant in traffic.variants:
         first = variant.agents[0].agent
