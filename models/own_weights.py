@@ -52,7 +52,8 @@ def settle(
     """See to it that `entry` knows an entry of the right kind for every one of them; `prepare` can fetch it then.
 
     Folders are looked at, and read if they changed since they were pinned. Hubs are asked for what is not pinned yet;
-    `anew`: for all. `told` is called before what may take a while. Raises WeightsError if one leads nowhere, to another kind or to rubbish.
+    `anew`: for all. `told`: of what may take a while. Raises WeightsError if one leads nowhere, to another kind or to
+    rubbish.
     """
     for reference, kind in references.items():
         match parse(reference):
@@ -122,7 +123,7 @@ def _check_kind(reference: str, kind: Kind) -> None:
     if found != kind:
         raise WeightsError(
             f"weights {reference}: its place in the stack file wants {kind} weights, found "
-            f"{f'{found} weights' if found else 'an entry that says no kind'}; name others there"
+            f"{f'{found} weights' if found else 'an entry without a `kind`'}; name others there"
         )
 
 

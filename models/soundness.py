@@ -31,7 +31,7 @@ SENTENCE_TRANSFORMER: Final = ("config.json", "model.safetensors", "tokenizer.js
 
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "llm": ("config.json", "tokenizer.json", "tokenizer_config.json", "*.safetensors"),
-    "whisper": ("config.json", "tokenizer.json", "model.bin"),
+    "whisper": ("config.json", "tokenizer.json", "vocabulary.*", "model.bin"),
     "voice": ("kokoro.onnx", "voices/*.bin"),
     "encoder": ("model.onnx", "tokenizer.json"),
     "vad": ("silero_vad.onnx",),
@@ -97,7 +97,7 @@ def look(kind: Kind, folder: Path) -> None:
         path = folder / name
         match path.suffix:
             case ".json":
-                _mapping(path)
+                _json(path)
             case ".safetensors":
                 _look_at_safetensors(path)
             case ".onnx":
@@ -150,6 +150,7 @@ def _look_at_llm(folder: Path) -> None:
 
 
 def _look_at_whisper(folder: Path) -> None:
+    _mapping(folder / "config.json")
     _look_at_tokenizer(folder / "tokenizer.json")
     _look_at_ctranslate2(folder / "model.bin")
 
@@ -213,11 +214,16 @@ _MORE: dict[Kind, Callable[[Path], None]] = {
 # --- Files ----------------------------------------------------------------------------------------------------------
 
 
-def _mapping(path: Path) -> dict[str, JsonValue]:
+def _json(path: Path) -> JsonValue:
     try:
         found: JsonValue = json.loads(path.read_bytes())
     except ValueError as error:
         raise WeightsError(f"{path}: expected JSON, found something else ({error}); {_FETCH}") from error
+    return found
+
+
+def _mapping(path: Path) -> dict[str, JsonValue]:
+    found = _json(path)
     if not isinstance(found, dict):
         raise WeightsError(f"{path}: expected a JSON object, found {type(found).__name__}; {_FETCH}")
     return found

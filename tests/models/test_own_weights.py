@@ -94,11 +94,21 @@ def test_what_is_not_there_or_of_another_kind_is_told_by_check_and_before_it_is_
         (str(tmp_path / "nowhere"), "whisper", "nowhere: expected a folder of whisper weights, found none"),
         (str(tmp_path / "own"), "llm", "they look like whisper weights"),
         ("whisper-base", "encoder", "wants encoder weights, found whisper weights"),
-        ("piper-joe", "voice", "found an entry that says no kind"),
+        ("piper-joe", "voice", "found an entry without a `kind`"),
         (f"{tmp_path}/team.yaml#mine", "llm", "team.yaml: cannot be read"),
     ):
         with pytest.raises(WeightsError, match=told):
             done(reference, kind)
+
+
+def test_a_pin_that_cannot_be_read_is_told(home: Path, tmp_path: Path) -> None:
+    folder = folder_of("vad", tmp_path / "own")
+    settle({str(folder): "vad"})
+    (pin,) = (home / "pins").iterdir()
+    pin.write_text("{")
+
+    with pytest.raises(WeightsError, match=f"{pin.name}: expected a pin of {folder}; remove the file"):
+        entry(str(folder))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,12 +189,28 @@ def test_a_repository_is_pinned_to_its_commit_and_needs_no_hub_afterwards(
         "manifest.json",
         "model.bin",
         "tokenizer.json",
+        "vocabulary.json",
     ]
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     settle({reference: "whisper"})
     check(reference, "whisper")
     assert prepare(reference) == prepared
     assert verify(reference).ok
+
+
+def test_a_branch_is_followed_only_when_it_is_asked_for_anew(hub: Callable[[FakeHub], None]) -> None:
+    fake = FakeHub("acme/vad", "main", files_of("vad"))
+    hub(fake)
+    told: list[str] = []
+    settle({"hf:acme/vad": "vad"}, told=told.append)
+    digest = entry("hf:acme/vad").digest()
+    fake.files = {"silero_vad.onnx": fake.files["silero_vad.onnx"] + b"\x12\x00"}
+
+    settle({"hf:acme/vad": "vad"}, told=told.append)
+    assert entry("hf:acme/vad").digest() == digest
+    settle({"hf:acme/vad": "vad"}, anew=True, told=told.append)
+    assert entry("hf:acme/vad").digest() != digest
+    assert told == ["asking the hub for acme/vad@main"] * 2
 
 
 def test_what_a_hub_does_not_have_is_told_without_fetching_it(hub: Callable[[FakeHub], None], tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def test_weights_that_hear_english_only_leave_other_languages_out_and_say_so(fol
     assert hearable(load_traffic_split(stack(folder)), "whisper-base")[1] == []
 
 
+@pytest.mark.parametrize(
+    ("weights", "english_only"),
+    [("/srv/ears.en", True), ("hf:acme/Ears.en@v2", True), ("/srv/team.yaml#ears.en", True), ("/srv/ears", False)],
+)
+def test_weights_of_ones_own_say_by_their_name_that_they_hear_english_only(
+    folder: Path, weights: str, english_only: bool
+) -> None:
+    assert bool(hearable(load_traffic_split(stack(folder)), weights)[1]) == english_only
+
+
 def test_an_agent_that_its_own_stack_cannot_hear_is_refused(folder: Path) -> None:
     only_spanish = load_traffic_split(stack(folder), folder / "dental_es.yaml")
     with pytest.raises(SettingsError, match=r"whisper-tiny\.en hears English only; set speech_to_text\.weights"):
