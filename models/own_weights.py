@@ -90,6 +90,7 @@ def check(reference: str, kind: Kind) -> None:
 def add(target: str, kind: Kind, weights: str) -> Entry:
     """Enter a folder or a hub's repository as `target`, FILE.yaml#NAME, into that file, which is made if absent.
 
+    A folder that is given by a relative path is written down as seen from the file: both can move together.
     Raises WeightsError if `weights` does not hold weights of that kind or `target` is no such name, SettingsError if
     the file cannot be read, OSError if it cannot be written.
     """
@@ -100,9 +101,8 @@ def add(target: str, kind: Kind, weights: str) -> Entry:
     match what:
         case Folder(path):
             _check_folder(kind, path)
-            folder = path.resolve()
-            shown = os.path.relpath(folder, file.parent) if folder.is_relative_to(file.parent) else str(folder)
-            added = _entry_of_folder(folder, kind, shown)
+            shown = str(path) if path.is_absolute() else os.path.relpath(path.resolve(), file.parent)
+            added = _entry_of_folder(path, kind, shown)
         case Repository():
             added = _entry_of_repository(what, kind)
         case Listed():

@@ -29,6 +29,7 @@ _POOLING = "1_Pooling/config.json"
 SENTENCE_TRANSFORMER: Final = ("config.json", "model.safetensors", "tokenizer.json")
 """An encoder as sentence-transformers publishes it, which is built into model.onnx when it is prepared."""
 
+_BESIDE = ("model.onnx.data", "model.onnx_data")
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "llm": ("config.json", "tokenizer.json", "tokenizer_config.json", "*.safetensors"),
     "whisper": ("config.json", "tokenizer.json", "vocabulary.*", "model.bin"),
@@ -41,7 +42,7 @@ _BELONGING: dict[Kind, tuple[str, ...]] = {
     "llm": ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"),
     "whisper": ("model.bin", "*.json", "vocabulary.*"),
     "voice": _NEEDED["voice"],
-    "encoder": (*_NEEDED["encoder"], "model.onnx.data", "model.onnx_data"),
+    "encoder": (*_NEEDED["encoder"], *_BESIDE),
     "vad": _NEEDED["vad"],
     "turn": _NEEDED["turn"],
 }
@@ -301,6 +302,24 @@ def _look_at_graph(path: Path) -> None:
             f"{path}: expected a graph from {', '.join(inputs)}{' to ' if outputs else ''}{', '.join(outputs)}, "
             f"found none of {', '.join(missing)}; name what holds such a graph"
         )
+    _look_beside_graph(path, graph)
+
+
+def _look_beside_graph(path: Path, graph: onnx.GraphProto) -> None:
+    """A large graph's numbers lie in a file of their own; each tensor says where in it."""
+    needed: dict[str, int] = {}
+    for tensor in graph.initializer:
+        at = {entry.key: entry.value for entry in tensor.external_data}
+        if name := at.get("location"):
+            needed[name] = max(needed.get(name, 0), int(at.get("offset", 0)) + int(at.get("length", 0)))
+    for name, needed_bytes in needed.items():
+        beside = path.parent / name
+        found_bytes = beside.stat().st_size if beside.is_file() else 0
+        if name not in _BESIDE or found_bytes < needed_bytes:
+            raise WeightsError(
+                f"{beside}: expected {needed_bytes} bytes of {path.name}'s numbers in a file called "
+                f"{' or '.join(_BESIDE)}, found {found_bytes}; {_FETCH}"
+            )
 
 
 def _graph(path: Path) -> onnx.ModelProto:

@@ -130,7 +130,8 @@ def entry(reference: str, registry: Registry | None = None) -> Entry:
             raise WeightsError(f"{reference} is not prepared; run: trunkline models prepare --stack FILE")
         return pin.entry
     if named.registry is None:
-        return _listed(named.name, registry or load_registry(), "the registry")
+        where = "the registry (your own are written ./FOLDER, hf:OWNER/NAME or FILE.yaml#NAME)"
+        return _listed(named.name, registry or load_registry(), where)
     try:
         own = load_registry(named.registry)
     except SettingsError as error:

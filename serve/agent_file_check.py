@@ -28,12 +28,13 @@ def check_agent_file(path: Path, agent: Agent, voices: str) -> Iterator[Finding]
 
     Nothing is connected to, and no secret is read.
     """
-    yield from _voice(agent.voice, voices)
+    yield from check_voice(agent.voice, voices)
     yield from _languages(path, agent)
     yield from _systems(path, agent)
 
 
-def _voice(voice: str, weights: str) -> Iterator[Finding]:
+def check_voice(voice: str, weights: str) -> Iterator[Finding]:
+    """An error if these weights have no such voice; a warning if they are not prepared, so that nobody can tell."""
     try:
         downloads = entry(weights).downloads
     except WeightsError as error:

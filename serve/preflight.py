@@ -17,7 +17,7 @@ from serve.agent_file import load_sound_agent_file
 from serve.config import Stack, load_stack
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
-from serve.traffic_split import hearable, load_traffic_split
+from serve.traffic_split import check_voices, hearable, load_traffic_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
 
 def _agents(stack: Stack, chosen: Path | None) -> str:
     traffic, left_out = hearable(load_traffic_split(stack, chosen), stack.speech_to_text.weights)
+    check_voices(traffic, stack.text_to_speech.weights)
     return "\n".join((*traffic.described(), *left_out))
 
 

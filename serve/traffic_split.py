@@ -11,6 +11,7 @@ from models.settings import SettingsError
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
 from serve.agent_file import load_sound_agent_file
+from serve.agent_file_check import check_voice
 from serve.config import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +115,14 @@ def hearable(traffic: TrafficSplit, weights: str) -> tuple[TrafficSplit, list[st
         if agent.language != "en"
     ]
     return TrafficSplit(tuple(Variant(one.agents[:1], one.percent) for one in traffic.variants)), left_out
+
+
+def check_voices(traffic: TrafficSplit, weights: str) -> None:
+    """Raises SettingsError if these weights do not have the voice of an agent that may answer."""
+    for agent in traffic.agents().values():
+        for found in check_voice(agent.voice, weights):
+            if found.severity == "error":
+                raise SettingsError(f"agent {agent.name}: voice: {found.what}")
 
 
 def _placed(path: Path) -> Path:

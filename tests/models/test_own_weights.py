@@ -112,13 +112,16 @@ def test_a_pin_that_cannot_be_read_is_told(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_is_entered_into_a_registry_that_can_move_with_it(kind: Kind, tmp_path: Path) -> None:
-    folder_of(kind, tmp_path / "team" / "own")
-    add(f"{tmp_path}/team/models.yaml#mine", kind, f"{tmp_path}/team/own")
+def test_a_folder_is_entered_into_a_registry_that_can_move_with_it(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(kind, tmp_path / "team" / "weights" / "own")
+    monkeypatch.chdir(tmp_path)
+    add("team/stacks/models.yaml#mine", kind, "team/weights/own")
     (tmp_path / "team").rename(tmp_path / "moved")
-    mine = f"{tmp_path}/moved/models.yaml#mine"
+    mine = f"{tmp_path}/moved/stacks/models.yaml#mine"
 
-    assert str(tmp_path) not in (tmp_path / "moved" / "models.yaml").read_text()
+    assert "path: ../weights/own" in (tmp_path / "moved" / "stacks" / "models.yaml").read_text()
     check(mine, kind)
     settle({mine: kind})
     assert (prepare(mine) / next(iter(files_of(kind)))).is_file()

@@ -6,7 +6,10 @@ import json
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from models.registry import Kind
 from models.soundness import belonging, look
@@ -81,6 +84,31 @@ def test_rubbish_is_named(kind: Kind, file: str, content: bytes | None, told: st
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=f"{tmp_path}/clinic: expected a folder of whisper weights, found none"):
         look("whisper", tmp_path / "clinic")
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "told"),
+    [
+        ("model.onnx.data", 0, None),
+        ("model.onnx.data", 1, "model.onnx.data: expected 16 bytes of model.onnx's numbers .* found 15"),
+        ("model.onnx.data", 16, "found 0"),
+        ("numbers", 0, "in a file called model.onnx.data or model.onnx_data"),
+    ],
+)
+def test_numbers_beside_a_graph_must_be_there_and_be_whole(
+    name: str, cut: int, told: str | None, tmp_path: Path
+) -> None:
+    folder = folder_of("encoder", tmp_path / "own")
+    model = onnx.load(folder / "model.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "numbers"))
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location=name, size_threshold=0)
+    (folder / name).write_bytes((folder / name).read_bytes()[: 16 - cut])
+
+    if told is None:
+        look("encoder", folder)
+        return
+    with pytest.raises(WeightsError, match=told):
+        look("encoder", folder)
 
 
 def test_a_shard_that_is_listed_and_not_there_is_told(tmp_path: Path) -> None:
