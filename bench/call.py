@@ -24,6 +24,7 @@ from bench.results import Json, Percentiles, Series, write
 from bench.script import SCRIPTS, Script, load_script
 from bench.v2v import CallRecord, Summary, TurnRecord, summarise
 from bench.voices import VoiceError
+from models.own_weights import settle
 from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare_all
 from pipeline.events import ClauseDecided, Event, FirstAudio, Understood, read_events
@@ -52,6 +53,8 @@ def _stack_up(stack_path: Path, console: Console) -> Iterator[StackState]:
     home = home_folder()
     stack = load_stack(stack_path)
     up = find_running(home)
+    if up is None:
+        settle(stack.weights())
     with RichProgress(console) as progress:
         prepare_all([CALLER_WEIGHTS, *(() if up else stack.weights())], progress)
     if up is not None:

@@ -82,7 +82,9 @@ def _cut_kokoro(step: CutKokoro, folder: Path) -> None:
 
 def _build_sentence_encoder(step: BuildSentenceEncoder, folder: Path) -> None:
     from models.sentence_encoder import build_sentence_encoder
+    from models.soundness import check_pooling
 
+    check_pooling(folder)
     build_sentence_encoder(folder / step.config, folder / step.weights, folder / step.into)
 
 

@@ -1,130 +1,185 @@
-"""An operator's own weights: a folder is looked at, pinned, and entered into the registry of one's own.
+"""An operator's own weights: a folder or a hub's repository is looked at and pinned.
 
-That registry is `$TRUNKLINE_HOME/models.yaml` (models/weights.py reads it before the one that ships).
+Pinned either below `$TRUNKLINE_HOME` (what a stack file names straight away) or in a registry of one's own, which a
+team can keep beside its stack files.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import yaml
 
-from models.registry import Download, Entry, FolderSource, PinnedFile, Registry, WhisperWindow, load_registry
+from models.hub import list_repository
+from models.pins import Pin, SeenFile, read_pin, write_pin
+from models.references import Folder, Listed, Repository, parse
+from models.registry import (
+    BuildSentenceEncoder,
+    CutKokoro,
+    Download,
+    Entry,
+    FolderSource,
+    HubSource,
+    Kind,
+    PinnedFile,
+    Registry,
+    Step,
+    WhisperWindow,
+    load_registry,
+)
 from models.settings import parse_settings
+from models.soundness import belonging, files_below, look
 from models.sources import WeightsError, sha256_of
+from models.weights import entry, home_folder
 
-__all__ = ["Kind", "add_folder"]
+__all__ = ["add", "check", "settle"]
 
-Kind = Literal["llm", "whisper", "encoder"]
-"""'llm': a folder as transformers and vLLM read it; 'whisper': one of CTranslate2; 'encoder': the router's."""
-
-_NEEDED: dict[Kind, tuple[str, ...]] = {
-    "llm": ("config.json", "tokenizer.json", "tokenizer_config.json"),
-    "whisper": ("config.json", "tokenizer.json", "model.bin"),
-    "encoder": ("model.onnx", "tokenizer.json"),
-}
 _PURPOSES: dict[Kind, str] = {
     "llm": "A language model of one's own",
     "whisper": "A Whisper of one's own",
+    "voice": "Kokoro voices of one's own",
     "encoder": "A sentence encoder of one's own, for the router",
+    "vad": "A Silero VAD of one's own",
+    "turn": "A Smart Turn of one's own",
 }
-_NOT_WEIGHTS = "manifest.json"  # written by preparing, as in a folder that was prepared here
 
 
-def add_folder(name: str, kind: Kind, folder: Path, registry_file: Path) -> Entry:
-    """Enter the files of `folder` as `name` into `registry_file`, which is made if absent; returns the entry.
+def settle(
+    references: Mapping[str, Kind], *, anew: bool = False, told: Callable[[str], None] = lambda line: None
+) -> None:
+    """See to it that `entry` knows an entry of the right kind for every one of them; `prepare` can fetch it then.
 
-    Raises WeightsError if the folder does not hold weights of that kind, SettingsError if the name cannot be one or
-    the registry cannot be read, OSError if a file cannot be read or the registry not be written.
+    Folders are looked at, and read if they changed since they were pinned. Hubs are asked for what is not pinned yet;
+    `anew`: for all. `told`: of what may take a while. Raises WeightsError if one leads nowhere, to another kind or to
+    rubbish.
     """
-    folder = folder.expanduser().resolve()
-    _look(kind, folder)
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    files = tuple(
-        PinnedFile(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in paths
-        if path.name != _NOT_WEIGHTS
-    )
-    added = Entry(
-        purpose=_PURPOSES[kind],
-        licence="the operator's",
-        origin=str(folder),
-        downloads=(Download(sources=(FolderSource(kind="folder", path=str(folder)),), files=files),),
-        whisper_window=WhisperWindow(note="Not measured; the default policy.") if kind == "whisper" else None,
-    )
-    known = load_registry(registry_file).entries if registry_file.is_file() else {}
-    registry = Registry.model_construct(entries=known | {name: added})
+    for reference, kind in references.items():
+        match parse(reference):
+            case Listed():
+                _check_kind(reference, kind)
+            case Folder(path):
+                _check_folder(kind, path)
+                pin = read_pin(reference, home_folder())
+                if pin is None or pin.entry.kind != kind or pin.seen != _seen(kind, path):
+                    told(f"reading {path}")
+                    write_pin(_pin_of_folder(reference, kind, path), home_folder())
+            case Repository() as repository:
+                pin = read_pin(reference, home_folder())
+                if anew or pin is None or pin.entry.kind != kind:
+                    told(f"asking the hub for {repository.name}@{repository.revision}")
+                    write_pin(Pin(reference=reference, entry=_entry_of_repository(repository, kind)), home_folder())
+
+
+def check(reference: str, kind: Kind) -> None:
+    """Raises WeightsError if weights of that kind cannot be had by that name, as far as a look at headers tells.
+
+    Asks no hub and reads no whole file but small ones.
+    """
+    named = parse(reference)
+    if isinstance(named, Folder):
+        _check_folder(kind, named.path)
+    _check_kind(reference, kind)
+    if isinstance(named, Folder):
+        pin = read_pin(reference, home_folder())
+        if pin is not None and pin.seen != _seen(kind, named.path):
+            raise WeightsError(f"{named.path}: a file has changed since it was prepared; prepare it again")
+
+
+def add(target: str, kind: Kind, weights: str) -> Entry:
+    """Enter a folder or a hub's repository as `target`, FILE.yaml#NAME, into that file, which is made if absent.
+
+    A folder that is given by a relative path is written down as seen from the file: both can move together.
+    Raises WeightsError if `weights` does not hold weights of that kind or `target` is no such name, SettingsError if
+    the file cannot be read, OSError if it cannot be written.
+    """
+    named, what = parse(target), parse(weights)
+    if not isinstance(named, Listed) or named.registry is None:
+        raise WeightsError(f"{target!r}: expected FILE.yaml#NAME, the registry of your own and the name in it")
+    file = named.registry.resolve()
+    match what:
+        case Folder(path):
+            _check_folder(kind, path)
+            shown = str(path) if path.is_absolute() else os.path.relpath(path.resolve(), file.parent)
+            added = _entry_of_folder(path, kind, shown)
+        case Repository():
+            added = _entry_of_repository(what, kind)
+        case Listed():
+            raise WeightsError(f"{weights!r}: expected a folder (./FOLDER or /FOLDER) or hf:OWNER/NAME@REVISION")
+    known = load_registry(file).entries if file.is_file() else {}
+    registry = Registry.model_construct(entries=known | {named.name: added})
     text = yaml.safe_dump(registry.model_dump(mode="json", exclude_defaults=True), sort_keys=False, width=120)
-    parse_settings(text, Registry, str(registry_file))
-    registry_file.parent.mkdir(parents=True, exist_ok=True)
-    partial = registry_file.with_suffix(f".{os.getpid()}.partial")
+    parse_settings(text, Registry, str(file))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
-    partial.replace(registry_file)
+    partial.replace(file)
     return added
 
 
-def _look(kind: Kind, folder: Path) -> None:
-    if not folder.is_dir():
-        raise WeightsError(f"{folder}: expected a folder of {kind} weights, found none; correct the path")
-    missing = [name for name in _NEEDED[kind] if not (folder / name).is_file()]
-    if missing:
+def _check_kind(reference: str, kind: Kind) -> None:
+    found = entry(reference).kind
+    if found != kind:
         raise WeightsError(
-            f"{folder}: expected {', '.join(_NEEDED[kind])} of {kind} weights, found no {', '.join(missing)}; "
-            "put what is missing there, or name the folder that holds it"
+            f"weights {reference}: its place in the stack file wants {kind} weights, found "
+            f"{f'{found} weights' if found else 'an entry without a `kind`'}; name others there"
         )
-    for path in sorted(folder.glob("*.json")):
-        _look_at_json(path)
-    if kind == "llm":
-        weights = sorted(folder.glob("*.safetensors"))
-        if not weights:
-            raise WeightsError(f"{folder}: expected *.safetensors, found none; convert the weights to safetensors")
-        for path in weights:
-            _look_at_safetensors(path)
-    elif kind == "whisper":
-        _look_at_ctranslate2(folder / "model.bin")
 
 
-def _look_at_json(path: Path) -> None:
+def _check_folder(kind: Kind, folder: Path) -> None:
     try:
-        json.loads(path.read_bytes())
-    except ValueError as error:
-        raise WeightsError(f"{path}: expected JSON, found something else ({error}); fetch the file again") from error
+        look(kind, folder)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be read ({error}); let this user read it") from error
 
 
-def _look_at_safetensors(path: Path) -> None:
-    """A safetensors file is a header's length in 8 bytes, the header as JSON, and the tensors up to its last offset."""
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size_bytes
-        header = file.read(length) if 8 + length <= size_bytes else b""
-    try:
-        tensors = json.loads(header)
-        ends = [tensor["data_offsets"][1] for key, tensor in tensors.items() if key != "__metadata__"]
-        expected_bytes = 8 + length + max(ends)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"{path}: expected a safetensors header, found none in its {size_bytes} bytes; fetch the file again"
-        ) from error
-    if size_bytes != expected_bytes:
-        raise WeightsError(
-            f"{path}: expected {expected_bytes} bytes by its safetensors header, found {size_bytes}; "
-            "fetch the file again"
-        )
+def _seen(kind: Kind, folder: Path) -> tuple[SeenFile, ...]:
+    status = {name: (folder / name).stat() for name in belonging(kind, files_below(folder))}
+    return tuple(
+        SeenFile(name=name, size_bytes=found.st_size, changed_ns=found.st_mtime_ns) for name, found in status.items()
+    )
 
 
-def _look_at_ctranslate2(path: Path) -> None:
-    """CTranslate2's file begins with a version (4 bytes), the length of the model's kind (2), and the kind."""
-    with path.open("rb") as file:
-        start = file.read(6)
-        kind = file.read(min(struct.unpack("<IH", start)[1], 64)) if len(start) == 6 else b""
-    if kind != b"WhisperSpec\0":
-        found = kind.rstrip(b"\0").decode("ascii", errors="replace") or "nothing"
-        raise WeightsError(
-            f"{path}: expected CTranslate2's WhisperSpec, found {found!r}; convert the model with "
-            "ct2-transformers-converter"
-        )
+def _pin_of_folder(reference: str, kind: Kind, folder: Path) -> Pin:
+    # Before the files are read: one that changes meanwhile is read again the next time.
+    seen = _seen(kind, folder)
+    return Pin(reference=reference, entry=_entry_of_folder(folder, kind, str(folder)), seen=seen)
+
+
+def _entry_of_folder(folder: Path, kind: Kind, shown: str) -> Entry:
+    files = tuple(
+        PinnedFile(name=name, size_bytes=(folder / name).stat().st_size, sha256=sha256_of(folder / name))
+        for name in belonging(kind, files_below(folder))
+    )
+    return _entry(kind, files, FolderSource(kind="folder", path=shown), "the operator's", shown)
+
+
+def _entry_of_repository(repository: Repository, kind: Kind) -> Entry:
+    found = list_repository(repository, kind)
+    source = HubSource(kind="hub", repository=repository.name, revision=found.commit)
+    return _entry(kind, found.files, source, "as its repository says", source.describe())
+
+
+def _entry(
+    kind: Kind, files: tuple[PinnedFile, ...], source: FolderSource | HubSource, licence: str, origin: str
+) -> Entry:
+    return Entry(
+        purpose=_PURPOSES[kind],
+        kind=kind,
+        licence=licence,
+        origin=origin,
+        downloads=(Download(sources=(source,), files=files),),
+        steps=_steps(kind, {file.name for file in files}),
+        whisper_window=WhisperWindow(note="Not measured; the default policy.") if kind == "whisper" else None,
+    )
+
+
+def _steps(kind: Kind, names: set[str]) -> tuple[Step, ...]:
+    if kind == "voice":
+        from models.kokoro_graph import DURATIONS, FEATURES, HARMONICS, STYLE
+
+        return (CutKokoro(step="cut-kokoro", cut_at=(FEATURES, HARMONICS, STYLE), durations=DURATIONS),)
+    if kind == "encoder" and "model.onnx" not in names:
+        return (BuildSentenceEncoder(step="build-sentence-encoder"),)
+    return ()

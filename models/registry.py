@@ -20,6 +20,7 @@ __all__ = [
     "HubSource",
     "Join",
     "JoinedWheelsSource",
+    "Kind",
     "NpmSource",
     "PinnedFile",
     "QuantizeInt8",
@@ -29,9 +30,14 @@ __all__ = [
     "WheelSource",
     "WhisperWindow",
     "load_registry",
+    "placed_entry",
 ]
 
 REGISTRY_FILE = Path(__file__).with_name("registry.yaml")
+
+Kind = Literal["llm", "whisper", "voice", "encoder", "vad", "turn"]
+"""What weights are, and with it the places of a stack file that they fit: a language model as transformers and vLLM
+read it, Whisper by CTranslate2, Kokoro with its voices, the router's sentence encoder, Silero VAD, Smart Turn."""
 
 
 def _inside(name: str) -> str:
@@ -74,7 +80,8 @@ class FolderSource(_Located):
 
     kind: Literal["folder"]
     path: str
-    """May hold `$NAME` and `~`; the source is skipped while such a variable is unset."""
+    """May hold `$NAME` and `~`; the source is skipped while such a variable is unset. A relative one begins at the
+    registry file."""
 
     def describe(self) -> str:
         return f"folder {self.path}"
@@ -257,6 +264,8 @@ class Entry(StrictModel):
 
     purpose: str
     """What Trunkline does with it."""
+    kind: Kind | None = None
+    """What the prepared folder holds. None: nothing that has a place in a stack file, and it is not looked at."""
     licence: str
     """SPDX expression of the weights' own licence (a package that carries them may state another for its code)."""
     origin: str
@@ -306,7 +315,7 @@ class Entry(StrictModel):
 
 
 class Registry(StrictModel):
-    """All weights Trunkline knows."""
+    """A list of weights: the one that ships with Trunkline, or one's own."""
 
     entries: dict[EntryName, Entry]
     """By name."""
@@ -315,3 +324,21 @@ class Registry(StrictModel):
 def load_registry(path: Path = REGISTRY_FILE) -> Registry:
     """Read a registry file, by default the one that ships with Trunkline. Raises SettingsError."""
     return load_settings(path, Registry)
+
+
+def placed_entry(entry: Entry, folder: Path) -> Entry:
+    """The same with relative folders, of its sources, seen from `folder`."""
+    return entry.model_copy(
+        update={
+            "downloads": tuple(
+                download.model_copy(update={"sources": tuple(_placed(source, folder) for source in download.sources)})
+                for download in entry.downloads
+            )
+        }
+    )
+
+
+def _placed(source: Source, folder: Path) -> Source:
+    if not isinstance(source, FolderSource) or source.path.startswith(("$", "~")):
+        return source
+    return source.model_copy(update={"path": str(folder / source.path)})

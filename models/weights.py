@@ -1,6 +1,7 @@
 """Where weights come from: fetched, assembled, pinned and checked before use.
 
-An entry of models/registry.yaml is prepared once into `$TRUNKLINE_HOME/models/<name>-<digest>/` (by default under
+What `weights:` of a stack file may name (models/references.py) leads to an entry, as models/registry.yaml shows them;
+an entry is prepared once into `$TRUNKLINE_HOME/models/<name>-<digest>/` (by default under
 ~/.cache/trunkline) and is then used offline. The digest covers every pinned byte and every assembly step, so a changed
 entry gets a folder of its own and a prepared folder never changes. Preparing is atomic (the folder appears by one
 rename), safe beside other processes (a file lock for each entry), and resumable (downloaded files are kept, checked, in
@@ -24,8 +25,20 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from models.registry import Entry, Join, PinnedFile, Registry, Step, WhisperWindow, load_registry
-from models.settings import StrictModel
+from models.pins import read_pin
+from models.references import Listed, parse, short_name
+from models.registry import (
+    Entry,
+    Join,
+    PinnedFile,
+    Registry,
+    Step,
+    WhisperWindow,
+    load_registry,
+    placed_entry,
+)
+from models.settings import SettingsError, StrictModel
+from models.soundness import look
 from models.sources import Cancelled, WeightsError, fetch, run_client, sha256_of
 
 __all__ = [
@@ -37,8 +50,6 @@ __all__ = [
     "WhisperWindow",
     "entry",
     "home_folder",
-    "known_registry",
-    "own_registry_file",
     "prepare",
     "prepare_all",
     "prepared_path",
@@ -78,7 +89,7 @@ class Manifest(StrictModel):
     """What a prepared folder holds; written last, so a folder with a manifest is complete."""
 
     entry: str
-    """Name in the registry."""
+    """What it was prepared as."""
     files: tuple[PinnedFile, ...]
     """Every file beside the manifest."""
     sources: tuple[str, ...]
@@ -109,25 +120,29 @@ def home_folder(home: Path | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "trunkline"
 
 
-def own_registry_file() -> Path:
-    """The registry of one's own, which `trunkline models add` writes; it may be absent."""
-    return home_folder() / "models.yaml"
+def entry(reference: str, registry: Registry | None = None) -> Entry:
+    """The entry that a stack file's `weights` leads to; a plain name is looked up in `registry`, by default the one
+    that ships with Trunkline. Raises WeightsError if there is none; of a folder or repository, if it is not pinned."""
+    named = parse(reference)
+    if not isinstance(named, Listed):
+        pin = read_pin(reference, home_folder())
+        if pin is None:
+            raise WeightsError(f"{reference} is not prepared; run: trunkline models prepare --stack FILE")
+        return pin.entry
+    if named.registry is None:
+        where = "the registry (your own are written ./FOLDER, hf:OWNER/NAME or FILE.yaml#NAME)"
+        return _listed(named.name, registry or load_registry(), where)
+    try:
+        own = load_registry(named.registry)
+    except SettingsError as error:
+        raise WeightsError(str(error)) from error
+    return placed_entry(_listed(named.name, own, str(named.registry)), named.registry.parent)
 
 
-def known_registry() -> Registry:
-    """What ships with Trunkline and what is one's own; of two with one name, one's own. Raises SettingsError."""
-    shipped, own = load_registry(), own_registry_file()
-    if not own.is_file():
-        return shipped
-    return Registry(entries=shipped.entries | load_registry(own).entries)
-
-
-def entry(name: str, registry: Registry | None = None) -> Entry:
-    """The registry's entry `name`. Raises WeightsError listing the known names."""
-    entries = (registry or known_registry()).entries
-    if name not in entries:
-        raise WeightsError(f"no weights called {name!r} in the registry; known are: {', '.join(sorted(entries))}")
-    return entries[name]
+def _listed(name: str, registry: Registry, where: str) -> Entry:
+    if name not in registry.entries:
+        raise WeightsError(f"no weights called {name!r} in {where}; known are: {', '.join(sorted(registry.entries))}")
+    return registry.entries[name]
 
 
 def prepared_path(name: str, *, home: Path | None = None, registry: Registry | None = None) -> Path | None:
@@ -162,7 +177,7 @@ def prepare_all(
     repair: bool = False,
 ) -> dict[str, Path]:
     """`prepare` for several entries, some at a time; the first failure stops the others. Raises WeightsError."""
-    known = registry or known_registry()
+    known = registry or load_registry()
     chosen = {name: entry(name, known) for name in names}
     return _prepare_entries(chosen, progress or _Silent(), home_folder(home), repair)
 
@@ -180,7 +195,7 @@ def verify(name: str, *, home: Path | None = None, registry: Registry | None = N
 
 
 def _folder(name: str, wanted: Entry, home: Path) -> Path:
-    return home / "models" / f"{name}-{wanted.digest()}"
+    return home / "models" / f"{short_name(name)}-{wanted.digest()}"
 
 
 def _expected(name: str, wanted: Entry, folder: Path) -> tuple[list[PinnedFile], list[str]]:
@@ -380,6 +395,12 @@ class _Preparation:
                 + "\nAre the libraries those of requirements.lock? To fetch and assemble again, run: "
                 f"trunkline models prepare --repair {self._name}"
             )
+        if self._entry.kind is not None:
+            try:
+                look(self._entry.kind, work)
+            except WeightsError as error:
+                told = str(error).replace(f"{work}{os.sep}", "").replace(str(work), "the prepared folder")
+                raise WeightsError(f"weights {self._name}: {told}") from error
         pinned = {file.name: file for file in self._entry.kept()}
         files = []
         for path in sorted(work.rglob("*")):

@@ -57,7 +57,7 @@ class CallStarted(Event):
     agent_version: str = ""
     """Of the agent file's content, see pipeline/agent_version.py."""
     weights: dict[str, str] = field(default_factory=dict)
-    """Digest of all that decides what the models' weights hold, by their names in the registry."""
+    """Digest of all that decides what the models' weights hold, by what the stack file calls them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

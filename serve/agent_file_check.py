@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from models.kokoro import SPANISH
 from models.settings import SettingsError
-from models.weights import entry
+from models.weights import WeightsError, entry
 from pipeline.agent import Agent
 from pipeline.tools.definition import HttpCall, JsonValue, Tool
 from pipeline.workflow.check import Finding
@@ -24,17 +24,23 @@ _SECRET_KEY = re.compile(r"authorization|api[-_]?key|token|secret|passw|credenti
 
 
 def check_agent_file(path: Path, agent: Agent, voices: str) -> Iterator[Finding]:
-    """Errors first found by a call otherwise. `voices`: the weights that speak, by their name in the registry.
+    """Errors first found by a call otherwise. `voices`: the weights that speak, as its stack file names them.
 
     Nothing is connected to, and no secret is read.
     """
-    yield from _voice(agent.voice, voices)
+    yield from check_voice(agent.voice, voices)
     yield from _languages(path, agent)
     yield from _systems(path, agent)
 
 
-def _voice(voice: str, weights: str) -> Iterator[Finding]:
-    files = (PurePosixPath(file.name) for download in entry(weights).downloads for file in download.files)
+def check_voice(voice: str, weights: str) -> Iterator[Finding]:
+    """An error if these weights have no such voice; a warning if they are not prepared, so that nobody can tell."""
+    try:
+        downloads = entry(weights).downloads
+    except WeightsError as error:
+        yield Finding("warning", "voice", f"not looked for: {error}")
+        return
+    files = (PurePosixPath(file.name) for download in downloads for file in download.files)
     known = [file.stem for file in files if file.parent.name == "voices"]
     named = voice.removeprefix(SPANISH)
     if known and named not in known:

@@ -16,9 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from models.own_weights import Kind, add_folder
+from models.own_weights import add, settle
+from models.references import placed
+from models.registry import Kind, load_registry
 from models.settings import SettingsError
-from models.weights import WeightsError, home_folder, known_registry, own_registry_file, prepare_all, prepared_path
+from models.weights import WeightsError, home_folder, prepare_all, prepared_path
 from models.weights import verify as verify_weights
 from serve.agent_cli import agent_app
 from serve.config import EMBEDDED_STACK, Stack, load_stack
@@ -75,7 +77,7 @@ RunsOption = Annotated[
     typer.Option("--runs", help="Where calls are saved.", file_okay=False, show_default="the stack's"),
 ]
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Entries of the registry; none: all that the embedded stack needs.")
+    list[str] | None, typer.Argument(help="Names as in a stack file; none: all that the stack needs.")
 ]
 
 
@@ -96,7 +98,7 @@ def serve(
         chosen = _with_port(load_stack(stack), port)
         who = load_traffic_split(chosen, agent)
         secrets = read_secrets()
-        _prepare(chosen.weights(), console)
+        _prepare(console, chosen)
         with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
             _explain_connection(console, state, real=secrets is not None)
             _wait_for_interrupt(console, chosen)
@@ -120,7 +122,7 @@ def call(
     from bench.caller import CallFailed
     from bench.script import load_script
     from bench.voices import VoiceError
-    from serve.demo_call import simulated_caller
+    from serve.demo_call import CALLER_WEIGHTS, simulated_caller
 
     console = _console()
     with _plain_errors(console, CallFailed, VoiceError):
@@ -134,7 +136,7 @@ def call(
                 f"the stack that is up (process {up.pid}) answers as '{up.agent}', not as '{who.first.name}'; "
                 "stop it, or leave out --agent"
             )
-        _prepare([*chosen.weights(), "piper-joe"], console)
+        _prepare(console, chosen, CALLER_WEIGHTS)
         with simulated_caller(play, home) as caller:
             if up is not None:
                 console.print(f"Using the stack that is up at {up.url}.")
@@ -180,14 +182,19 @@ def check(
 
 
 @models_app.command("list")
-def list_models() -> None:
+def list_models(
+    file: Annotated[
+        Path | None, typer.Argument(help="A registry of your own; none: Trunkline's.", dir_okay=False)
+    ] = None,
+) -> None:
     """Every entry of the registry: what it is for, its licence, and whether it is prepared."""
     console = _console()
     with _plain_errors(console):
         table = Table(box=None, pad_edge=False)
         for title in ("name", "purpose", "licence", "fetch", "state"):
             table.add_column(title, overflow="fold")
-        for name, entry in known_registry().entries.items():
+        for name, entry in (load_registry(file) if file else load_registry()).entries.items():
+            name = f"{file}#{name}" if file else name
             state = "prepared" if prepared_path(name) is not None else "-"
             table.add_row(name, entry.purpose, entry.licence, f"{entry.fetched_bytes / 1e6:.0f} MB", state)
         console.print(table)
@@ -195,20 +202,20 @@ def list_models() -> None:
 
 @models_app.command("add")
 def add_model(
-    name: Annotated[str, typer.Argument(help="What stack files are to call it.")],
+    name: Annotated[str, typer.Argument(metavar="FILE.yaml#NAME", help="A registry of your own, and the name in it.")],
     kind: Annotated[Kind, typer.Argument(help="What it is.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of the weights.")],
+    weights: Annotated[str, typer.Argument(help="./FOLDER or hf:OWNER/NAME@REVISION.")],
 ) -> None:
-    """Enter weights of your own, pinned as they are now, into $TRUNKLINE_HOME/models.yaml."""
+    """Enter weights of your own, pinned as they are now, into a registry that lies beside your stack files."""
     console = _console()
     with _plain_errors(console):
         try:
-            added = add_folder(name, kind, folder, own_registry_file())
+            added = add(name, kind, weights)
         except OSError as error:
             raise WeightsError(f"weights {name} cannot be added: {error}") from error
         console.print(
-            f"{name}: {added.fetched_bytes / 1e6:.0f} MB, digest {added.digest()}, in {own_registry_file()}\n"
-            f"To use it, name it in a stack file (weights: {name}), then run: trunkline models prepare {name}",
+            f"{name}: {added.fetched_bytes / 1e6:.0f} MB, digest {added.digest()}\n"
+            f"To use it, name it in a stack file in the same folder: weights: {Path(name).name}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -222,17 +229,25 @@ def prepare_models(
     repair: Annotated[bool, typer.Option("--repair", help="Throw away what is there and prepare it anew.")] = False,
 ) -> None:
     """Fetch, assemble and check weights, with progress. Resumes where it was stopped; works offline afterwards."""
+    from serve.demo_call import CALLER_WEIGHTS
+
     console = _console()
     with _plain_errors(console):
-        _prepare(names or [*load_stack(stack).weights(), "piper-joe"], console, repair=repair)
+        if names:
+            _prepare_names(console, _seen_from_here(names), repair=repair)
+        else:
+            _prepare(console, load_stack(stack), CALLER_WEIGHTS, repair=repair)
 
 
 @models_app.command("verify")
 def verify_models(names: NamesArgument = None, stack: StackOption = EMBEDDED_STACK) -> None:
     """Read every byte of prepared weights against its sha256; exits 1 if one differs."""
+    from serve.demo_call import CALLER_WEIGHTS
+
     console = _console()
     with _plain_errors(console):
-        reports = [verify_weights(name) for name in names or [*load_stack(stack).weights(), "piper-joe"]]
+        chosen = _seen_from_here(names) if names else [*load_stack(stack).weights(), CALLER_WEIGHTS]
+        reports = [verify_weights(name) for name in chosen]
         for report in reports:
             verdict = "[green]ok[/]" if report.ok else "[red]broken[/]"
             console.print(f"{verdict} {report.entry}: {report.files} files, {report.size_bytes / 1e6:.0f} MB")
@@ -280,7 +295,20 @@ def _starting(
         console.print("Stopping the stack ...", style="dim")
 
 
-def _prepare(names: list[str], console: Console, *, repair: bool = False) -> None:
+def _seen_from_here(names: list[str]) -> list[str]:
+    return [placed(name, Path.cwd()) for name in names]
+
+
+def _prepare(console: Console, stack: Stack, *more: str, repair: bool = False) -> None:
+    settle(
+        stack.weights(),
+        anew=repair,
+        told=lambda line: console.print(f"{line} ...", style="dim", markup=False, soft_wrap=True),
+    )
+    _prepare_names(console, [*stack.weights(), *more], repair=repair)
+
+
+def _prepare_names(console: Console, names: list[str], *, repair: bool = False) -> None:
     from serve.progress import RichProgress
 
     with RichProgress(console) as progress:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from models.llm import LlmSettings
-from models.settings import StrictModel, load_settings
+from models.references import placed
+from models.registry import Kind
+from models.settings import SettingsError, StrictModel, load_mapping, settings_from
+from models.sources import WeightsError
 from models.types import Tier
 from pipeline.understanding.settings import UnderstandingPolicy
 
@@ -24,7 +28,8 @@ class Deployment(StrictModel):
     """What every Serve deployment of a model has."""
 
     weights: str
-    """Entry of the weights' registry (`trunkline models list`)."""
+    """A name of `trunkline models list`, or one's own: a folder (./FOLDER, seen from the stack file),
+    hf:OWNER/NAME@REVISION, or FILE.yaml#NAME."""
     replicas: int = Field(1, ge=1, le=256)
     """Copies of the deployment; each loads the weights once."""
     memory_mb: MemoryMb
@@ -189,6 +194,17 @@ class RaySettings(StrictModel):
     """What Ray's own processes take (store, scheduler, Serve's controller and proxy)."""
 
 
+_KINDS: dict[str, Kind] = {
+    "SmallLanguageModel": "llm",
+    "LargeLanguageModel": "llm",
+    "Understanding": "llm",
+    "SpeechToText": "whisper",
+    "TextToSpeech": "voice",
+    "Router": "encoder",
+}
+"""What each deployment's weights are."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineAt:
     """A language model of a stack, wherever it runs."""
@@ -233,6 +249,10 @@ class Stack(StrictModel):
                     raise ValueError(f"{name}_language_model: an alias of understanding, of which the stack has none")
                 case AliasSettings(alias_of="small_language_model") if name == "small":
                     raise ValueError("small_language_model: an alias of itself; expected settings, or understanding")
+        kinds: dict[str, Kind] = {}
+        for weights, kind, place in self._places():
+            if kinds.setdefault(weights, kind) != kind:
+                raise ValueError(f"weights {weights!r}: {place} takes {kind} weights, another place {kinds[weights]}")
         return self
 
     def language_model(self, tier: Tier) -> EngineAt:
@@ -259,10 +279,16 @@ class Stack(StrictModel):
         }
         return {name: part for name, part in parts.items() if isinstance(part, Deployment)}
 
-    def weights(self) -> list[str]:
-        """Every registry entry the stack needs, without repeats."""
-        names = [deployment.weights for deployment in self.deployments().values()]
-        return list(dict.fromkeys([*names, self.voice_activity.weights, self.turn_scorer.weights]))
+    def weights(self) -> dict[str, Kind]:
+        """All weights the stack needs, by what its file calls them, and what their places take."""
+        return {weights: kind for weights, kind, _ in self._places()}
+
+    def _places(self) -> Iterator[tuple[str, Kind, str]]:
+        """Weights, kind, place."""
+        for name, deployment in self.deployments().items():
+            yield deployment.weights, _KINDS[name], name
+        yield self.voice_activity.weights, "vad", "voice_activity"
+        yield self.turn_scorer.weights, "turn", "turn_scorer"
 
     def max_prompt_tokens(self) -> int:
         """The longest prompt that every language model of the stack takes."""
@@ -275,5 +301,18 @@ class Stack(StrictModel):
 
 
 def load_stack(path: Path) -> Stack:
-    """Read a stack file. Raises models.settings.SettingsError naming file, key and what was expected."""
-    return load_settings(path, Stack)
+    """Read a stack file; the paths of its weights are seen from where it lies.
+
+    Raises models.settings.SettingsError naming file, key and what was expected.
+    """
+    data = load_mapping(path)
+    return settings_from({key: _placed(value, key, path) for key, value in data.items()}, Stack, str(path))
+
+
+def _placed(part: JsonValue, key: str, file: Path) -> JsonValue:
+    if not isinstance(part, dict) or not isinstance(weights := part.get("weights"), str):
+        return part
+    try:
+        return part | {"weights": placed(weights, file.parent.resolve())}
+    except WeightsError as error:
+        raise SettingsError(f"{file}: {key}.weights: {error}") from error

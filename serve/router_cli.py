@@ -32,6 +32,7 @@ ExamplesOption = Annotated[
     list[Path] | None,
     typer.Option("--examples", help="YAML of utterances by label, kept out of training; may be given again."),
 ]
+StackOption = Annotated[Path, typer.Option("--stack", help="Whose encoder.", dir_okay=False, show_default="embedded")]
 _LABELLED: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
 
 
@@ -41,13 +42,14 @@ def evaluate(
     examples: ExamplesOption = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="PNG of the confusion matrix.")] = None,
+    stack: StackOption = EMBEDDED_STACK,
 ) -> None:
     """Accuracy, precision and recall by route, and what is taken for what.
 
     On the given examples; without any, by cross-validation on the agent's own.
     """
     console = Console(soft_wrap=True)
-    who, found = _evaluated(agent, examples, console)
+    who, found = _evaluated(agent, examples, stack, console)
     if plot is not None:
         draw_confusion(found, plot, who.name)
     if as_json:
@@ -62,6 +64,7 @@ def train(
     add: Annotated[list[Path], typer.Option("--add", help="Labelled utterances to learn; may be given again.")],
     examples: ExamplesOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the new examples here, by label.")] = None,
+    stack: StackOption = EMBEDDED_STACK,
 ) -> None:
     """What labelled utterances would change: before and after, on examples that neither has seen.
 
@@ -75,7 +78,7 @@ def train(
     known = {spoken_form(text) for texts in mine.values() for text in texts}
     fresh = {name: [text for text in added.get(name, ()) if spoken_form(text) not in known] for name in mine}
     both = {name: [*texts, *fresh[name]] for name, texts in mine.items()}
-    trainer = _trainer(who, console)
+    trainer = _trainer(who, stack, console)
     if examples:
         kept_out = _labelled(examples, who, console)
         before, after = (held_out(trainer(one), kept_out) for one in (mine, both))
@@ -160,19 +163,19 @@ def draw_confusion(found: Evaluation, path: Path, title: str) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _evaluated(agent: Path, examples: list[Path] | None, console: Console) -> tuple[Agent, Evaluation]:
+def _evaluated(agent: Path, examples: list[Path] | None, stack: Path, console: Console) -> tuple[Agent, Evaluation]:
     who = _agent(agent, console)
-    trainer = _trainer(who, console)
+    trainer = _trainer(who, stack, console)
     own: Examples = {route.name: route.examples for route in who.routes}
     if examples:
         return who, held_out(trainer(own), _labelled(examples, who, console))
     return who, cross_validated(trainer, own)
 
 
-def _trainer(agent: Agent, console: Console) -> Callable[[Examples], Callable[[str], RouteDecision]]:
+def _trainer(agent: Agent, stack: Path, console: Console) -> Callable[[Examples], Callable[[str], RouteDecision]]:
     try:
-        encoder = SentenceEncoder(prepared_folder(load_stack(EMBEDDED_STACK).router.weights))
-    except ModelFailure as error:
+        encoder = SentenceEncoder(prepared_folder(load_stack(stack).router.weights))
+    except (ModelFailure, SettingsError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from error
     passages = tuple(KnowledgePassage(fact.id, fact.text, fact.questions) for fact in agent.facts)

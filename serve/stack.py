@@ -25,7 +25,7 @@ from serve.build import GATEWAY_APP, build
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
 from serve.secrets import Secrets
-from serve.traffic_split import TrafficSplit, hearable
+from serve.traffic_split import TrafficSplit, check_voices, hearable
 
 START_TIMEOUT_S = 300.0
 """A stack that is not ready by then has failed to start."""
@@ -159,6 +159,7 @@ def running_stack(
     agent cannot answer at all, StackError if it cannot start; what had come up by then is stopped.
     """
     traffic, left_out = hearable(traffic, stack.speech_to_text.weights)
+    check_voices(traffic, stack.text_to_speech.weights)
     for line in left_out:
         progress(line)
     up = find_running(home)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.references import short_name
 from models.settings import SettingsError
 from pipeline.agent import Agent
 from pipeline.agent_version import agent_version
 from serve.agent_file import load_sound_agent_file
+from serve.agent_file_check import check_voice
 from serve.config import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,7 +100,7 @@ def hearable(traffic: TrafficSplit, weights: str) -> tuple[TrafficSplit, list[st
     """The split without the further languages that Whisper's weights do not know, and what was left out, for people
     to read. Raises SettingsError if an agent that answers first needs another language than English."""
     # As Whisper's weights are named; others are refused by SpeechToText when it starts.
-    if not weights.endswith(".en"):
+    if not short_name(weights).endswith(".en"):
         return traffic, []
     for variant in traffic.variants:
         first = variant.agents[0].agent
@@ -113,6 +115,14 @@ def hearable(traffic: TrafficSplit, weights: str) -> tuple[TrafficSplit, list[st
         if agent.language != "en"
     ]
     return TrafficSplit(tuple(Variant(one.agents[:1], one.percent) for one in traffic.variants)), left_out
+
+
+def check_voices(traffic: TrafficSplit, weights: str) -> None:
+    """Raises SettingsError if these weights do not have the voice of an agent that may answer."""
+    for agent in traffic.agents().values():
+        for found in check_voice(agent.voice, weights):
+            if found.severity == "error":
+                raise SettingsError(f"agent {agent.name}: voice: {found.what}")
 
 
 def _placed(path: Path) -> Path:

@@ -10,8 +10,7 @@ import sys
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ from models.registry import Registry, load_registry
 from models.settings import SettingsError, parse_settings
 from models.sources import fetch
 from models.weights import WeightsError, entry, prepare, prepare_all, prepared_path, verify
+from tests.models.hub import FakeHub
+from tests.models.weights import folder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = b"first half, " * 5_000
@@ -432,50 +433,8 @@ def test_an_npm_package_is_fetched_by_npm(home: Path, tmp_path: Path, monkeypatc
     assert (folder / "whole.bin").read_bytes() == HEAD + TAIL
 
 
-class FakeHub(BaseHTTPRequestHandler):
-    """What a Hugging Face hub answers for the files of one repository."""
-
-    FILES = {"part1": HEAD, "part2": TAIL, "deep/config.json": b"{}"}  # noqa: RUF012
-
-    def _answer(self, body: bool) -> None:
-        data = self.FILES.get(self.path.removeprefix("/someone/weights/resolve/v1/"))
-        self.send_response(404 if data is None else 200)
-        if data is None:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        self.send_header("Content-Length", str(len(data or b"")))
-        self.send_header("ETag", f'"{hashlib.sha256(data or b"").hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.end_headers()
-        if body and data is not None:
-            self.wfile.write(data)
-
-    def do_HEAD(self) -> None:
-        self._answer(False)
-
-    def do_GET(self) -> None:
-        self._answer(True)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hub() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), FakeHub) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_a_hub_repository_is_fetched_by_its_client(
-    home: Path, hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", hub)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.delenv(variable, raising=False)
+def test_a_hub_repository_is_fetched_by_its_client(home: Path, hub: Callable[[FakeHub], None]) -> None:
+    hub(FakeHub("someone/weights", "v1", {"part1": HEAD, "part2": TAIL, "deep/config.json": b"{}"}))
 
     folder = prepare(
         "joined",
@@ -484,6 +443,18 @@ def test_a_hub_repository_is_fetched_by_its_client(
     )
 
     assert (folder / "whole.bin").read_bytes() == HEAD + TAIL
+
+
+def test_what_was_fetched_as_pinned_and_is_no_sound_weights_is_named_and_not_kept(home: Path, tmp_path: Path) -> None:
+    folder = folder_of("whisper", tmp_path / "own")
+    (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:-3])
+    files = [pin(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]
+    cut_off = [{"sources": [{"kind": "folder", "path": str(folder)}], "files": files}]
+    registry = registry_of(kind="whisper", downloads=cut_off, steps=[], made=[])
+
+    with pytest.raises(WeightsError, match=r"^weights joined: model\.bin: it is cut off after \d+ bytes"):
+        prepare("joined", home=home, registry=registry)
+    assert prepared_path("joined", home=home, registry=registry) is None
 
 
 @pytest.mark.slow

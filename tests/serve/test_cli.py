@@ -11,14 +11,17 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from models.own_weights import settle
 from models.registry import load_registry
 from models.settings import SettingsError
+from models.weights import prepare_all
 from serve.cli import app
 from serve.config import EMBEDDED_STACK, load_stack
 from serve.preflight import preflight
 from serve.secrets import local_secrets, read_secrets
 from serve.stack import StackError, StackState, check_memory, check_ports, find_running, running_stack, state_file
 from serve.traffic_split import ROOT, load_traffic_split
+from tests.models.weights import KINDS, folder_of
 from tests.serve.example_run import ExampleCall
 
 STACK = load_stack(EMBEDDED_STACK)
@@ -64,19 +67,62 @@ def test_models_list_shows_every_entry_with_its_licence(run: CliRunner) -> None:
         assert entry.licence.split()[0] in output
 
 
-def test_weights_of_ones_own_are_added_and_listed(
+def test_weights_of_ones_own_are_added_listed_prepared_and_verified(
     run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUNKLINE_HOME", str(tmp_path / "home"))
-    folder = tmp_path / "encoder"
-    folder.mkdir()
-    (folder / "tokenizer.json").write_text("{}")
-    refused = run.invoke(app, ["models", "add", "mine", "encoder", str(folder)])
+    monkeypatch.chdir(tmp_path)
+    folder = folder_of("encoder", tmp_path / "encoder")
+    (folder / "model.onnx").rename(tmp_path / "model.onnx")
+    refused = run.invoke(app, ["models", "add", "team.yaml#mine", "encoder", "./encoder"])
     assert refused.exit_code == 2
     assert "found no model.onnx" in refused.output
-    (folder / "model.onnx").write_bytes(b"graph")
-    assert run.invoke(app, ["models", "add", "mine", "encoder", str(folder)]).exit_code == 0
-    assert "A sentence encoder of one's own" in run.invoke(app, ["models", "list"]).output
+    (tmp_path / "model.onnx").rename(folder / "model.onnx")
+    added = run.invoke(app, ["models", "add", "team.yaml#mine", "encoder", "./encoder"])
+    assert added.exit_code == 0
+    assert "weights: team.yaml#mine" in added.output
+    assert "A sentence encoder of one's own" in run.invoke(app, ["models", "list", "team.yaml"]).output
+    assert run.invoke(app, ["models", "prepare", "team.yaml#mine"]).exit_code == 0
+    assert run.invoke(app, ["models", "verify", "team.yaml#mine"]).exit_code == 0
+
+
+def test_weights_of_ones_own_stand_straight_in_the_stack_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUNKLINE_HOME", str(tmp_path / "home"))
+    text = EMBEDDED_STACK.read_text()
+    for name, entry in load_registry().entries.items():
+        if f"weights: {name}\n" in text and entry.kind is not None:
+            folder_of(entry.kind, tmp_path / "weights" / entry.kind)
+            text = text.replace(f"weights: {name}\n", f"weights: ../weights/{entry.kind}\n")
+    file = tmp_path / "stacks" / "own.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    stack = load_stack(file)
+    assert stack.weights() == {str(tmp_path / "weights" / kind): kind for kind in KINDS}
+
+    settle(stack.weights())
+    prepare_all(stack.weights())
+    checked = {finding.what: finding for finding in preflight(file, None, every_byte=True)}
+    assert all(checked[f"weights {tmp_path}/weights/{kind}"].ok for kind in KINDS)
+
+
+def test_weights_that_are_not_there_or_of_another_kind_are_told_by_check_and_before_anything_starts(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNKLINE_HOME", str(tmp_path / "home"))
+    folder_of("whisper", tmp_path / "ears")
+    for named, told in (
+        ("./nowhere", f"{tmp_path}/nowhere: expected a folder of llm weights, found none"),
+        ("./ears", "found no tokenizer_config.json"),
+        ("whisper-base", "its place in the stack file wants llm weights, found whisper weights"),
+    ):
+        file = tmp_path / "own.yaml"
+        file.write_text(EMBEDDED_STACK.read_text().replace("qwen2.5-coder-1.5b-instruct-int8", named))
+        assert any(told in finding.found for finding in preflight(file, None, every_byte=False) if not finding.ok)
+        for command in (["serve"], ["call"], ["models", "prepare"]):
+            result = run.invoke(app, [*command, "--stack", str(file)])
+            assert result.exit_code == 2
+            assert told in result.output
+            assert "Traceback" not in result.output
 
 
 def test_an_unknown_key_in_the_stack_file_is_told_without_a_traceback(run: CliRunner, tmp_path: Path) -> None:

@@ -72,6 +72,48 @@ def test_a_mistake_is_told_with_file_key_and_expectation(old: str, new: str, tol
     assert told in str(error.value)
 
 
+def test_every_place_takes_weights_of_one_kind() -> None:
+    stack = load_stack(EMBEDDED_STACK)
+    assert stack.weights() == {name: load_registry().entries[name].kind for name in stack.weights()}
+
+
+def test_weights_of_ones_own_are_seen_from_the_stack_file(tmp_path: Path) -> None:
+    own = {
+        "whisper-tiny.en": "../ears",
+        "minilm-l6-v2": "hf:acme/router@v2",
+        "kokoro-82m-int8": "team.yaml#mouth",
+        "smart-turn-v3.2": "/srv/turn",
+    }
+    text = TEXT
+    for shipped, named in own.items():
+        text = text.replace(f"weights: {shipped}\n", f"weights: {named}\n")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "own.yaml").write_text(text)
+
+    stack = load_stack(tmp_path / "stacks" / "own.yaml")
+
+    assert stack.speech_to_text.weights == f"{tmp_path}/ears"
+    assert stack.router.weights == "hf:acme/router@v2"
+    assert stack.text_to_speech.weights == f"{tmp_path}/stacks/team.yaml#mouth"
+    assert stack.turn_scorer.weights == "/srv/turn"
+    assert stack.voice_activity.weights == "silero-vad"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("weights: whisper-tiny.en", "weights: My Whisper", "speech_to_text.weights: 'My Whisper' names no weights"),
+        ("weights: whisper-tiny.en", "weights: 5", "speech_to_text.weights: Input should be a valid string"),
+        ("weights: whisper-tiny.en", "weights: minilm-l6-v2", "Router takes encoder weights, another place whisper"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_told_with_their_place(old: str, new: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(SettingsError) as error:
+        load_stack(tmp_path / "own.yaml")
+    assert told in str(error.value)
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
         load_stack(tmp_path / "nowhere.yaml")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from models.own_weights import settle
 from models.settings import SettingsError
 from serve.config import EMBEDDED_STACK, Stack, VariantSettings, load_stack
-from serve.traffic_split import ROOT, hearable, load_traffic_split
+from serve.traffic_split import ROOT, check_voices, hearable, load_traffic_split
+from tests.models.weights import folder_of
 
 STACK = load_stack(EMBEDDED_STACK)
 
@@ -66,10 +68,33 @@ def test_weights_that_hear_english_only_leave_other_languages_out_and_say_so(fol
     assert hearable(load_traffic_split(stack(folder)), "whisper-base")[1] == []
 
 
+@pytest.mark.parametrize(
+    ("weights", "english_only"),
+    [("/srv/ears.en", True), ("hf:acme/Ears.en@v2", True), ("/srv/team.yaml#ears.en", True), ("/srv/ears", False)],
+)
+def test_weights_of_ones_own_say_by_their_name_that_they_hear_english_only(
+    folder: Path, weights: str, english_only: bool
+) -> None:
+    assert bool(hearable(load_traffic_split(stack(folder)), weights)[1]) == english_only
+
+
 def test_an_agent_that_its_own_stack_cannot_hear_is_refused(folder: Path) -> None:
     only_spanish = load_traffic_split(stack(folder), folder / "dental_es.yaml")
     with pytest.raises(SettingsError, match=r"whisper-tiny\.en hears English only; set speech_to_text\.weights"):
         hearable(only_spanish, "whisper-tiny.en")
+
+
+def test_a_voice_that_the_stack_does_not_have_is_refused_before_it_starts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNKLINE_HOME", str(tmp_path / "home"))
+    own = str(folder_of("voice", tmp_path / "mouth"))
+    traffic = load_traffic_split(stack(folder))
+    check_voices(traffic, "kokoro-82m-int8")
+    settle({own: "voice"})
+
+    with pytest.raises(SettingsError, match=r"agent Bright Dental: voice: .*mouth has no voice 'af_heart'; expected"):
+        check_voices(traffic, own)
 
 
 def test_a_listed_agent_must_speak_the_language_it_is_listed_for(folder: Path) -> None:
