@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,11 @@ def test_facts_and_routes_are_told_in_words_and_by_their_examples() -> None:
 
 def dental_with(tmp_path: Path, utterances: str) -> Agent:
     (tmp_path / "more.yaml").write_text(utterances)
+    shutil.copytree(AGENTS / "examples", tmp_path / "examples")
     text = (AGENTS / "dental.yaml").read_text()
-    (tmp_path / "dental.yaml").write_text(text.replace("examples/dental.yaml", "more.yaml"))
+    (tmp_path / "dental.yaml").write_text(
+        text.replace("utterances_from: [examples/dental.yaml]", "utterances_from: [more.yaml]")
+    )
     return load_agent(tmp_path / "dental.yaml")
 
 
