@@ -192,7 +192,7 @@ def eval_(
 
     async def measured() -> Measured:
         async with started(load_stack(stack), words=llm, understands=not rules) as models:
-            return await measure(material, office, agent, await models.of(agent), console)
+            return await measure(material, file.stem, agent, await models.of(agent), console, office=office)
 
     try:
         found = asyncio.run(measured())
