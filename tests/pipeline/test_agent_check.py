@@ -65,7 +65,6 @@ CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
         (("tool: find_order", "tool: find_ordr"), "error flows.order.nodes.look.tool: no tool 'find_ordr'"),
         (('{number: "{number}"}', "{}"), "error flows.order.nodes.look.arguments: find_order needs 'number'"),
         (("arrives: arrives}\n        go", "arrives: when}\n        go"), "error flows.order.nodes.look.save.arrives"),
-        (("    filler: Let me look.\n", ""), "warning tools.find_order.filler: is missing"),
         (
             ("start: which", "start: look"),
             "warning flows.order.nodes.look.arguments.number: needs {number}, which is not",
