@@ -104,12 +104,12 @@ class Node(StrictModel):
     """Which language model words answers to questions that come up while the call stands here."""
 
 
-def _comes_along(key: str) -> ConfigDict:
-    """For editors: a file need not have this key (pipeline/agent_trouble.py)."""
+def _comes_along(*keys: str) -> ConfigDict:
+    """For editors: a file need not have these keys (pipeline/agent_trouble.py)."""
 
     def leave_out(schema: dict[str, JsonValue]) -> None:
         required = schema["required"]
-        schema["required"] = [one for one in required if one != key] if isinstance(required, list) else required
+        schema["required"] = [one for one in required if one not in keys] if isinstance(required, list) else required
 
     return ConfigDict(json_schema_extra=leave_out)
 
@@ -303,6 +303,8 @@ class TalkLimits(StrictModel):
 
 class TalkNode(Node):
     """Leave the talking to a language model: it has a goal, variables to fill, tools to call, and named ways out."""
+
+    model_config = _comes_along("exhausted", "failed")
 
     do: Literal["talk"]
     goal: Text
