@@ -114,6 +114,12 @@ def _comes_along(*keys: str) -> ConfigDict:
     return ConfigDict(json_schema_extra=leave_out)
 
 
+def _or_a_text(schema: dict[str, JsonValue]) -> None:
+    """For editors: one wording need not be a list (pipeline/agent_questions.py)."""
+    several = {key: schema.pop(key) for key in ("type", "items", "minItems")}
+    schema["anyOf"] = [{"type": "string", "minLength": 1, "maxLength": 400}, several]
+
+
 class SayNode(Node):
     """Say something, and go on without waiting for an answer."""
 
@@ -131,8 +137,9 @@ class AskNode(Node):
     variable: str
     settled_by: str | None = None
     """Another variable: once that is known, this question is needless, and the flow goes on as if it were answered."""
-    say: tuple[Text, ...] = Field(min_length=1)
-    """The question; then other wordings of it, for when the answer did not fit."""
+    say: tuple[Text, ...] = Field(min_length=1, json_schema_extra=_or_a_text)
+    """The question; then other wordings of it, for when the answer did not fit. A text alone is put again with an
+    apology before it."""
     narrow: Text | None = None
     """Asked instead if several of the things on offer fit the answer; {fitting} names them."""
     tries: int = Field(3, ge=1, le=10)

@@ -60,7 +60,7 @@ def _parts(name: str, form: FormNode, flow: Flow, words: Phrases) -> Iterator[tu
             do="confirm",
             note=form.note,
             model=form.model,
-            say=_again(form.read_back, words.yes_or_no),
+            say=again(form.read_back, words.yes_or_no),
             variables=(*form.also, *form.fields),
             change=form.change or words.change,
             on_yes=form.go,
@@ -80,7 +80,7 @@ def _question(form: FormNode, variable: str, field: FormField, after: str, words
         model=form.model,
         variable=variable,
         settled_by=field.settled_by,
-        say=_again(field.say, words.not_got),
+        say=again(field.say, words.not_got),
         narrow=field.narrow or words.narrow,
         tries=field.tries,
         exhausted=form.exhausted,
@@ -88,7 +88,8 @@ def _question(form: FormNode, variable: str, field: FormField, after: str, words
     )
 
 
-def _again(given: Wordings, sorry: str) -> tuple[str, ...]:
+def again(given: Wordings, sorry: str) -> tuple[str, ...]:
+    """Wordings of a question for one answer after the other: a single one is put again with an apology."""
     first, *others = wordings(given)
     question = first if "{" in first else last_question(first)
     return (first, *(others or [f"{sorry} {question}"]))

@@ -11,7 +11,7 @@ from pipeline.agent import Agent, agent_of
 from pipeline.agent_check import check_agent
 from pipeline.state import CallState, Transfer, Value
 from pipeline.tools.calls import ToolResult
-from pipeline.workflow.definition import TalkNode
+from pipeline.workflow.definition import AskNode, TalkNode
 from pipeline.workflow.engine import Step, WorkflowEngine
 from tests.pipeline.rig import NOW
 
@@ -140,3 +140,21 @@ def test_a_free_node_need_not_say_it_either(tool: str, failed: str) -> None:
     made = agent_of(data, Path("workshop.yaml")).flows["pick_up"].nodes["book"]
     assert isinstance(made, TalkNode)
     assert (made.failed, made.exhausted) == (failed, "trouble_lost")
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "again"),
+    [
+        ("en", "Hello. Which ticket?", "Sorry"),
+        ("es", "Hola. ¿Qué resguardo?", "Perd"),
+    ],
+)
+def test_a_single_wording_of_a_question_is_put_again_with_an_apology(language: str, said: str, again: str) -> None:
+    data = yaml.safe_load(WORKSHOP) | {"language": language}
+    data["flows"]["pick_up"]["nodes"]["which"]["say"] = said
+    asked = agent_of(data, Path("workshop.yaml")).flows["pick_up"].nodes["which"]
+    assert isinstance(asked, AskNode)
+    first, second = asked.say
+    assert first == said
+    assert second.endswith(said.partition(". ")[2])
+    assert again in second
