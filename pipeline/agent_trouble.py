@@ -47,8 +47,8 @@ def with_trouble(data: Mapping[str, JsonValue], words: TroubleWords) -> dict[str
     """An agent file's content, where each node says what happens if it comes to nothing.
 
     `failed` of a `call` or `talk` and `exhausted` of an `ask`, `confirm`, `form` or `talk` that do not stand there lead
-    to a line and then to a person, or to the flow that `trouble` or `escalation.away` names; while the greeting is said,
-    to the end.
+    to a line and then to a person, or to the flow that `trouble` or `escalation.away` names; while the greeting is
+    said, to the end.
     """
     flows, own = data.get("flows"), data.get("trouble")
     if not isinstance(flows, dict):
