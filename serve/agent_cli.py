@@ -35,6 +35,7 @@ from serve.back_office import BackOfficeError, at_port, back_office
 from serve.call_store import CallOutcome, CallStore, StoreError
 from serve.compare import TooFewCalls, calls_needed, compare
 from serve.config import EMBEDDED_STACK, BackOfficeSettings, load_stack
+from serve.settings_page import settings_page
 from serve.stack import free_port
 from serve.upkeep import STORE_VARIABLE
 
@@ -206,9 +207,10 @@ def eval_(
 @agent_app.command()
 def schema(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File.", show_default="the terminal")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page to read, with stack files' keys.")] = False,
 ) -> None:
     """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""
-    text = json.dumps(agent_schema(), indent=1, ensure_ascii=False)
+    text = settings_page().rstrip() if markdown else json.dumps(agent_schema(), indent=1, ensure_ascii=False)
     if out is None:
         typer.echo(text)
     else:
