@@ -34,7 +34,7 @@ from pipeline.workflow.wording import NEXT_OPENING
 Severity = Literal["error", "warning"]
 Names = frozenset[str]
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?::[a-z]+)?\}")
 _ANY_DAY = date(2026, 1, 1)
 _SPECIAL = frozenset({"caller", "fitting"})
 
