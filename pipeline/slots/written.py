@@ -74,5 +74,5 @@ def _choice(variable: Variable, value: str, context: ReadingContext) -> str:
         moment = None
     if moment is None:
         return spoken(variable, value, context)
-    at = "at" if context.language == "en" else "a las"
+    at = "at" if context.language == "en" else "a la" if moment.hour == 1 else "a las"
     return f"{_day(moment.date(), context)} {at} {_time(moment.time(), context.language)}"

@@ -34,6 +34,7 @@ OFFERED = (Option("nadia", "Doctor Nadia Haddad"), Option("2026-12-04T19:00", "F
         ("yes_no", "yes", "yes", "sí"),
         ("choice", "nadia", "Doctor Nadia Haddad", "Doctor Nadia Haddad"),
         ("choice", "2026-12-04T19:00", "Friday, December 4 at 7 pm", "viernes 4 de diciembre a las 19:00"),
+        ("choice", "2026-12-04T01:00", "Friday, December 4 at 1 am", "viernes 4 de diciembre a la 1:00"),
     ],
 )
 def test_each_type_in_both_languages(kind: SlotType, value: str, english: str, spanish: str) -> None:
