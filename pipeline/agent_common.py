@@ -12,8 +12,10 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from models.settings import SettingsError, StrictModel, load_settings
 from pipeline.agent_examples import plain, with_examples
 from pipeline.agent_library import with_library
+from pipeline.agent_questions import with_second_wordings
 from pipeline.agent_trouble import TroubleWords, with_trouble
 from pipeline.slots.types import Language
+from pipeline.understanding.phrases import phrases
 
 _HONEST = "robot"
 """Whoever asks whether a human speaks gets an answer, from every agent."""
@@ -102,6 +104,7 @@ def with_common(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValu
         said: dict[str, JsonValue] = {"line": offered.hand_over, "frustration_words": [*offered.frustration_words]}
         filled["escalation"] = _over(said, filled["escalation"])
     filled = with_trouble(filled, offered.trouble)
+    filled = with_second_wordings(filled, phrases(language).not_got)
     name = str(data.get("name", ""))
     return filled | {key: _named(filled[key], name) for key in ("persona", "lines", "routes", "utterances")}
 

@@ -64,8 +64,10 @@ def _read(path: Path) -> dict[str, list[str]]:
 
 def _with_more(route: JsonValue, labelled: dict[str, list[str]]) -> JsonValue:
     """The route with what is labelled as its own, which is taken out of `labelled`."""
-    own = route.get("examples") if isinstance(route, dict) else None
-    if not isinstance(route, dict) or not isinstance(own, list):
+    if not isinstance(route, dict) or route.get("name") not in labelled:
+        return route
+    own = route.get("examples", [])
+    if not isinstance(own, list):
         return route
     return route | {"examples": [*own, *labelled.pop(str(route.get("name")), ())]}
 

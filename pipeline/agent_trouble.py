@@ -14,7 +14,7 @@ from pipeline.workflow.definition import END
 
 _DOWN, _UNSURE, _LOST = "trouble_down", "trouble_unsure", "trouble_lost"
 _AFTER, _AWAY, _PERSON = "trouble_after", "trouble_away", "trouble_person"
-_ASKING = ("ask", "confirm", "form")
+_ASKING = ("ask", "confirm", "form", "talk")
 _Nodes = dict[str, JsonValue]
 
 
@@ -46,9 +46,9 @@ class Trouble(StrictModel):
 def with_trouble(data: Mapping[str, JsonValue], words: TroubleWords) -> dict[str, JsonValue]:
     """An agent file's content, where each node says what happens if it comes to nothing.
 
-    `failed` of a `call` and `exhausted` of an `ask`, `confirm` or `form` that do not stand there lead to a line and
-    then to a person, or to the flow that `trouble` or `escalation.away` names; while the greeting is said, to the end.
-    A `transfer` to the default target looks first whether that is away, too.
+    `failed` of a `call` or `talk` and `exhausted` of an `ask`, `confirm`, `form` or `talk` that do not stand there lead
+    to a line and then to a person, or to the flow that `trouble` or `escalation.away` names; while the greeting is
+    said, to the end. A `transfer` to the default target looks first whether that is away, too.
     """
     flows, own = data.get("flows"), data.get("trouble")
     if not isinstance(flows, dict):
@@ -96,11 +96,8 @@ def _away(data: Mapping[str, JsonValue]) -> dict[str, JsonValue] | None:
 def _led(node: JsonValue, data: Mapping[str, JsonValue], *, silent: bool) -> JsonValue:
     if not isinstance(node, dict):
         return node
-    if node.get("do") == "call" and "failed" not in node:
-        tools = data.get("tools")
-        tool = tools.get(str(node.get("tool"))) if isinstance(tools, dict) else None
-        writes = isinstance(tool, dict) and tool.get("effect") == "write"
-        return {**node, "failed": END if silent else _UNSURE if writes else _DOWN}
+    if node.get("do") in ("call", "talk") and "failed" not in node:
+        node = {**node, "failed": END if silent else _UNSURE if _writes(node, data) else _DOWN}
     if node.get("do") in _ASKING and "exhausted" not in node:
         return {**node, "exhausted": _LOST}
     escalation = data.get("escalation")
@@ -131,6 +128,14 @@ def _unless_away(name: str, hand_over: JsonValue, away: dict[str, JsonValue], ot
         person: hand_over,
         other: {"do": "flow", "flow": away.get("flow"), "go": END},
     }
+
+
+def _writes(node: Mapping[str, JsonValue], data: Mapping[str, JsonValue]) -> bool:
+    """Whether one of the tools that it calls does."""
+    tools, free = data.get("tools"), node.get("tools")
+    called = [*free] if isinstance(free, dict) else [str(node.get("tool"))]
+    known = [tools.get(name) for name in called] if isinstance(tools, dict) else []
+    return any(isinstance(tool, dict) and tool.get("effect") == "write" for tool in known)
 
 
 def _trouble(

@@ -37,6 +37,7 @@ from serve.back_office import BackOfficeError, at_port, back_office
 from serve.call_store import CallOutcome, CallStore, StoreError
 from serve.compare import TooFewCalls, calls_needed, compare
 from serve.config import EMBEDDED_STACK, BackOfficeSettings, load_stack
+from serve.settings_page import settings_page
 from serve.stack import free_port
 from serve.upkeep import STORE_VARIABLE
 
@@ -231,7 +232,7 @@ def eval_(
 
     async def measured() -> Measured:
         async with started(load_stack(stack), words=llm, understands=not rules) as models:
-            return await measure(material, office, agent, await models.of(agent), console)
+            return await measure(material, file.stem, agent, await models.of(agent), console, office=office)
 
     try:
         found = asyncio.run(measured())
@@ -245,9 +246,10 @@ def eval_(
 @agent_app.command()
 def schema(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File.", show_default="the terminal")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page to read, with stack files' keys.")] = False,
 ) -> None:
     """The JSON Schema of agent files, for editors: `# yaml-language-server: $schema=agent.schema.json`."""
-    text = json.dumps(agent_schema(), indent=1, ensure_ascii=False)
+    text = settings_page().rstrip() if markdown else json.dumps(agent_schema(), indent=1, ensure_ascii=False)
     if out is None:
         typer.echo(text)
     else:

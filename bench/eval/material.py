@@ -33,14 +33,18 @@ class Measured:
         return self.right / self.count
 
 
-async def measure(path: Path, name: str, agent: Agent, models: AgentModels, told: Console) -> Measured:
+async def measure(
+    path: Path, name: str, agent: Agent, models: AgentModels, told: Console, *, office: str | None = None
+) -> Measured:
     """Play what lies at `path`: a .tsv of first utterances, a conversation file, or a folder of such.
 
-    `name`: whose back office conversations have. Everything that failed is told. Raises SettingsError and ModelFailure.
+    `name`, `office`: see `play_all`. Everything that failed is told. Raises SettingsError and ModelFailure.
     """
     if path.suffix == ".tsv":
         return _of_utterances(path.name, await take(agent, models, load_utterances(path)), told)
-    return _of_conversations(path.name, await play_all(name, agent, models, _files(path), (), told), told)
+    return _of_conversations(
+        path.name, await play_all(name, agent, models, _files(path), (), told, office=office), told
+    )
 
 
 def _files(path: Path) -> list[Path]:

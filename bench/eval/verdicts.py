@@ -34,21 +34,28 @@ class Verdict:
 
 
 async def play_all(
-    name: str, agent: Agent, models: AgentModels, paths: Sequence[Path], only: Sequence[str], told: Console
+    name: str,
+    agent: Agent,
+    models: AgentModels,
+    paths: Sequence[Path],
+    only: Sequence[str],
+    told: Console,
+    *,
+    office: str | None = None,
 ) -> list[Verdict]:
     """Play these conversation files with an agent; those that fail are told turn by turn.
 
-    `name`: whose back office they have. `only`: no others than of these names, and all of them told. Raises
-    SettingsError and ModelFailure.
+    `name`: of the agent, in what is told. `office`: whose back office they have; None: the one of that name. `only`: no
+    others than of these names, and all of them told. Raises SettingsError and ModelFailure.
     """
     verdicts: list[Verdict] = []
-    office, version = office_of(name), agent_version(agent)
+    opener, version = office_of(office or name), agent_version(agent)
     for path in paths:
         if only and path.stem not in only:
             continue
         conversation = load_conversation(path)
         began_s = time.perf_counter()
-        talk = await play(conversation, agent, models, office)
+        talk = await play(conversation, agent, models, opener)
         failures = tuple(faults(conversation, talk))
         took_ms = (time.perf_counter() - began_s) * 1000
         verdicts.append(Verdict(name, version, path.stem, conversation.edge, failures, talk, took_ms))

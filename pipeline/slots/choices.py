@@ -66,6 +66,12 @@ _THAT_ONE: Mapping[Language, re.Pattern[str]] = {
     "es": phrase(r"es[ae](?: misma?)?|la tomo|lo tomo"),
 }
 """The only thing on offer."""
+_HOURS = "|".join(cardinal_words(hour, "en") for hour in range(1, 13))
+_MINUTES = "oh five|ten|fifteen|twenty(?: five)?|thirty(?: five)?|forty(?: five)?|fifty(?: five)?"
+_AT_TIME_ONE = phrase(
+    rf"(?:the|that|your|my|and|or|[a-z]+day(?:'s)?) (?:{_HOURS}|1?\d(?::[0-5]\d)?)(?: (?:{_MINUTES}|[0-5]\d))? one"
+)
+"""'The ten one', 'the six thirty one': what is on offer at that time."""
 _SEVERAL: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"both|either|any|all|whichever"),
     "es": phrase(r"ambos|ambas|cualquiera|todos|todas"),
@@ -225,6 +231,18 @@ def _day_and_minute(value: str) -> tuple[date | None, int | None]:
 
 
 def _matching(variable: Variable, heard: Heard, context: ReadingContext) -> _Match | None:
+    match = _matching_as_said(variable, heard, context)
+    if match is not None or not context.asked or heard.language != "en":
+        return match
+    # Only then: "the six thirty-one" may be on offer.
+    ones = [one.end() for one in _AT_TIME_ONE.finditer(heard.flat)]
+    if not ones:
+        return None
+    flat = "".join(" " if any(end - 4 <= at < end for end in ones) else each for at, each in enumerate(heard.flat))
+    return _matching_as_said(variable, Heard(heard.text, flat, heard.language), context)
+
+
+def _matching_as_said(variable: Variable, heard: Heard, context: ReadingContext) -> _Match | None:
     candidates = _candidates(variable, context)
     if not candidates:
         return None

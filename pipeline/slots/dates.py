@@ -457,7 +457,7 @@ def spoken_day(value: str, language: Language, today: date) -> str:
     """A date near today by its weekday alone ('Tuesday'), one further off in full; for appointments on offer."""
     day = _canonical_day(value)
     if 0 < (day - today).days < _WEEK_DAYS:
-        return _weekday_name(day, language) if language == "en" else f"el {_weekday_name(day, language)}"
+        return weekday_name(day, language) if language == "en" else f"el {weekday_name(day, language)}"
     return spoken_date(Variable(type="date"), value, language, today)
 
 
@@ -475,10 +475,10 @@ def _named_day(day: date, language: Language) -> str:
 
 
 def _with_weekday(day: date, named: str, language: Language) -> str:
-    name = _weekday_name(day, language)
+    name = weekday_name(day, language)
     return f"{name}, the {named}" if language == "en" else f"el {name}, {named}"
 
 
-def _weekday_name(day: date, language: Language) -> str:
+def weekday_name(day: date, language: Language) -> str:
     name = date_words.WEEKDAYS[language][day.weekday()]
     return name.capitalize() if language == "en" else name

@@ -25,6 +25,11 @@ _PHONED: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:phone|telephone|mobile|cell|call|reach|ring|text|callback)\b"),
     "es": re.compile(r"\b(?:telefono|movil|celular|llamar|llamen?|llameme|llamenme|localizar|contactar|whatsapp)\b"),
 }
+_MY_NUMBER: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:my|our|the)(?: \w+)? number(?:'s| is| would be|:)[\s,:]*(?:\+|plus )?$"),
+    "es": re.compile(r"\b(?:mi|nuestro|el) numero(?: de \w+)?(?: es| seria|:)[\s,:]*(?:el )?[\s,:]*(?:\+|mas )?$"),
+}
+"""Right before what is only called a number."""
 _ENDS: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
         r"\b(?:no|sorry|actually|wait|mean|correction)\b.*"
@@ -41,6 +46,10 @@ _LAST_ONE: Mapping[Language, re.Pattern[str]] = {
     "es": re.compile(r"\bultim[oa] (?:digito|numero|cifra)\b"),
 }
 """The end is one digit."""
+_OTHER_NUMBER = re.compile(
+    r"\b(?:order|account|policy|card|reference|ticket|booking|member|membership|customer|invoice|case|tracking|flight"
+    r"|pedido|cuenta|poliza|tarjeta|referencia|reserva|socio|cliente|factura|expediente|vuelo)\b"
+)
 _EITHER: Mapping[Language, re.Pattern[str]] = {"en": re.compile(r"\bor\W*$"), "es": re.compile(r"\bo\W*$")}
 _PLUS: Mapping[Language, str] = {"en": "plus", "es": "más"}
 _MARK_REACH = 40
@@ -148,11 +157,15 @@ def with_other_end(number: str, heard: Heard) -> str | None:
 
 def _not_another_number(run: Found[Digits], heard: Heard) -> bool:
     before = heard.flat[max(0, run.start - _MARK_REACH) : run.start]
-    return re.search(r"\b(?:order|account|policy|card|reference|pedido|cuenta|poliza|tarjeta)\b", before) is None
+    return _OTHER_NUMBER.search(before) is None
 
 
 def _called_a_phone(run: Found[Digits], heard: Heard) -> bool:
-    return _PHONED[heard.language].search(heard.flat, max(0, run.start - _MARK_REACH), run.start) is not None
+    start = max(0, run.start - _MARK_REACH)
+    if _PHONED[heard.language].search(heard.flat, start, run.start) is not None:
+        return True
+    named = _MY_NUMBER[heard.language].search(heard.flat[start : run.start]) is not None
+    return named and _not_another_number(run, heard)
 
 
 def _parsed(text: str, country: str) -> phonenumbers.PhoneNumber | None:

@@ -35,7 +35,7 @@ from pipeline.workflow.wording import NEXT_OPENING
 Severity = Literal["error", "warning"]
 Names = frozenset[str]
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?::[a-z]+)?\}")
 _ANY_DAY = date(2026, 1, 1)
 _SPECIAL = frozenset({CALLER, "fitting"})
 
@@ -269,10 +269,6 @@ def _call(where: str, node: CallNode, agent: Surroundings, known: Names) -> Iter
                 "error", f"{where}.save.{name}", f"{node.tool} returns no {returned!r}; {_expected(tool.returns)}"
             )
     in_talk = not where.startswith(f"flows.{agent.on_call}.")
-    if in_talk and tool.filler is None and tool.timeout_s > 1:
-        yield Finding(
-            "warning", f"tools.{node.tool}.filler", "is missing: the caller hears the agent's own filler line"
-        )
     flow = agent.flows[where.split(".")[1]]
     if in_talk and _silent_to_the_end(flow, node.failed):
         yield Finding("error", f"{where}.failed", "the flow ends without a word about the failure; say something")

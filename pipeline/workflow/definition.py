@@ -106,14 +106,20 @@ class Node(StrictModel):
     """Which language model words answers to questions that come up while the call stands here."""
 
 
-def _comes_along(key: str) -> ConfigDict:
-    """For editors: a file need not have this key (pipeline/agent_trouble.py)."""
+def _comes_along(*keys: str) -> ConfigDict:
+    """For editors: a file need not have these keys (pipeline/agent_trouble.py)."""
 
     def leave_out(schema: dict[str, JsonValue]) -> None:
         required = schema["required"]
-        schema["required"] = [one for one in required if one != key] if isinstance(required, list) else required
+        schema["required"] = [one for one in required if one not in keys] if isinstance(required, list) else required
 
     return ConfigDict(json_schema_extra=leave_out)
+
+
+def _or_a_text(schema: dict[str, JsonValue]) -> None:
+    """For editors: one wording need not be a list (pipeline/agent_questions.py)."""
+    several = {key: schema.pop(key) for key in ("type", "items", "minItems")}
+    schema["anyOf"] = [{"type": "string", "minLength": 1, "maxLength": 400}, several]
 
 
 class SayNode(Node):
@@ -135,8 +141,9 @@ class AskNode(Node):
     """Another variable: once that is known, this question is needless, and the flow goes on as if it were answered."""
     take_only: bool = False
     """If one thing alone is on offer, it is taken instead of asking."""
-    say: tuple[Text, ...] = Field(min_length=1)
-    """The question; then other wordings of it, for when the answer did not fit."""
+    say: tuple[Text, ...] = Field(min_length=1, json_schema_extra=_or_a_text)
+    """The question; then other wordings of it, for when the answer did not fit. A text alone is put again with an
+    apology before it."""
     narrow: Text | None = None
     """Asked instead if several of the things on offer fit the answer; {fitting} names them."""
     tries: int = Field(3, ge=1, le=10)
@@ -315,6 +322,8 @@ class TalkLimits(StrictModel):
 
 class TalkNode(Node):
     """Leave the talking to a language model: it has a goal, variables to fill, tools to call, and named ways out."""
+
+    model_config = _comes_along("exhausted", "failed")
 
     do: Literal["talk"]
     goal: Text

@@ -71,7 +71,7 @@ def _parts(name: str, form: FormNode, flow: Flow, words: Phrases) -> Iterator[tu
             do="confirm",
             note=form.note,
             model=form.model,
-            say=_again(form.read_back, words.yes_or_no),
+            say=again(form.read_back, words.yes_or_no),
             variables=(*form.also, *form.fields),
             change=form.change or (None if alone and form.on_no else words.change),
             on_yes=form.go,
@@ -98,7 +98,7 @@ def _question(form: FormNode, variable: str, field: FormField, after: str, words
         variable=variable,
         settled_by=field.settled_by,
         take_only=field.take_only,
-        say=_again(field.say, words.not_got),
+        say=again(field.say, words.not_got),
         narrow=field.narrow or words.narrow,
         tries=field.tries,
         exhausted=form.exhausted,
@@ -106,7 +106,8 @@ def _question(form: FormNode, variable: str, field: FormField, after: str, words
     )
 
 
-def _again(given: Wordings, sorry: str) -> tuple[str, ...]:
+def again(given: Wordings, sorry: str) -> tuple[str, ...]:
+    """Wordings of a question for one answer after the other: a single one is put again with an apology."""
     first, *others = wordings(given)
     question = first if "{" in first else last_question(first)
     return (first, *(others or [f"{sorry} {question}"]))

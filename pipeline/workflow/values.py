@@ -11,8 +11,8 @@ from pipeline.tools.arguments import ArgumentCheck, ArgumentsError
 from pipeline.tools.definition import Tool
 from pipeline.tools.runner import INVALID_ARGUMENTS, VERIFICATION_NEEDED
 from pipeline.workflow.check import Finding, Surroundings
-from pipeline.workflow.definition import CALLER, AnyNode, CallNode, DecideNode, Guard, SetNode, TalkNode
-from pipeline.workflow.wording import PLACEHOLDER
+from pipeline.workflow.definition import CALLER, AnyNode, CallNode, DecideNode, Guard, SetNode, TalkNode, texts
+from pipeline.workflow.wording import FORMS, PLACEHOLDER, form_of
 
 _FORMS: Mapping[SlotType, tuple[re.Pattern[str], tuple[str, ...]]] = MappingProxyType(
     {
@@ -34,6 +34,7 @@ def check_values(agent: Surroundings) -> Iterator[Finding]:
     """Constants and variables that do not fit where they are put, and rejections that no tool gives."""
     for flow_name, flow in agent.flows.items():
         for node_name, node in flow.nodes.items():
+            yield from _forms(f"flows.{flow_name}.nodes.{node_name}", node)
             yield from _in_node(f"flows.{flow_name}.nodes.{node_name}", node, agent)
 
 
@@ -67,6 +68,21 @@ def _in_node(where: str, node: AnyNode, agent: Surroundings) -> Iterator[Finding
                     yield from _rejections(f"{where}.tools.{name}", name, tool, used.rejected)
         case _:
             pass
+
+
+def _forms(where: str, node: AnyNode) -> Iterator[Finding]:
+    templates = [*texts(node)]
+    if isinstance(node, CallNode):
+        templates += node.arguments.values()
+    elif isinstance(node, SetNode):
+        templates += node.values.values()
+    elif isinstance(node, TalkNode):
+        templates += (text for used in node.tools.values() for text in used.arguments.values())
+    for text in templates:
+        for found in PLACEHOLDER.finditer(text):
+            form = form_of(found[0])
+            if form is not None and form not in FORMS:
+                yield Finding("error", where, f"{found[0]}: no form {form!r}; expected one of {', '.join(FORMS)}")
 
 
 def _set(where: str, name: str, text: str, variables: Mapping[str, Variable]) -> Iterator[Finding]:
@@ -110,7 +126,7 @@ def _rejections(where: str, name: str, tool: Tool, handled: Mapping[str, str]) -
 def _values_of(text: str, variables: Mapping[str, Variable]) -> tuple[str, ...]:
     """What a template may come to, as far as it can be told: itself, or examples of the variable that it is."""
     whole = PLACEHOLDER.fullmatch(text)
-    if whole is None:
+    if whole is None or ":" in text:  # In another form it may be anything.
         return () if PLACEHOLDER.search(text) else (text,)
     variable = _ANY_PHONE if whole[1] == CALLER else variables.get(whole[1])
     if variable is None:

@@ -13,6 +13,7 @@ from pipeline.slots.reading import Option, ReadingContext, spoken
 from pipeline.slots.spans import Span, spans_of
 from pipeline.slots.types import Language
 from pipeline.slots.variables import HOURS, Variable
+from pipeline.slots.written import one_by_one, written
 from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolResult
 from pipeline.workflow.definition import CALLER
@@ -23,9 +24,16 @@ VERIFIED = "verification_level"
 """A tool's return of this name sets the caller's level."""
 NEXT_OPENING = "next_opening"
 """When the business opens next, in what is said."""
-PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?::[a-z]+)?\}")
+"""What stands for a value, perhaps with the form that it takes ("{hour:text}")."""
+FORMS = ("speech", "text", "digits")
+"""As it is spoken, as people write it, its digits one by one."""
+_FORM = re.compile(r":([a-z]+)\}$")
 
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
 _CHOICE = Variable(type="choice")
+_PHONE = Variable(type="phone")
+_TEXT = Variable(type="text")
 _OR: Mapping[Language, str] = {"en": "or", "es": "o"}
 
 
@@ -91,7 +99,7 @@ class Wording:
             if name in extra:
                 return extra[name]
             if name in state.values:
-                return self.spoken(state, name)
+                return self._formed(state, name, form_of(match[0]) or "speech")
             if name == NEXT_OPENING:
                 return SpokenHours(self._hours, self._language).next_opening(self._now())
             return self.listed(state.lists.get(name, ()))
@@ -103,6 +111,10 @@ class Wording:
         value = state.values[name].value
         variable = self._variables.get(name)
         return value if variable is None else spoken(variable, value, self.context(state, variable))
+
+    def _formed(self, state: CallState, name: str, form: str) -> str:
+        variable = self._variables.get(name, _TEXT)
+        return written_as(variable, state.values[name].value, form, self.context(state, variable))
 
     def listed(self, options: Sequence[Option]) -> str:
         """The first few things on offer."""
@@ -117,10 +129,16 @@ class Wording:
         """A text with values as they are kept."""
 
         def kept(match: re.Match[str]) -> str:
+            form = form_of(match[0])
             if match[1] == CALLER:
-                return self._caller
+                # Who withholds his number is "anonymous" or nothing.
+                if form is None or not _E164.fullmatch(self._caller):
+                    return self._caller
+                return written_as(_PHONE, self._caller, form, self.plain())
             value = state.values.get(match[1])
-            return value.value if value else ""
+            if value is None or form is None:
+                return value.value if value else ""
+            return self._formed(state, match[1], form)
 
         return PLACEHOLDER.sub(kept, text)
 
@@ -160,6 +178,21 @@ class Wording:
         keywords = tuple(plain_text(word) for word in words) if isinstance(words, list) else ()
         said = entry.get("spoken")
         return Option(value, plain_text(said) if said else spoken(_CHOICE, value, self.plain()), keywords)
+
+
+def written_as(variable: Variable, value: str, form: str, context: ReadingContext) -> str:
+    """A value in one of FORMS. Raises ValueError for a value that is not canonical."""
+    if form == "text":
+        return written(variable, value, context)
+    if form == "digits" and any(each.isdigit() for each in value):
+        return one_by_one(value, context.language)
+    return spoken(variable, value, context)
+
+
+def form_of(placeholder: str) -> str | None:
+    """Of "{hour:text}": text; None where no form is given."""
+    found = _FORM.search(placeholder)
+    return found[1] if found else None
 
 
 def portion(options: Sequence[Option]) -> Sequence[Option]:

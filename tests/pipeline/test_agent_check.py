@@ -60,12 +60,15 @@ CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
         ),
         (("failed: down", "failed: look"), "error flows.order.nodes.look.failed: leads back to the same call"),
         (("failed: down", "failed: clear"), "error flows.order.nodes.look.failed: the flow ends without a word"),
+        (
+            ("order {number}. Any", "order {number:spelt}. Any"),
+            "error flows.order.nodes.unknown: {number:spelt}: no form",
+        ),
         (("order {number}. Any", "order {numbr}. Any"), "error flows.order.nodes.unknown: {numbr} names nothing"),
         (("variable: number", "variable: nummer"), "error flows.order.nodes.which.variable: no variable 'nummer'"),
         (("tool: find_order", "tool: find_ordr"), "error flows.order.nodes.look.tool: no tool 'find_ordr'"),
         (('{number: "{number}"}', "{}"), "error flows.order.nodes.look.arguments: find_order needs 'number'"),
         (("arrives: arrives}\n        go", "arrives: when}\n        go"), "error flows.order.nodes.look.save.arrives"),
-        (("    filler: Let me look.\n", ""), "warning tools.find_order.filler: is missing"),
         (
             ("start: which", "start: look"),
             "warning flows.order.nodes.look.arguments.number: needs {number}, which is not",

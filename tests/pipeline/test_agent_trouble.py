@@ -11,6 +11,7 @@ from pipeline.agent import Agent, agent_of
 from pipeline.agent_check import check_agent
 from pipeline.state import CallState, Transfer, Value
 from pipeline.tools.calls import ToolResult
+from pipeline.workflow.definition import AskNode, TalkNode
 from pipeline.workflow.engine import Step, WorkflowEngine
 from tests.pipeline.rig import NOW
 
@@ -149,3 +150,31 @@ def test_editors_do_not_ask_for_what_comes_along() -> None:
     nodes = Agent.model_json_schema()["$defs"]
     assert "failed" not in nodes["CallNode"]["required"]
     assert not [name for name in ("AskNode", "ConfirmNode", "FormNode") if "exhausted" in nodes[name]["required"]]
+
+
+@pytest.mark.parametrize(("tool", "failed"), [("find", "trouble_down"), ("book", "trouble_unsure")])
+def test_a_free_node_need_not_say_it_either(tool: str, failed: str) -> None:
+    data = yaml.safe_load(f"{WORKSHOP}{DESK}")
+    node = {"do": "talk", "goal": "Help.", "fill": {"ticket": "Which?"}, "tools": {tool: {}}, "ways": {"done": "done"}}
+    data["flows"]["pick_up"]["nodes"]["book"] = node
+    made = agent_of(data, Path("workshop.yaml")).flows["pick_up"].nodes["book"]
+    assert isinstance(made, TalkNode)
+    assert (made.failed, made.exhausted) == (failed, "trouble_lost")
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "again"),
+    [
+        ("en", "Hello. Which ticket?", "Sorry"),
+        ("es", "Hola. ¿Qué resguardo?", "Perd"),
+    ],
+)
+def test_a_single_wording_of_a_question_is_put_again_with_an_apology(language: str, said: str, again: str) -> None:
+    data = yaml.safe_load(WORKSHOP) | {"language": language}
+    data["flows"]["pick_up"]["nodes"]["which"]["say"] = said
+    asked = agent_of(data, Path("workshop.yaml")).flows["pick_up"].nodes["which"]
+    assert isinstance(asked, AskNode)
+    first, second = asked.say
+    assert first == said
+    assert second.endswith(said.partition(". ")[2])
+    assert again in second

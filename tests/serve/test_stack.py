@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect as open_socket
@@ -27,22 +25,16 @@ from serve.handles import (
     RayTranscriber,
     RayUnderstanding,
     Remote,
-    connect,
-    ready,
 )
 from tests.conftest import StackUp
 from tests.serve.gateway_rig import Stream, twiml_parameters
+from tests.serve.stack_rig import remote, signal_replica, until_back
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 
 LINE = "We are open Monday to Friday from eight to five, and on Saturday mornings by appointment only."
 PROMPT_S = 6.0
 """A replica's death is told within."""
-BACK_TIMEOUT_S = 180.0
-
-
-def remote(up: StackUp, name: str) -> Remote:
-    return connect(name, up.stack.deployments()[name])
 
 
 def worder(up: StackUp) -> Remote:
@@ -157,24 +149,6 @@ def pieces(up: StackUp, target: Remote, name: str) -> AsyncIterator[object]:
     if name == "TextToSpeech":
         return RaySpeaker(target).speak(LINE, voice=up.agent.voice)
     return RayLanguageModel(target).clauses(request(f"killed-{time.monotonic_ns()}", max_tokens=200))
-
-
-def signal_replica(name: str, number: signal.Signals) -> None:
-    replicas = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if f"ServeReplica:models:{name}" in " ".join(process.cmdline())
-    ]
-    assert replicas, f"no replica process of {name}"
-    for process in replicas:
-        os.kill(process.pid, number)
-
-
-async def until_back(target: Remote) -> None:
-    async with asyncio.timeout(BACK_TIMEOUT_S):
-        await asyncio.sleep(1)
-        while await ready(target, 2.0):  # noqa: ASYNC110  # another process comes up
-            await asyncio.sleep(0.5)
 
 
 async def saved(path: Path) -> dict[str, dict[str, int] | str]:

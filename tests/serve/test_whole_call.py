@@ -20,7 +20,7 @@ from pipeline.events import CallEnded, CallStarted, Event, ReplyEnded, StageFail
 from serve.media import SUMMARY_FILE
 from serve.recording import EVENTS_FILE
 from tests.conftest import StackUp
-from tests.serve.test_stack import remote, signal_replica, until_back
+from tests.serve.stack_rig import remote, signal_replica, until_back
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(500)]
 

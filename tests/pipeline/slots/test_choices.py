@@ -100,3 +100,42 @@ def test_the_only_one_on_offer_is_taken_with_a_yes(utterance: str, taken: bool) 
     one = replace(TWO_TIMES, options=TWO_TIMES.options[:1])
     assert (read(OPENINGS, utterance, one) is not None) == taken
     assert read(OPENINGS, utterance, TWO_TIMES) is None
+
+
+TIMES = replace(
+    CONTEXT,
+    options=tuple(Option(f"2026-12-0{day}T{time}", "") for day, time in ((1, "11:00"), (1, "15:00"), (2, "17:30"))),
+)
+
+
+@pytest.mark.parametrize(
+    ("utterance", "time"),
+    [
+        ("The eleven one.", "11:00"),
+        ("I'd like the three one, please", "15:00"),
+        ("the three o'clock one", "15:00"),
+        ("Let's do the five thirty one", "17:30"),
+        ("Oh, the five thirty-one is good", "17:30"),
+        ("the 11 one", "11:00"),
+        ("the second one", "15:00"),
+        ("the last one", "17:30"),
+        ("the four one", None),
+        ("the twenty one", None),
+        ("la de las once", "11:00"),
+        ("el de las tres, por favor", "15:00"),
+        ("pues la de las cinco y media", "17:30"),
+        ("la segunda", "15:00"),
+        ("la de las cuatro", None),
+    ],
+)
+def test_the_one_at_a_time_of_day_is_found(utterance: str, time: str | None) -> None:
+    context = replace(TIMES, language="es" if utterance.startswith(("la ", "el ", "pues ")) else "en")
+    reading = read(OPENINGS, utterance, context)
+    assert (reading.value[-5:] if reading else None) == time
+
+
+def test_a_minute_that_is_on_offer_is_no_such_one() -> None:
+    offered = replace(TIMES, options=(Option("2026-12-01T17:30", ""), Option("2026-12-01T17:31", "")))
+    reading = read(OPENINGS, "the five thirty-one", offered)
+    assert reading is not None
+    assert reading.value == "2026-12-01T17:31"

@@ -1,0 +1,28 @@
+"""Questions of one wording: the second, with an apology, is made when the agent file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from pipeline.workflow.form import again
+
+
+def with_second_wordings(data: Mapping[str, JsonValue], sorry: str) -> dict[str, JsonValue]:
+    """An agent file's content in which `say` of an `ask` that is a text is two of them. `sorry` begins the second."""
+    flows = data.get("flows")
+    if not isinstance(flows, dict):
+        return dict(data)
+    return {**data, "flows": {name: _put_again(flow, sorry) for name, flow in flows.items()}}
+
+
+def _put_again(flow: JsonValue, sorry: str) -> JsonValue:
+    nodes = flow.get("nodes") if isinstance(flow, dict) else None
+    if not isinstance(flow, dict) or not isinstance(nodes, dict):
+        return flow
+    put: dict[str, JsonValue] = {}
+    for name, node in nodes.items():
+        said = node.get("say") if isinstance(node, dict) and node.get("do") == "ask" else None
+        put[name] = {**node, "say": [*again(said, sorry)]} if isinstance(node, dict) and isinstance(said, str) else node
+    return {**flow, "nodes": put}
