@@ -119,9 +119,8 @@ class DialogueManager:
 
     def surely_answered(self, utterance: str) -> bool:
         """Whether a reader is sure that this answers what was asked, and asks nothing back."""
-        return not asks_in_earnest(utterance, self._agent.language) and self._engine.surely_answers(
-            self.state, utterance
-        )
+        asked_back = asks_in_earnest(utterance, self._agent.language)
+        return not asked_back and self._engine.surely_answers(self.state, utterance)
 
     def told_flows(self, utterance: str) -> Mapping[str, int]:
         """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""

@@ -178,8 +178,8 @@ def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapp
 def plainly_told(
     utterance: str, known: Mapping[str, Known], language: Language, besides: Sequence[str] = ()
 ) -> Mapping[str, Reading]:
-    """What an utterance that is values and little else changes ("Friday at ten would be nicer"). Words that may be about
-    several of the values change none of them. `besides`: words of it that tell something new."""
+    """What an utterance that is values and little else changes ("Friday at ten would be nicer"). Words that may be
+    about several of the values change none of them. `besides`: words of it that tell something new."""
     claims = {
         name: claimed(each.variable, utterance, replace(each.context, asked=False)) for name, each in known.items()
     }

@@ -22,8 +22,9 @@ ASKED_FOR = 0.95
 """A question this near to one that a fact is written for asks for that fact, whatever the router makes of it."""
 _VOTED_FOR, _VOTES_NEAR = 0.8, 0.65
 """A question asks for a fact, whatever flow the router takes it for, if so much of the nearest examples' votes goes to
-facts and the nearest example is so near (cosine). Of 2,868 questions of facts and wishes for flows of the shipped agents,
-each without its own votes, 388 questions and 962 wishes began a flow; 187 of those and 3 of these are answered instead."""
+facts and the nearest example is so near (cosine). Of 2,868 questions of facts and wishes for flows of the shipped
+agents, each without its own votes, 388 questions and 962 wishes began a flow; 187 of those and 3 of these are answered
+instead."""
 _MOST_OF_THEM = 0.5
 """The fact itself has so much of the votes."""
 

@@ -154,7 +154,7 @@ def _reconsidered(
     answer: str, found: Mapping[str, Reading], state: CallState, flow: Flow, node: AskNode | ConfirmNode, turn: int
 ) -> Reconsidered | None:
     asked = _asked(state, flow, node)
-    first = next((each for name, each in reversed(asked.items()) if name in found), None)
+    first = next((asked[name] for name in reversed(list(asked)) if name in found), None)
     return None if first is None else Reconsidered(answer, _values(found, turn), first.go)
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 from pipeline.hours import Hours
 from pipeline.slots.little_else import after_no, bare_no, little_else
 from pipeline.slots.others import asks_for_others
-from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
+from pipeline.slots.reading import Option, Reading, ReadingContext, claimed, fitting, read
 from pipeline.slots.types import LIKELY, Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
@@ -176,9 +176,8 @@ class WorkflowEngine:
         Never of names and texts: anything may be one. What only says another value of what was asked before counts too.
         """
         node = self._node(state) if state.waiting == "answer" else None
-        if isinstance(node, AskNode) and self._changes.plainly(
-            state, self._flow(_place(state).flow), node, utterance, 0
-        ):
+        flow = self._flow(_place(state).flow) if node is not None else None
+        if flow is not None and isinstance(node, AskNode) and self._changes.plainly(state, flow, node, utterance, 0):
             return True
         match node:
             case AskNode():
@@ -376,6 +375,7 @@ class WorkflowEngine:
             variable = self._words.variable(name)
             context = dataclasses.replace(self._words.context(state, variable), asked=False)
             if variable.options_from is not None and not context.options:
+                state = state.with_early(name, utterance, turn) if utterance else state
                 continue
             reading = read(variable, utterance, context)
             if reading is not None and (name not in state.values or state.values[name].value != reading.value):
@@ -507,6 +507,10 @@ class WorkflowEngine:
                 case FlowNode():
                     place = Place(node.flow, self._flow(node.flow).start)
                     state = dataclasses.replace(state, stack=(*state.stack, place), tries=0)
+                case AskNode() if state.early.get(node.variable) and self.offers(state):
+                    state, narrowed = self._told_early(state, node)
+                    if narrowed:
+                        return Step(dataclasses.replace(state, waiting="answer"), (*says, narrowed))
                 case AskNode() | ConfirmNode():
                     says.append(self._words.render(state, node.say[0]))
                     return Step(dataclasses.replace(state, waiting="answer"), tuple(says))
@@ -523,6 +527,22 @@ class WorkflowEngine:
                     said = (*says, self._words.render(state, node.say))
                     return Step(dataclasses.replace(state, waiting="over"), said, HangUp())
         raise FlowError(f"flow {_place(state).flow!r} goes in circles at {_place(state).node!r}")
+
+    def _told_early(self, state: CallState, node: AskNode) -> tuple[CallState, str]:
+        """With the one thing on offer that fits what was said before it was; or the question which of several it is to
+        be. What was said early counts once."""
+        variable, early = self._words.variable(node.variable), state.early[node.variable]
+        state = state.without_early(node.variable)
+        context = dataclasses.replace(self._words.context(state, variable), asked=False)
+        for one in reversed(early):
+            several = fitting(variable, one.words, context)
+            if len(several) == 1 < len(context.options):
+                told = Value(several[0].value, claimed(variable, one.words, context), LIKELY, one.turn)
+                return state.with_values(**{node.variable: told}), ""
+            if 1 < len(several) < len(context.options) and node.narrow:
+                state = dataclasses.replace(state, narrowed=tuple(option.value for option in several))
+                return state, self._words.render(state, node.narrow, fitting=self._words.listed(several))
+        return state, ""
 
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""
