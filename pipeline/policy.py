@@ -12,6 +12,7 @@ from pipeline.agent import Agent, Route
 from pipeline.endpointing import Words, asks, asks_in_earnest, asks_yes_or_no
 from pipeline.escalation import Patience, Reason
 from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
+from pipeline.slots.little_else import after_no
 from pipeline.slots.wording import plain_words
 from pipeline.state import AskedBack, CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
@@ -254,14 +255,15 @@ class DialoguePolicy:
         return asks_in_earnest(utterance, self._agent.language) and not self._engine.surely_answers(state, utterance)
 
     def _chooses(self, utterance: str, route: Route | None, state: CallState) -> bool:
-        """Whether what sounds like calling off is the answer ("I don't mind who"): a reader is sure of it, and no
-        example of calling off is in it."""
+        """Whether what sounds like calling off is the answer ("I don't mind who"): a reader is sure of it, it begins
+        with no no, and no example of calling off is in it."""
         if route is None or route.kind != "cancel" or not self._engine.asks_for_value(state):
             return False
         said = f" {' '.join(plain_words(utterance))} "
         if any(f" {' '.join(plain_words(example))} " in said for example in route.examples):
             return False
-        return self._engine.yes_or_no(utterance) is None and self._engine.surely_answers(state, utterance)
+        begins_with_no = after_no(utterance, self._agent.language) != utterance
+        return not begins_with_no and self._engine.surely_answers(state, utterance)
 
     def _in_talk(
         self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int, last_said: str

@@ -21,7 +21,7 @@ _AROUND: Mapping[Language, frozenset[str]] = {
         """un una unos unas el la los las lo y o a al en de del con por para es seria sea que me mi nos le se yo su
         favor gracias vale bueno pues entonces eh em si claro quiza quizas tal vez mejor bien perfecto ideal viene va
         iria vendria conviene puede ser podria quiero quisiera queria querria prefiero preferiria gustaria pongame
-        ponga deme poder posible solo tambien mas bien ay oh""".split()
+        ponga poner deme dar poder posible solo tambien mas bien ay oh""".split()
     ),
 }
 """Words with which a value is said, and which say nothing else."""
