@@ -114,6 +114,11 @@ _KINDS: Mapping[Language, Mapping[str, str]] = {
     "es": {"time": "hora", "date": "dia fecha", "name": "nombre", "phone": "telefono numero", "email": "correo"},
 }
 """What callers call a value of a type."""
+_ASKS_WHETHER: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"^\W*(?:(?:and|so|but|oh|wait)\W+)*(?:is|isn't|are|was)\b"),
+    "es": re.compile(r"^\W*(?:(?:y|pero|ah)\W+)*(?:es|esta|era|seria)\b.*\?"),
+}
+"""Who wants to know whether it is so changes nothing ("Is it with Marco?")."""
 _ALIKE = 0.5
 """Likeness from which one name is taken for a better hearing of another."""
 _HALF_DAY_MIN = 12 * 60
@@ -183,7 +188,8 @@ def plainly_told(
     claims = {
         name: claimed(each.variable, utterance, replace(each.context, asked=False)) for name, each in known.items()
     }
-    if not little_else(utterance, (*claims.values(), *besides), language):
+    asks_whether = _ASKS_WHETHER[language].match(hear(utterance, language).flat)
+    if asks_whether or not little_else(utterance, (*claims.values(), *besides), language):
         return {}
     parts = _taken_apart(utterance, language, agreed=False)
     found: dict[str, Reading] = {}

@@ -154,7 +154,12 @@ def test_what_was_chosen_of_the_old_offer_is_chosen_anew() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["is Hugo any good with big dogs", "Hugo's grandmother once recommended you", "I'm asking for Hugo's number"],
+    [
+        "Is it with Hugo?",
+        "is Hugo any good with big dogs",
+        "Hugo's grandmother once recommended you",
+        "I'm asking for Hugo's number",
+    ],
 )
 def test_what_says_more_than_a_value_changes_nothing(said: str) -> None:
     assert values(play("groom", "a bath with Pilar", said))["groomer"] == "pilar"
