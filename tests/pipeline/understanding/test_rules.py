@@ -80,6 +80,25 @@ def test_a_question_whose_neighbours_ask_for_a_fact_begins_no_flow(
     assert isinstance(act, AsksFact if asked else Wishes)
 
 
+@pytest.mark.parametrize(
+    ("share", "said", "asked"),
+    [
+        (0.85, "how late is somebody there", True),
+        (0.7, "how late is somebody there", False),
+        (0.85, "so far", False),
+    ],
+)
+def test_a_question_that_would_be_declined_asks_for_the_fact_that_nearly_all_near_ask_for(
+    share: float, said: str, asked: bool
+) -> None:
+    far = (Passage("hours", "", 0.3),)
+    decision = RouteDecision(
+        "knowledge", 0.2, far, meant=Meant((("q:hours", share), ("q:cleaning", 0.12)), nearest=0.7)
+    )
+    assert isinstance(by_rules(AGENT, said, decision, in_flow=False).act, AsksFact if asked else Unknown)
+    assert isinstance(by_rules(AGENT, said, decision, in_flow=True).act, Answers)
+
+
 def test_an_example_of_a_wish_word_for_word_is_that_wish_whatever_is_near() -> None:
     meant = Meant((("q:hours", 0.9), ("booking", 0.1)), nearest=1.0)
     act = by_rules(AGENT, "Can I come when you open?", RouteDecision("booking", 1.0, meant=meant), in_flow=False).act
