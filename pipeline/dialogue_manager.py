@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,7 +20,7 @@ from pipeline.call_services import CallServices
 from pipeline.clock import Clock
 from pipeline.context.of_agent import AgentContext
 from pipeline.context.parts import Ask, Exchange, Known
-from pipeline.endpointing import asks
+from pipeline.endpointing import asks_in_earnest
 from pipeline.escalation import HandOver, hand_over
 from pipeline.events import Event
 from pipeline.filling import CERTAINTY, fill_request
@@ -38,8 +37,6 @@ from pipeline.workflow.engine import Step, WorkflowEngine
 
 HISTORY_MESSAGES = 200
 """What is kept of a call's conversation; older messages are dropped."""
-_COURTEOUS_END = re.compile(r"[,\s]*\b(?:please|por favor)[.!]*$", re.IGNORECASE)
-"""By which an answer is polite and not a question."""
 
 
 class DialogueManager:
@@ -122,7 +119,7 @@ class DialogueManager:
 
     def surely_answered(self, utterance: str) -> bool:
         """Whether a reader is sure that this answers what was asked, and asks nothing back."""
-        asked_back = asks(_COURTEOUS_END.sub("", utterance), self._agent.language)
+        asked_back = asks_in_earnest(utterance, self._agent.language)
         return not asked_back and self._engine.surely_answers(self.state, utterance)
 
     def told_flows(self, utterance: str) -> Mapping[str, int]:

@@ -76,6 +76,7 @@ _ASKS_ES = re.compile(
     re.IGNORECASE,
 )
 
+_COURTEOUS_END = re.compile(r"[,\s]*\b(?:please|por favor)[.!]*$", re.IGNORECASE)
 
 ENDED_BY_MODEL: tuple[Words, ...] = ("complete", "either_or")
 """Words whose turn Smart Turn may end before the time-out."""
@@ -114,6 +115,11 @@ def asks(text: str, language: Language = "en") -> bool:
     if language == "es":
         return stripped.endswith("?") or bool(_ASKS_ES.search(stripped))
     return stripped.endswith("?") or bool(_ASKS.search(stripped))
+
+
+def asks_in_earnest(text: str, language: Language = "en") -> bool:
+    """The same, but for answers that are only polite ("Marco, please")."""
+    return asks(_COURTEOUS_END.sub("", text), language)
 
 
 def asks_yes_or_no(text: str) -> bool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 
 from pipeline.agent import Agent, Route
-from pipeline.endpointing import Words, asks, asks_yes_or_no
+from pipeline.endpointing import Words, asks, asks_in_earnest, asks_yes_or_no
 from pipeline.escalation import Patience, Reason
 from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
+from pipeline.slots.little_else import after_no
+from pipeline.slots.wording import plain_words
 from pipeline.state import AskedBack, CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
@@ -220,7 +222,9 @@ class DialoguePolicy:
         sure = understood.confidence >= SURE_IN_FLOW
         answered = self._answered(utterance, step, state)
         anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
-        doubted = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
+        chooses = step.fitted and self._chooses(utterance, route, state)
+        anywhere = anywhere and not chooses
+        doubted = not chooses and understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
         aside = understood.way == "rules" and self._asks_aside(utterance, understood, state)
         if step.fitted and not (anywhere and sure) and not (doubted and sure) and not aside:
             asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
@@ -248,7 +252,18 @@ class DialoguePolicy:
         ("How much is the four course menu?" is no number of people)."""
         if not isinstance(understood.act, AsksFact) or self._engine.offers(state):
             return False
-        return asks(utterance, self._agent.language) and not self._engine.surely_answers(state, utterance)
+        return asks_in_earnest(utterance, self._agent.language) and not self._engine.surely_answers(state, utterance)
+
+    def _chooses(self, utterance: str, route: Route | None, state: CallState) -> bool:
+        """Whether what sounds like calling off is the answer ("I don't mind who"): a reader is sure of it, it begins
+        with no no, and no example of calling off is in it."""
+        if route is None or route.kind != "cancel" or not self._engine.asks_for_value(state):
+            return False
+        said = f" {' '.join(plain_words(utterance))} "
+        if any(f" {' '.join(plain_words(example))} " in said for example in route.examples):
+            return False
+        begins_with_no = after_no(utterance, self._agent.language) != utterance
+        return not begins_with_no and self._engine.surely_answers(state, utterance)
 
     def _in_talk(
         self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int, last_said: str

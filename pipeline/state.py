@@ -38,6 +38,14 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Early:
+    """Words that were said before there was anything on offer that they could be about."""
+
+    words: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Learnt:
     """What came of a tool in a free conversation, as far as it may be told to a model."""
 
@@ -119,6 +127,8 @@ class CallState:
     """Answers to the node it stands at that did not fit."""
     narrowed: tuple[str, ...] = ()
     """Values that the caller was just asked to choose between, of all that are on offer."""
+    early: Mapping[str, tuple[Early, ...]] = field(default_factory=dict)
+    """What may tell which of the things is wanted that a tool is still to put on offer, by variable, oldest first."""
     named: int = 0
     """How many of the things on offer were named before those that were named last."""
     changing: bool = False
@@ -148,12 +158,20 @@ class CallState:
         return dataclasses.replace(self, values={**self.values, **values})
 
     def without(self, names: tuple[str, ...]) -> CallState:
-        """These variables and lists are unknown again."""
+        """These variables and lists are unknown again, and what was said of them early is forgotten."""
         return dataclasses.replace(
             self,
             values={name: value for name, value in self.values.items() if name not in names},
             lists={name: options for name, options in self.lists.items() if name not in names},
+            early={name: early for name, early in self.early.items() if name not in names},
         )
+
+    def with_early(self, name: str, words: str, turn: int) -> CallState:
+        """With words that may be about the variable once there is something on offer for it."""
+        return dataclasses.replace(self, early={**self.early, name: (*self.early.get(name, ()), Early(words, turn))})
+
+    def without_early(self, name: str) -> CallState:
+        return dataclasses.replace(self, early={key: early for key, early in self.early.items() if key != name})
 
     @property
     def place(self) -> Place | None:

@@ -189,6 +189,12 @@ def fitting_options(variable: Variable, heard: Heard, context: ReadingContext) -
     return tuple(candidate.option for candidate in match.candidates) if match else ()
 
 
+def choosing_words(variable: Variable, heard: Heard, context: ReadingContext) -> str:
+    """The words that say something about the choice; empty if none do."""
+    match = _matching(variable, heard, context)
+    return heard.words(match.start, match.end) if match else ""
+
+
 def _candidates(variable: Variable, context: ReadingContext) -> list[_Candidate]:
     options = [
         *(

@@ -12,7 +12,8 @@ from datetime import datetime
 from difflib import SequenceMatcher
 
 from pipeline.slots.digits import with_other_end
-from pipeline.slots.reading import Reading, ReadingContext, fitting, read
+from pipeline.slots.little_else import little_else
+from pipeline.slots.reading import Reading, ReadingContext, claimed, fitting, read
 from pipeline.slots.times import clock, in_part, part_of_day, parts_named, times_said
 from pipeline.slots.types import DOUBTFUL, LIKELY, Language, Option
 from pipeline.slots.variables import Variable
@@ -113,6 +114,11 @@ _KINDS: Mapping[Language, Mapping[str, str]] = {
     "es": {"time": "hora", "date": "dia fecha", "name": "nombre", "phone": "telefono numero", "email": "correo"},
 }
 """What callers call a value of a type."""
+_ASKS_WHETHER: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"^\W*(?:(?:and|so|but|oh|wait)\W+)*(?:is|isn't|are|was)\b"),
+    "es": re.compile(r"^\W*(?:(?:y|pero|ah)\W+)*(?:es|esta|era|seria)\b.*\?"),
+}
+"""Who wants to know whether it is so changes nothing ("Is it with Marco?")."""
 _ALIKE = 0.5
 """Likeness from which one name is taken for a better hearing of another."""
 _HALF_DAY_MIN = 12 * 60
@@ -172,6 +178,31 @@ def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapp
         if found:
             return found if len(found) == 1 else {}
     return {}
+
+
+def plainly_told(
+    utterance: str, known: Mapping[str, Known], language: Language, besides: Sequence[str] = ()
+) -> Mapping[str, Reading]:
+    """What an utterance that is values and little else changes ("Friday at ten would be nicer"). Words that may be
+    about several of the values change none of them. `besides`: words of it that tell something new."""
+    claims = {
+        name: claimed(each.variable, utterance, replace(each.context, asked=False)) for name, each in known.items()
+    }
+    asks_whether = _ASKS_WHETHER[language].match(hear(utterance, language).flat)
+    if asks_whether or not little_else(utterance, (*claims.values(), *besides), language):
+        return {}
+    parts = _taken_apart(utterance, language, agreed=False)
+    found: dict[str, Reading] = {}
+    for name, words in claims.items():
+        others = [*besides, *(other for key, other in claims.items() if key != name)]
+        reading = _named(known[name], parts) if words and not any(_shared(words, other) for other in others) else None
+        if reading is not None:
+            found[name] = replace(reading, words=words)
+    return found
+
+
+def _shared(words: str, others: str) -> bool:
+    return bool(set(plain_words(words)) & set(plain_words(others)))
 
 
 def marks_a_correction(utterance: str, language: Language) -> bool:

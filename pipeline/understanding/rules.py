@@ -20,6 +20,15 @@ OTHER_FLOW = 0.6
 """So sure must be that an utterance said in a flow begins something else."""
 ASKED_FOR = 0.95
 """A question this near to one that a fact is written for asks for that fact, whatever the router makes of it."""
+_VOTED_FOR, _VOTES_NEAR = 0.8, 0.65
+"""A question asks for a fact, whatever flow the router takes it for, if so much of the nearest examples' votes goes to
+facts and the nearest example is so near (cosine). Of 2,868 questions of facts and wishes for flows of the shipped
+agents, each without its own votes, 388 questions and 962 wishes began a flow; 187 of those and 3 of these are answered
+instead."""
+_MOST_OF_THEM = 0.5
+"""The fact itself has so much of the votes. Where a question would be declined, it needs as much as all facts
+together: of 645 questions of facts that were declined, 115 are answered rightly now and 3 by another fact, and 4 of 382
+that nothing answers."""
 
 
 def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool) -> Understood:
@@ -49,7 +58,10 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     route = agent.route(decision.label) if decision.confidence >= agent.route_confidence else None
     kind = route.kind if route else "knowledge"
     fact = _known(agent, decision, sure=kind == "knowledge" and decision.confidence >= SURE_ROUTE)
-    asked_for = fact is not None and asks(utterance, agent.language) and _written_for(fact, decision)
+    asking = asks(utterance, agent.language)
+    if kind == "flow" and asking and (voted := _voted_for(agent, decision, _MOST_OF_THEM)) is not None:
+        return AsksFact(voted)
+    asked_for = fact is not None and asking and _written_for(fact, decision)
     surely_else = decision.confidence >= OTHER_FLOW
     begins = kind == "flow" and not asked_for and not (in_flow and not surely_else)
     if route is not None and (begins or kind in ("person", "cancel", "farewell", "repeat")):
@@ -57,12 +69,26 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     # Who is annoyed talks much like who insults; and a line that is said to everybody answers nothing else.
     agreed = not decision.meant.shares or decision.meant.shares[0][0] == decision.label
     # In a flow only a question is more than an answer: "Are you a robot?", but not "Yes".
-    says = kind == "say" and (not in_flow or (surely_else and asks(utterance, agent.language)))
+    says = kind == "say" and (not in_flow or (surely_else and asking))
     if route is not None and agreed and (says or (kind == "abuse" and surely_else)):
         return Wishes(route)
     if fact is not None and (in_flow or kind != "fallback"):
         return AsksFact(fact)
-    return Answers() if in_flow else Unknown()
+    if in_flow:
+        return Answers()
+    voted = _voted_for(agent, decision, _VOTED_FOR) if asking else None
+    return Unknown() if voted is None else AsksFact(voted)
+
+
+def _voted_for(agent: Agent, decision: RouteDecision, needed: float) -> Fact | None:
+    """The fact that clearly most of what is near asks for; None: there is none, or it is a route's example itself.
+    `needed`: its own share of the votes."""
+    shares = decision.meant.shares
+    if not shares or decision.confidence == 1.0 or decision.meant.nearest < _VOTES_NEAR:
+        return None
+    (label, share), all_facts = shares[0], sum(each for other, each in shares if other.startswith(FACT))
+    clearly = label.startswith(FACT) and share >= needed and all_facts >= _VOTED_FOR
+    return agent.fact(label.removeprefix(FACT)) if clearly else None
 
 
 def _written_for(fact: Fact, decision: RouteDecision) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.slots.corrections import (
@@ -12,6 +12,7 @@ from pipeline.slots.corrections import (
     called_wrong,
     corrections,
     marks_a_correction,
+    plainly_told,
     second_thought,
     told,
 )
@@ -61,14 +62,22 @@ class Changes:
         parts = second_thought(utterance, self._language) or marked
         if parts is None or answers(parts[1]) is not None:
             return None
-        asked = {
-            each.variable: each
-            for each in reversed(flow.nodes.values())
-            if isinstance(each, AskNode) and each.variable != node.variable and each.variable in state.values
-        }
-        found = corrections(parts[1], self._known(state, asked), self._language)
-        first = next((each for name, each in reversed(asked.items()) if name in found), None)
-        return None if first is None else Reconsidered(parts[0], _values(found, turn), first.go)
+        found = corrections(parts[1], self._known(state, _asked(state, flow, node)), self._language)
+        return _reconsidered(parts[0], found, state, flow, node, turn)
+
+    def plainly(
+        self,
+        state: CallState,
+        flow: Flow,
+        node: AskNode | ConfirmNode,
+        utterance: str,
+        turn: int,
+        besides: Sequence[str] = (),
+    ) -> Reconsidered | None:
+        """The same for an utterance that only says another value of something asked before ("Marco, please").
+        `besides`: words of it that tell something new."""
+        found = plainly_told(utterance, self._known(state, _asked(state, flow, node)), self._language, besides)
+        return _reconsidered("", found, state, flow, node, turn)
 
     def at_read_back(
         self, state: CallState, node: ConfirmNode, utterance: str, turn: int, *, agreed: bool
@@ -129,6 +138,24 @@ class Changes:
                 context = dataclasses.replace(self._words.context(state, variable), asked=False)
                 readings[name] = read(variable, utterance, context)
         return {name: reading for name, reading in readings.items() if reading is not None}
+
+
+def _asked(state: CallState, flow: Flow, node: AskNode | ConfirmNode) -> Mapping[str, AskNode]:
+    """Where a flow has asked for what is known, but for what the node is about; the last one first."""
+    about = {node.variable} if isinstance(node, AskNode) else set(node.variables)
+    return {
+        each.variable: each
+        for each in reversed(flow.nodes.values())
+        if isinstance(each, AskNode) and each.variable not in about and each.variable in state.values
+    }
+
+
+def _reconsidered(
+    answer: str, found: Mapping[str, Reading], state: CallState, flow: Flow, node: AskNode | ConfirmNode, turn: int
+) -> Reconsidered | None:
+    asked = _asked(state, flow, node)
+    first = next((asked[name] for name in reversed(list(asked)) if name in found), None)
+    return None if first is None else Reconsidered(answer, _values(found, turn), first.go)
 
 
 def _values(readings: Mapping[str, Reading], turn: int) -> Mapping[str, Value]:

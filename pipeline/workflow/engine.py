@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipeline.hours import Hours
+from pipeline.slots.little_else import after_no, bare_no, little_else
 from pipeline.slots.others import asks_for_others
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
 from pipeline.slots.types import LIKELY, Language
@@ -24,7 +25,7 @@ from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
-from pipeline.workflow.changes import Changes
+from pipeline.workflow.changes import Changes, Reconsidered
 from pipeline.workflow.definition import (
     END,
     AnyNode,
@@ -43,15 +44,18 @@ from pipeline.workflow.definition import (
     last_question,
 )
 from pipeline.workflow.guards import Conditions
+from pipeline.workflow.offers import Offers
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import only_tells, tells
-from pipeline.workflow.wording import MOST_LISTED, FlowError, Wording, portion
+from pipeline.workflow.wording import FlowError, Wording, portion
 
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
 
 FEW_WORDS = 3
 """So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
+_SEVERAL = 2
+"""Of so many values that were read back, one may be meant."""
 _YES_NO = Variable(type="yes_no")
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 """A withheld one comes as a word, such as anonymous."""
@@ -97,6 +101,7 @@ class WorkflowEngine:
         self._words = Wording(variables, caller=caller, now=now, hours=hours, language=language)
         self._conditions = Conditions(variables, hours, now, caller=caller)
         self._changes = Changes(self._words, tools, language)
+        self._offers = Offers(self._words)
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
 
@@ -154,8 +159,8 @@ class WorkflowEngine:
             return ""
         if isinstance(node, TalkNode):
             return talk_of(state).asked or self._talks.question(state, node)
-        if isinstance(node, ConfirmNode) and node.change is not None and state.changing:
-            return self._words.render(state, node.change)
+        if isinstance(node, ConfirmNode) and state.changing:
+            return self._change(state, node)
         if state.named and isinstance(node, AskNode):
             left = self._words.context(state, self._words.variable(node.variable)).options[state.named :]
             return self._words.render(state, phrases(self._language).more, fitting=self._words.listed(left))
@@ -174,9 +179,12 @@ class WorkflowEngine:
     def surely_answers(self, state: CallState, utterance: str) -> bool:
         """Whether a reader reads what was asked in all but a few of the words.
 
-        Never of names and texts: anything may be one.
+        Never of names and texts: anything may be one. What only says another value of what was asked before counts too.
         """
         node = self._node(state) if state.waiting == "answer" else None
+        flow = self._flow(_place(state).flow) if node is not None else None
+        if flow is not None and isinstance(node, AskNode) and self._changes.plainly(state, flow, node, utterance, 0):
+            return True
         match node:
             case AskNode():
                 variable = self._words.variable(node.variable)
@@ -190,7 +198,8 @@ class WorkflowEngine:
         reading = None if variable.type in ("name", "text") else read(variable, utterance, context)
         if reading is None or reading.confidence < LIKELY:
             return False
-        return len(utterance.split()) - len(reading.words.split()) <= FEW_WORDS
+        few = len(utterance.split()) - len(reading.words.split()) <= FEW_WORDS
+        return few or little_else(utterance, (reading.words,), self._language)
 
     def yes_or_no(self, utterance: str) -> Reading | None:
         """What it says to a question for yes or no; None: neither."""
@@ -255,16 +264,16 @@ class WorkflowEngine:
         context = self._words.context(state, variable)
         flow = self._flow(_place(state).flow)
         changed = self._changes.at_question(
-            state, flow, node, utterance, turn, lambda words: self._reading(state, node, words)
+            state, flow, node, utterance, turn, lambda words: self._offers.reading(state, node, words)
         )
-        reading = self._reading(state, node, changed.answer if changed else utterance)
+        reading = self._offers.reading(state, node, changed.answer if changed else utterance)
         if reading is not None:
             value = Value(reading.value, reading.words, reading.confidence * certainty, turn)
             known = dataclasses.replace(state.with_values(**{node.variable: value}), tries=0)
             known = self._take_offered(known, utterance, turn, besides=node.variable)
-            return self._run(_go(known.with_values(**changed.values), changed.go) if changed else _go(known, node.go))
+            return self._reconsidered(known, flow, changed) if changed else self._run(_go(known, node.go))
         if changed:
-            return self._run(_go(state.with_values(**changed.values), changed.go))
+            return self._reconsidered(state, flow, changed)
         offered = self._take_offered(state, utterance, turn, besides=node.variable)
         several = fitting(variable, utterance, context)
         if node.narrow and 1 < len(several) < len(context.options):
@@ -272,11 +281,19 @@ class WorkflowEngine:
             text = self._words.render(offered, node.narrow, fitting=listed)
             narrowed = tuple(option.value for option in several)
             return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
-        if offered.values != state.values:
+        told = [value.words for name, value in offered.values.items() if state.values.get(name) != value]
+        if plainly := self._changes.plainly(state, flow, node, utterance, turn, told):
+            return self._reconsidered(offered, flow, plainly)
+        if told:
             return self._run(offered)
         if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
             return self._others(state, node, context.options)
         return self._miss(state, node)
+
+    def _reconsidered(self, state: CallState, flow: Flow, changed: Reconsidered) -> Step:
+        """Where it goes on once something that was asked before has changed."""
+        after, go = self._changes.looked_up_again(state.with_values(**changed.values), flow, changed.values)
+        return self._run(_go(after, go or changed.go))
 
     def _others(self, state: CallState, node: AskNode, options: Sequence[Option]) -> Step:
         """The next few things on offer; after the last ones that these are all, as often as it may be asked."""
@@ -290,16 +307,6 @@ class WorkflowEngine:
         text = self._words.render(state, phrases(self._language).no_more, fitting=self._words.listed(options))
         return Step(state, (text,))
 
-    def _reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
-        variable = self._words.variable(node.variable)
-        context = self._words.context(state, variable)
-        among = tuple(option for option in context.options if option.value in state.narrowed)
-        if not among and len(context.options) > MOST_LISTED:
-            # "The last one" is the last that was named.
-            among = tuple(portion(context.options[state.named :]))
-        reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
-        return reading or read(variable, utterance, context)
-
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
         verdict, flow = self.yes_or_no(utterance), self._flow(_place(state).flow)
         agreed = verdict is not None and verdict.value == "yes"
@@ -310,6 +317,9 @@ class WorkflowEngine:
             return self._run(_go(changed, go) if go else changed)
         if verdict is None or verdict.value == "no":
             anew = self._changes.asked_anew(state, flow, node, utterance)
+            said = after_no(utterance, self._language)
+            if anew is None and (plainly := self._changes.plainly(state, flow, node, said, turn)):
+                return self._reconsidered(state, flow, plainly)
             if anew is not None:
                 name, go, told = anew
                 there = _go(state.without((name,)), go)
@@ -317,14 +327,30 @@ class WorkflowEngine:
                 return self.answer(answered, utterance, turn) if told else self._run(there)
         objects = verdict.value == "no" if verdict else agrees_but_objects(utterance, self._language)
         if objects and node.change is not None and not state.changing:
-            return Step(dataclasses.replace(state, changing=True), (self._words.render(state, node.change),))
-        if verdict is None or (agreed and state.changing):
+            return Step(dataclasses.replace(state, changing=True), (self._change(state, node),))
+        # Who says more than a no to "what should I change?" does not want it all forgotten.
+        more = verdict is not None and verdict.value == "no" and not bare_no(utterance, self._language)
+        if verdict is None or (state.changing and (agreed or more)):
             return self._miss(dataclasses.replace(state, changing=False), node)
         if verdict.value == "no":
-            return self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
+            refused = self._run(_go(dataclasses.replace(state.without(node.forget), tries=0), node.on_no))
+            return self._refused_otherwise(refused, state, node, utterance, turn) if more else refused
         read_back = {name: state.values[name] for name in node.variables if name in state.values}
         confirmed = {name: dataclasses.replace(value, confirmed=True) for name, value in read_back.items()}
         return self._run(_go(dataclasses.replace(state.with_values(**confirmed), tries=0), node.on_yes))
+
+    def _refused_otherwise(self, refused: Step, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
+        """What comes of more than a no. `refused`: of a no alone. What is asked then may be answered already ("no, with
+        my neighbour"); where nothing is asked, it is asked what should change before all is forgotten."""
+        said = after_no(utterance, self._language)
+        if self.asks_for_value(refused.state):
+            return self.answer(refused.state, said, turn) if self.surely_answers(refused.state, said) else refused
+        if len(node.variables) < _SEVERAL:
+            return refused
+        return Step(dataclasses.replace(state, changing=True), (self._change(state, node),))
+
+    def _change(self, state: CallState, node: ConfirmNode) -> str:
+        return self._words.render(state, node.change or phrases(self._language).change)
 
     def _miss(self, state: CallState, node: AskNode | ConfirmNode) -> Step:
         tries = state.tries + 1
@@ -345,6 +371,7 @@ class WorkflowEngine:
             variable = self._words.variable(name)
             context = dataclasses.replace(self._words.context(state, variable), asked=False)
             if variable.options_from is not None and not context.options:
+                state = state.with_early(name, utterance, turn) if utterance else state
                 continue
             reading = read(variable, utterance, context)
             if reading is not None and (name not in state.values or state.values[name].value != reading.value):
@@ -473,11 +500,15 @@ class WorkflowEngine:
                     state = _go(state, next((e.go for e in node.edges if self.holds(e.when, state)), node.otherwise))
                 case AskNode() if any(state.knows(name) for name in (node.variable, node.settled_by) if name):
                     state = _go(state, node.go)
-                case AskNode() if node.take_only and (only := self._only(state, node)) is not None:
+                case AskNode() if node.take_only and (only := self._offers.only(state, node)) is not None:
                     state = _go(state.with_values(**{node.variable: Value(only, source="tool")}), node.go)
                 case FlowNode():
                     place = Place(node.flow, self._flow(node.flow).start)
                     state = dataclasses.replace(state, stack=(*state.stack, place), tries=0)
+                case AskNode() if state.early.get(node.variable) and self.offers(state):
+                    state, narrowed = self._offers.told_early(state, node)
+                    if narrowed:
+                        return Step(dataclasses.replace(state, waiting="answer"), (*says, narrowed))
                 case AskNode() | ConfirmNode():
                     says.append(self._words.render(state, node.say[0]))
                     return Step(dataclasses.replace(state, waiting="answer"), tuple(says))
@@ -494,11 +525,6 @@ class WorkflowEngine:
                     said = (*says, self._words.render(state, node.say))
                     return Step(dataclasses.replace(state, waiting="over"), said, HangUp())
         raise FlowError(f"flow {_place(state).flow!r} goes in circles at {_place(state).node!r}")
-
-    def _only(self, state: CallState, node: AskNode) -> str | None:
-        """The one thing that is on offer."""
-        options = self._words.context(state, self._words.variable(node.variable)).options
-        return options[0].value if len(options) == 1 else None
 
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""

@@ -9,6 +9,7 @@ import pytest
 from pipeline.agent import Agent, Route
 from pipeline.plan import EndsCall, Plan, Says
 from pipeline.policy import DialoguePolicy
+from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.state import CallState, HangUp, Transfer
 from pipeline.understanding.acts import Answers, AsksFact, DialogueAct, Understood, Unknown, Waits, Way, Wishes
@@ -280,6 +281,65 @@ def test_without_a_model_a_question_is_answered_and_its_numbers_fill_nothing() -
     plan = policy.decide("Could we be four?", asked, state, 2, "")
     assert plan.state is not None
     assert plan.state.values["party"].value == "4"
+
+
+WALKER = Variable(type="choice", choices={"tess": ("Tess",), "anybody": ("don't mind", "me da igual")})
+
+
+def walking(said: str, what: Understood, language: Language = "en") -> Plan:
+    """What is made of an answer to the question who is to walk the dog."""
+    ask = AskNode(do="ask", variable="walker", say=("Who?",), go="end", exhausted="end")
+    flow = Flow(start="ask", cancelled="All right, nobody walks it.", nodes={"ask": ask})
+    flows, variables = {**AGENT.flows, "walk": flow}, {**AGENT.variables, "walker": WALKER}
+    engine = WorkflowEngine(flows, variables, call_id="CA1", now=lambda: NOW, language=language)
+    update = {"flows": flows, "variables": variables, "language": language}
+    state = engine.start(looked_up(), "walk", "", 1).state
+    return DialoguePolicy(AGENT.model_copy(update=update), engine).decide(said, what, state, 2, "")
+
+
+@pytest.mark.parametrize("way", ["rules", "model"])
+@pytest.mark.parametrize(
+    ("language", "said", "calls_off"),
+    [
+        ("en", "I don't mind who", False),
+        ("en", "never mind", True),
+        ("en", "Tess, no, never mind", True),
+        ("en", "let us not do it", True),
+        ("es", "me da igual quién", False),
+    ],
+)
+def test_an_answer_that_sounds_like_calling_off_is_the_answer(
+    way: Way, language: Language, said: str, calls_off: bool
+) -> None:
+    meant = Understood((Wishes(route("never_mind")),), 0.9, way, 0.05 if way == "model" else None)
+    plan = walking(said, meant, language)
+    assert plan.state is not None
+    assert ("walker" not in plan.state.values) is calls_off
+    assert ("All right, nobody walks it." in texts(plan)) is calls_off
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "answered"),
+    [
+        ("en", "Tess, please", True),
+        ("en", "Could I have Tess, please?", True),
+        ("en", "How long has Tess been working with dogs?", False),
+        ("es", "Tess, por favor", True),
+        ("es", "¿Cuánto tiempo lleva Tess trabajando con ustedes?", False),
+    ],
+)
+def test_a_value_of_which_a_fact_tells_is_the_answer_unless_more_is_asked(
+    language: Language, said: str, answered: bool
+) -> None:
+    plan = walking(said, Understood((AsksFact(HOURS),), 0.6, "rules"), language)
+    assert (plan.facts == ()) is answered
+    assert (plan.state is not None and "walker" in plan.state.values) is answered
+
+
+def test_a_polite_name_of_which_a_fact_tells_is_the_name() -> None:
+    plan = decide("June Hall, please", Understood((AsksFact(HOURS),), 0.6, "rules"), booking("Tuesday at ten"))
+    assert plan.state is not None
+    assert plan.state.values["name"].value == "June Hall"
 
 
 ABUSE = Route(name="abuse", kind="abuse", examples=("a", "b", "c"))

@@ -73,6 +73,27 @@ def test_a_spanish_agent_is_played_spanish() -> None:
     assert (said["hello"], said["thanks"]) == ("Hola", "Gracias")
 
 
+def test_a_question_of_a_fact_that_begins_a_flow_is_warned_of_with_both() -> None:
+    found = rehearse(RENTAL, router(deposit="rent")).findings
+    assert [(one.severity, one.where) for one in found] == [("warning", "facts.deposit.questions")] * 2
+    assert found[0].what.startswith("'How much is the deposit?' begins a flow (flow: rent 0.90);")
+
+
+@pytest.mark.parametrize(("agent", "asked"), [(RENTAL, "Is there parking?"), (SPANISH, "¿Hay aparcamiento?")])
+def test_a_question_is_also_played_to_a_router_that_has_not_learnt_it(agent: Agent, asked: str) -> None:
+    questions = (asked, "one two?", "three four?", "five six?")
+    fact = agent.facts[0].model_copy(update={"id": "new", "text": "Next door.", "questions": questions})
+    flow = next(route.name for route in agent.routes if route.kind == "flow")
+
+    def learnt(taught: Agent) -> Callable[[str], RouteDecision]:
+        knows = any(asked in fact.questions for fact in taught.facts)
+        return lambda text: RouteDecision(flow, 0.5) if text == asked and not knows else RouteDecision(flow, 0.1)
+
+    found = rehearse(agent.model_copy(update={"facts": (*agent.facts, fact)}), learnt).findings
+    assert [(one.severity, one.where) for one in found] == [("warning", "facts.new.questions")]
+    assert found[0].what.startswith(f"{asked!r} begins a flow (flow: {flow} 0.50), were it not written there;")
+
+
 def test_the_findings_are_those_of_the_command_and_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_cli, "rules_router", lambda weights: router(yes="goodbye"))
     shown = CliRunner().invoke(app, ["agent", "validate", str(RENTAL_FILE)])

@@ -51,12 +51,58 @@ def test_a_question_that_a_fact_is_written_for_asks_for_it_whatever_the_route() 
     )
 
 
-@pytest.mark.parametrize(("share", "nearest", "asked"), [(0.99, 0.97, True), (0.6, 0.97, False), (0.99, 0.8, False)])
+@pytest.mark.parametrize(("share", "nearest", "asked"), [(0.99, 0.97, True), (0.6, 0.97, False), (0.99, 0.6, False)])
 def test_a_way_to_ask_for_a_fact_counts_like_its_own_questions(share: float, nearest: float, asked: bool) -> None:
     meant = Meant((("q:hours", share),), nearest=nearest)
     decision = RouteDecision("booking", 0.7, (Passage("hours", "", 0.87),), meant=meant)
     act = by_rules(AGENT, "How late can I drop in?", decision, in_flow=False).act
     assert isinstance(act, AsksFact if asked else Wishes)
+
+
+@pytest.mark.parametrize("in_flow", [False, True])
+@pytest.mark.parametrize(
+    ("agent", "said", "route", "shares", "nearest", "asked"),
+    [
+        (AGENT, "how long is the desk staffed", "booking", {"q:hours": 0.9, "booking": 0.1}, 0.85, True),
+        (AGENT, "How long is the desk staffed?", "booking", {"q:hours": 0.6, "q:cleaning": 0.3}, 0.7, True),
+        (SPANISH, "¿hasta qué hora atienden?", "cita", {"q:hours": 0.85, "cita": 0.15}, 0.7, True),
+        (SPANISH, "¿me puede dar hora para el jueves?", "cita", {"q:hours": 0.3, "cita": 0.7}, 0.9, False),
+        (AGENT, "Could you do me on Thursday?", "booking", {"q:hours": 0.55, "booking": 0.45}, 0.9, False),
+        (AGENT, "put me down when you are there", "booking", {"q:hours": 0.9}, 0.85, False),
+        (AGENT, "how long is the desk staffed", "booking", {"q:hours": 0.9}, 0.5, False),
+    ],
+)
+def test_a_question_whose_neighbours_ask_for_a_fact_begins_no_flow(
+    agent: Agent, said: str, route: str, shares: dict[str, float], nearest: float, asked: bool, in_flow: bool
+) -> None:
+    meant = Meant(tuple(shares.items()), nearest=nearest)
+    act = by_rules(agent, said, RouteDecision(route, 0.62, NEAR, meant=meant), in_flow=in_flow).act
+    assert isinstance(act, AsksFact if asked else Wishes)
+
+
+@pytest.mark.parametrize(
+    ("share", "said", "asked"),
+    [
+        (0.85, "how late is somebody there", True),
+        (0.7, "how late is somebody there", False),
+        (0.85, "so far", False),
+    ],
+)
+def test_a_question_that_would_be_declined_asks_for_the_fact_that_nearly_all_near_ask_for(
+    share: float, said: str, asked: bool
+) -> None:
+    far = (Passage("hours", "", 0.3),)
+    decision = RouteDecision(
+        "knowledge", 0.2, far, meant=Meant((("q:hours", share), ("q:cleaning", 0.12)), nearest=0.7)
+    )
+    assert isinstance(by_rules(AGENT, said, decision, in_flow=False).act, AsksFact if asked else Unknown)
+    assert isinstance(by_rules(AGENT, said, decision, in_flow=True).act, Answers)
+
+
+def test_an_example_of_a_wish_word_for_word_is_that_wish_whatever_is_near() -> None:
+    meant = Meant((("q:hours", 0.9), ("booking", 0.1)), nearest=1.0)
+    act = by_rules(AGENT, "Can I come when you open?", RouteDecision("booking", 1.0, meant=meant), in_flow=False).act
+    assert isinstance(act, Wishes)
 
 
 def test_a_question_that_leads_to_a_wish_asks_for_the_nearest_fact_if_that_wish_is_under_way() -> None:

@@ -1,0 +1,50 @@
+"""What of the things that a tool put on offer the caller means."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline.slots.reading import Reading, claimed, fitting, read
+from pipeline.slots.types import LIKELY
+from pipeline.state import CallState, Value
+from pipeline.workflow.definition import AskNode
+from pipeline.workflow.wording import MOST_LISTED, Wording, portion
+
+
+class Offers:
+    """Of one agent's questions, for one call."""
+
+    def __init__(self, words: Wording) -> None:
+        self._words = words
+
+    def reading(self, state: CallState, node: AskNode, utterance: str) -> Reading | None:
+        """What of it the answer means; of more than are named at once those that were named count first."""
+        variable = self._words.variable(node.variable)
+        context = self._words.context(state, variable)
+        among = tuple(option for option in context.options if option.value in state.narrowed)
+        if not among and len(context.options) > MOST_LISTED:
+            # "The last one" is the last that was named.
+            among = tuple(portion(context.options[state.named :]))
+        reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
+        return reading or read(variable, utterance, context)
+
+    def only(self, state: CallState, node: AskNode) -> str | None:
+        """The one thing that is on offer."""
+        options = self._words.context(state, self._words.variable(node.variable)).options
+        return options[0].value if len(options) == 1 else None
+
+    def told_early(self, state: CallState, node: AskNode) -> tuple[CallState, str]:
+        """With the one thing on offer that fits what was said before it was; or the question which of several it is to
+        be. What was said early counts once."""
+        variable, early = self._words.variable(node.variable), state.early[node.variable]
+        state = state.without_early(node.variable)
+        context = dataclasses.replace(self._words.context(state, variable), asked=False)
+        for one in reversed(early):
+            several = fitting(variable, one.words, context)
+            if len(several) == 1 < len(context.options):
+                told = Value(several[0].value, claimed(variable, one.words, context), LIKELY, one.turn)
+                return state.with_values(**{node.variable: told}), ""
+            if 1 < len(several) < len(context.options) and node.narrow:
+                state = dataclasses.replace(state, narrowed=tuple(option.value for option in several))
+                return state, self._words.render(state, node.narrow, fitting=self._words.listed(several))
+        return state, ""

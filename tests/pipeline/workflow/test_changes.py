@@ -1,0 +1,241 @@
+"""What a caller says again is changed, what he said too early counts, and more than a no forgets nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import pytest
+from pydantic import JsonValue
+
+from models.settings import StrictModel, parse_settings
+from pipeline.slots.types import Language
+from pipeline.slots.variables import Variable
+from pipeline.state import CallState
+from pipeline.tools.calls import ToolCall, ToolResult
+from pipeline.tools.definition import Tool
+from pipeline.workflow.definition import Flow
+from pipeline.workflow.engine import Step, WorkflowEngine
+from pipeline.workflow.form import without_forms
+
+NOW = datetime(2026, 11, 25, 9)
+FILE = """
+variables:
+  care: {type: choice, choices: {wash: [a wash, wash, bath, baño], claws: [claws, uñas]}}
+  groomer:
+    type: choice
+    choices: {pilar: [Pilar], hugo: [Hugo], anybody: [anybody, no preference, me da igual, don't mind]}
+  slot: {type: choice, options_from: slots}
+  weight: {type: number, description: kilos}
+  arrives: {type: date}
+  leaves: {type: date}
+  fetched: {type: time}
+  name: {type: name}
+tools:
+  find:
+    description: What is free.
+    effect: read
+    arguments: {groomer: {}}
+    http: {url: "https://dogs.example/free", query: {groomer: "{groomer}"}}
+    returns: {slots: slots}
+flows:
+  groom:
+    start: what
+    cancelled: Fine, nothing is booked.
+    forget: [care, groomer, slot]
+    nodes:
+      what: {do: form, fields: {care: "What is to be done?", groomer: "Who is to do it?"}, exhausted: lost, go: find}
+      find: {do: call, tool: find, arguments: {groomer: "{groomer}"}, save: {slots: slots}, go: which, failed: lost}
+      which:
+        do: form
+        fields: {slot: "I have {slots}. Which would you like?", name: "Your name?"}
+        read_back: So {slot} for {name}, right?
+        exhausted: lost
+        go: lost
+      lost: {do: say, say: "Somebody will help you.", go: end}
+  stay:
+    start: when
+    cancelled: Fine, nothing is booked.
+    nodes:
+      when:
+        do: form
+        fields: {arrives: "From when?", leaves: "Until when?", fetched: "At what time?"}
+        exhausted: lost
+        go: who
+      who: {do: form, fields: {name: "Your name?"}, exhausted: lost, go: right}
+      right:
+        do: confirm
+        say: ["So until {leaves} at {fetched} for {name}?"]
+        variables: [leaves, name]
+        on_yes: lost
+        on_no: kept
+        forget: [leaves, name]
+        exhausted: lost
+      kept: {do: say, say: "All right, no stay.", go: end}
+      lost: {do: say, say: "Somebody will help you.", go: end}
+  treat:
+    start: care
+    nodes:
+      care: {do: ask, variable: care, say: ["A wash, or claws?"], go: who, exhausted: lost}
+      who: {do: ask, variable: groomer, say: ["Who?"], go: right, exhausted: lost}
+      right:
+        do: confirm
+        say: ["By {groomer}?"]
+        variables: [groomer]
+        on_yes: lost
+        on_no: care
+        forget: [care, groomer]
+        exhausted: lost
+      lost: {do: say, say: "Somebody will help you.", go: end}
+"""
+SLOTS: dict[str, JsonValue] = {
+    "slots": [{"value": f"2026-11-{when}"} for when in ("26T10:00", "26T15:00", "27T10:00", "30T09:00")]
+}
+
+
+class Desk(StrictModel):
+    variables: dict[str, Variable]
+    tools: dict[str, Tool]
+    flows: dict[str, Flow]
+
+
+DESK = parse_settings(FILE, Desk, "test_changes.py")
+
+
+def play(flow: str, *said: str, language: Language = "en") -> Step:
+    flows = {name: without_forms(each, language) for name, each in DESK.flows.items()}
+    desk = WorkflowEngine(flows, DESK.variables, call_id="CA1", now=lambda: NOW, language=language, tools=DESK.tools)
+    step = desk.start(CallState(), flow, said[0], 1)
+    for turn, words in enumerate(said[1:], 2):
+        step = desk.answer(found(desk, step).state, words, turn)
+    return found(desk, step)
+
+
+def found(desk: WorkflowEngine, step: Step) -> Step:
+    return desk.tool_done(step.state, ToolResult("ok", SLOTS)) if isinstance(step.act, ToolCall) else step
+
+
+def values(step: Step) -> Mapping[str, str]:
+    return {name: value.value for name, value in step.state.values.items()}
+
+
+# -- another value while something else is asked ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Hugo please"),
+        ("en", "I'd like Hugo"),
+        ("en", "with Hugo would be nicer"),
+        ("es", "Hugo, por favor"),
+        ("es", "mejor con Hugo"),
+    ],
+)
+def test_another_value_of_what_was_asked_before_changes_it_and_looks_up_anew(language: Language, said: str) -> None:
+    step = play("groom", "a bath" if language == "en" else "un baño", "Pilar", said, language=language)
+    assert values(step) == {"care": "wash", "groomer": "hugo"}
+    assert step.state.visits == 2
+    assert step.says[0].startswith("I have")
+
+
+@pytest.mark.parametrize("said", ["Friday at ten would be nicer", "Monday"])
+def test_what_was_chosen_is_changed_while_the_name_is_asked_for(said: str) -> None:
+    step = play("groom", "a bath with Pilar", "tomorrow at ten", said)
+    assert values(step)["slot"] == {"M": "2026-11-30T09:00", "F": "2026-11-27T10:00"}[said[0]]
+    assert step.says == ("Your name?",)
+
+
+def test_what_was_chosen_of_the_old_offer_is_chosen_anew() -> None:
+    step = play("groom", "a bath with Pilar", "tomorrow at ten", "Hugo, please, for the claws")
+    assert "slot" not in values(step)
+    assert (values(step)["groomer"], values(step)["care"]) == ("hugo", "claws")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Is it with Hugo?",
+        "is Hugo any good with big dogs",
+        "Hugo's grandmother once recommended you",
+        "I'm asking for Hugo's number",
+    ],
+)
+def test_what_says_more_than_a_value_changes_nothing(said: str) -> None:
+    assert values(play("groom", "a bath with Pilar", said))["groomer"] == "pilar"
+
+
+def test_what_answers_the_question_is_the_answer_and_no_change() -> None:
+    step = play("groom", "a bath with Pilar", "tomorrow at ten", "Hugo")
+    assert (values(step)["groomer"], values(step)["name"]) == ("pilar", "Hugo")
+
+
+def test_words_that_may_be_about_two_values_change_neither() -> None:
+    known = ("my dog is to stay", "on Thursday", "at four in the afternoon")
+    assert values(play("stay", *known, "Friday would be better")) == values(play("stay", *known))
+    assert values(play("stay", *known, "five in the afternoon would be better"))["fetched"] == "17:00"
+    assert values(play("stay", *known, "mejor a las cinco de la tarde", language="es"))["fetched"] == "17:00"
+
+
+# -- more than a no -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["No, the bath was for somebody else's cat", "no, with my neighbor's van"])
+def test_more_than_a_no_that_nobody_understands_is_asked_about_and_forgets_nothing(said: str) -> None:
+    known = ("my dog is to stay", "on Thursday", "at four in the afternoon", "Ann Holt")
+    step = play("stay", *known, said)
+    assert step.says == ("All right. What should I change?",)
+    assert values(step)["leaves"] == "2026-11-26"
+    assert play("stay", *known, "no").says == ("All right, no stay.",)
+    assert play("stay", *known, said, "no").says == ("All right, no stay.",)
+    again = play("stay", *known, said, "no, the van it was")
+    assert again.says[-1].startswith("So until")
+    assert values(again)["name"] == "Ann Holt"
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "No, at five in the afternoon"), ("es", "No, a las cinco de la tarde")]
+)
+def test_a_no_and_a_value_that_was_not_read_back_changes_it(language: Language, said: str) -> None:
+    known = {
+        "en": ("my dog is to stay", "on Thursday", "at four in the afternoon", "Ann Holt"),
+        "es": ("mi perro se queda", "el jueves", "a las cuatro de la tarde", "Ana Ruiz"),
+    }
+    step = play("stay", *known[language], said, language=language)
+    assert values(step)["fetched"] == "17:00"
+    assert step.says[-1].startswith("So until")
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "No, the claws"), ("es", "No, las uñas")])
+def test_what_is_asked_after_a_no_may_be_answered_with_it(language: Language, said: str) -> None:
+    step = play("treat", "hm", "the bath" if language == "en" else "un baño", "Pilar", said, language=language)
+    assert values(step)["care"] == "claws"
+
+
+# -- said before it was on offer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "Do you have a bath for tomorrow with Pilar?"), ("es", "¿Tienen un baño para mañana con Pilar?")],
+)
+def test_a_day_said_first_narrows_what_is_found_later(language: Language, said: str) -> None:
+    step = play("groom", said, language=language)
+    assert len(step.state.narrowed) == 2
+    assert step.says[0].startswith("I have Thursday" if language == "en" else "Tengo")
+    second = play("groom", said, "the second one" if language == "en" else "la segunda", language=language)
+    assert values(second)["slot"] == "2026-11-26T15:00"
+
+
+def test_the_only_one_that_fits_what_was_said_first_is_taken() -> None:
+    step = play("groom", "A bath on Friday, please.", "Pilar")
+    assert values(step)["slot"] == "2026-11-27T10:00"
+    assert step.says == ("Your name?",)
+    assert step.state.values["slot"].turn == 1
+
+
+def test_what_fits_nothing_is_offered_whole_and_what_was_said_first_counts_once() -> None:
+    assert play("groom", "A bath on Saturday with Pilar.").says[0].startswith("I have Thursday")
+    changed = play("groom", "A bath on Friday with Pilar.", "Hugo, please, for the claws")
+    assert "slot" not in values(changed)
+    assert not changed.state.early
