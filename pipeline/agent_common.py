@@ -103,8 +103,8 @@ def with_common(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValu
     if "escalation" in filled:
         said: dict[str, JsonValue] = {"line": offered.hand_over, "frustration_words": [*offered.frustration_words]}
         filled["escalation"] = _over(said, filled["escalation"])
-    filled = with_trouble(filled, offered.trouble)
-    filled = with_second_wordings(filled, phrases(language).not_got)
+    filled, words = with_trouble(filled, offered.trouble), phrases(language)
+    filled = with_second_wordings(filled, {"ask": words.not_got, "confirm": words.yes_or_no})
     name = str(data.get("name", ""))
     return filled | {key: _named(filled[key], name) for key in ("persona", "lines", "routes", "utterances")}
 

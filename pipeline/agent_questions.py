@@ -9,20 +9,22 @@ from pydantic import JsonValue
 from pipeline.workflow.form import again
 
 
-def with_second_wordings(data: Mapping[str, JsonValue], sorry: str) -> dict[str, JsonValue]:
-    """An agent file's content in which `say` of an `ask` that is a text is two of them. `sorry` begins the second."""
+def with_second_wordings(data: Mapping[str, JsonValue], sorry: Mapping[str, str]) -> dict[str, JsonValue]:
+    """An agent file's content in which `say` that is a text is two of them. `sorry`: what begins the second, by the
+    kinds of nodes that have several."""
     flows = data.get("flows")
     if not isinstance(flows, dict):
         return dict(data)
     return {**data, "flows": {name: _put_again(flow, sorry) for name, flow in flows.items()}}
 
 
-def _put_again(flow: JsonValue, sorry: str) -> JsonValue:
+def _put_again(flow: JsonValue, sorry: Mapping[str, str]) -> JsonValue:
     nodes = flow.get("nodes") if isinstance(flow, dict) else None
     if not isinstance(flow, dict) or not isinstance(nodes, dict):
         return flow
     put: dict[str, JsonValue] = {}
     for name, node in nodes.items():
-        said = node.get("say") if isinstance(node, dict) and node.get("do") == "ask" else None
-        put[name] = {**node, "say": [*again(said, sorry)]} if isinstance(node, dict) and isinstance(said, str) else node
+        put[name] = node
+        if isinstance(node, dict) and (apology := sorry.get(str(node.get("do")))) and isinstance(node.get("say"), str):
+            put[name] = {**node, "say": [*again(str(node["say"]), apology)]}
     return {**flow, "nodes": put}

@@ -58,7 +58,7 @@ class Escalation(StrictModel):
     """Handed over at this many: an utterance with such words counts two, one that came to nothing one; an answer that
     fits takes one away."""
     away: Away | None = None
-    """Out of hours; None: never."""
+    """Out of hours, of the default target; None: never."""
     webhook: str | None = None
     """Name among the agent's tools: called with the hand-over package before the transfer."""
 

@@ -186,6 +186,8 @@ class DialoguePolicy:
                 return self._to_person(utterance, state, "request", turn, target=route.target)
             case "cancel":
                 step = self._engine.cancel(state)
+                if step is None and not state.stack and not asks(utterance, self._agent.language):
+                    return Says(utterance, state, clauses_of_text(self._agent.not_meant, "line"))
                 return self.step_plan(utterance, step, ending=self._asks_or_open(utterance)) if step else None
             case "farewell":
                 return self._farewell(utterance, state)
@@ -347,9 +349,10 @@ class DialoguePolicy:
     ) -> Plan:
         escalation = self._agent.escalation
         assert escalation is not None
-        if escalation.away is not None and self._engine.holds(escalation.away.when, state):
+        target = target or escalation.default
+        if target == escalation.default and escalation.away and self._engine.holds(escalation.away.when, state):
             return self._nobody_there(utterance, state, escalation.away.flow, reason, turn)
-        how = Transfer(reason, target or escalation.default, "")
+        how = Transfer(reason, target, "")
         over = dataclasses.replace(state, waiting="over")
         return EndsCall(utterance, over, clauses_of_text(escalation.line, "escalation"), how=how)
 

@@ -46,8 +46,10 @@ async def _run(
         for name in agents:
             agent = load_agent(file or AGENTS / f"{name}.yaml")
             with_models = await models.of(agent)
-            verdicts += await play_all(name, agent, with_models, conversation_files(name), only, told)
-            measured += [await measure(path, name, agent, with_models, told) for path in _material(also, name)]
+            called, paths = file.stem if file else name, conversation_files(name)
+            verdicts += await play_all(called, agent, with_models, paths, only, told, office=name)
+            for path in _material(also, name):
+                measured.append(await measure(path, called, agent, with_models, told, office=name))
     return verdicts, measured
 
 

@@ -193,8 +193,8 @@ class ConfirmNode(Node):
     model_config = _comes_along("exhausted")
 
     do: Literal["confirm"]
-    say: tuple[Text, ...] = Field(min_length=1)
-    """The read-back; then other wordings of it."""
+    say: tuple[Text, ...] = Field(min_length=1, json_schema_extra=_or_a_text)
+    """The read-back; then other wordings of it. A text alone is put again after a word that a yes or a no is needed."""
     variables: tuple[str, ...] = Field(min_length=1)
     """What the yes confirms, and a no may correct."""
     on_yes: Target

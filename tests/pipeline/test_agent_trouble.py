@@ -11,7 +11,7 @@ from pipeline.agent import Agent, agent_of
 from pipeline.agent_check import check_agent
 from pipeline.state import CallState, Transfer, Value
 from pipeline.tools.calls import ToolResult
-from pipeline.workflow.definition import AskNode, TalkNode
+from pipeline.workflow.definition import AskNode, ConfirmNode, TalkNode
 from pipeline.workflow.engine import Step, WorkflowEngine
 from tests.pipeline.rig import NOW
 
@@ -178,3 +178,11 @@ def test_a_single_wording_of_a_question_is_put_again_with_an_apology(language: s
     assert first == said
     assert second.endswith(said.partition(". ")[2])
     assert again in second
+
+
+def test_a_single_wording_of_a_read_back_is_put_again_with_a_word_of_what_is_needed() -> None:
+    data = yaml.safe_load(WORKSHOP)
+    data["flows"]["pick_up"]["nodes"]["right"]["say"] = "Ticket {ticket}?"
+    right = agent_of(data, Path("workshop.yaml")).flows["pick_up"].nodes["right"]
+    assert isinstance(right, ConfirmNode)
+    assert right.say == ("Ticket {ticket}?", "I'm sorry, I need a yes or a no. Ticket {ticket}?")

@@ -9,11 +9,11 @@ from models.types import RouteDecision
 from pipeline.agent import Agent
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.endpointing import sounds_unfinished
-from pipeline.escalation import Away
+from pipeline.escalation import Away, TransferTarget
 from pipeline.hours import Hours
 from pipeline.plan import Clause, EndsCall, Plan, Says
 from pipeline.state import CallState, HangUp, Memory, News, Transfer
-from pipeline.understanding.acts import AsksFact, Understood
+from pipeline.understanding.acts import AsksFact, Understood, Wishes
 from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import decision, plan_of
@@ -204,6 +204,19 @@ def test_out_of_hours_who_asks_for_a_person_again_is_asked_again_and_who_cannot_
     assert isinstance(plan, EndsCall)
     assert isinstance(plan.how, HangUp)
     assert texts(plan) == ["Goodbye."]
+
+
+def test_out_of_hours_another_target_than_the_default_one_is_put_through() -> None:
+    agent = away_agent()
+    person = agent.route("person")
+    assert agent.escalation is not None
+    assert person is not None
+    both = {**agent.escalation.targets, "on_duty": TransferTarget(number="+15550196")}
+    escalation = agent.escalation.model_copy(update={"targets": both})
+    answering, _ = manager(agent=agent.model_copy(update={"escalation": escalation}))
+    plan = answering.plan("a person", Understood((Wishes(person.model_copy(update={"target": "on_duty"})),), 1.0))
+    assert isinstance(plan, EndsCall)
+    assert plan.how == Transfer("request", "on_duty", "")
 
 
 def test_within_hours_the_call_is_handed_over() -> None:

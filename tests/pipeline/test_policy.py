@@ -51,6 +51,12 @@ def texts(plan: Plan) -> list[str]:
     return [clause.text for clause in plan.fixed]
 
 
+@pytest.mark.parametrize(("said", "heard"), [("never mind", "All right."), ("can I cancel anything?", "I don't have")])
+def test_where_nothing_is_under_way_calling_off_is_taken_note_of(said: str, heard: str) -> None:
+    plan = decide(said, understood(Wishes(route("never_mind"))), CallState())
+    assert texts(plan)[0].startswith(heard)
+
+
 def test_two_questions_get_two_answers() -> None:
     plan = decide("when and how much", understood(AsksFact(HOURS), AsksFact(CLEANING)), looked_up())
     assert plan.facts == (HOURS, CLEANING)

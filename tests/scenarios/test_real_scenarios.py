@@ -10,7 +10,7 @@ from pipeline import events as ev
 from tests.conftest import StackUp
 from tests.scenarios.form import load_scenario, scenario_files
 from tests.scenarios.real import faults, script_of
-from tests.serve.test_whole_call import call
+from tests.serve.stack_rig import call
 
 REAL = [path for path in scenario_files() if load_scenario(path).real]
 

@@ -1,16 +1,27 @@
-"""For tests of the started stack: its deployments, and what may happen to their replicas."""
+"""For tests of the started stack: its deployments, what may happen to their replicas, and calls placed to it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import psutil
 
+from bench.actor import OnEvent
+from bench.caller import CallTarget, place_call
+from bench.script import Script
+from bench.v2v import CallRecord
+from bench.voices import PiperVoice
+from models.weights import home_folder, prepare
+from pipeline.events import Event, read_events
 from serve.handles import Remote, connect, ready
+from serve.media import SUMMARY_FILE
+from serve.recording import EVENTS_FILE
 from tests.conftest import StackUp
 
+SEED = 7
 BACK_TIMEOUT_S = 180.0
 
 
@@ -34,3 +45,16 @@ async def until_back(target: Remote) -> None:
         await asyncio.sleep(1)
         while await ready(target, 2.0):  # noqa: ASYNC110  # another process comes up
             await asyncio.sleep(0.5)
+
+
+async def call(up: StackUp, script: Script, on_event: OnEvent) -> tuple[CallRecord, list[Event], Path]:
+    """Place the call; its record, its event log and its folder."""
+    state = up.state
+    target = CallTarget(public_url=state.public_url, base_url=state.url, auth_token=state.twilio_auth_token)
+    voice = PiperVoice(prepare("piper-joe"), home_folder() / "caller")
+    record = await place_call(target, script, seed=SEED, voice=voice, on_event=on_event)
+    (folder,) = state.runs_dir.glob(f"*-{target.call_sid}")
+    async with asyncio.timeout(30):
+        while not (folder / SUMMARY_FILE).exists():  # noqa: ASYNC110  # another process writes it
+            await asyncio.sleep(0.1)
+    return record, read_events((folder / EVENTS_FILE).read_text().splitlines()), folder

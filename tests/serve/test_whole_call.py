@@ -5,26 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from bench.actor import CallerEvent, OnEvent
-from bench.caller import CallTarget, place_call
+from bench.actor import CallerEvent
 from bench.script import SCRIPTS, Script, check, load_script
-from bench.v2v import CallRecord
-from bench.voices import PiperVoice
 from models.settings import parse_settings
-from models.weights import entry, home_folder, prepare
-from pipeline.events import CallEnded, CallStarted, Event, ReplyEnded, StageFailed, read_events
-from serve.media import SUMMARY_FILE
-from serve.recording import EVENTS_FILE
+from models.weights import entry
+from pipeline.events import CallEnded, CallStarted, ReplyEnded, StageFailed
 from tests.conftest import StackUp
-from tests.serve.stack_rig import remote, signal_replica, until_back
+from tests.serve.stack_rig import call, remote, signal_replica, until_back
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(500)]
 
-SEED = 7
 KILLED_MID_REPLY = """
 name: a replica dies
 pause_ms: 6000  # a request that no replica has taken up fails by the time-out of 5 s, with the filler line before it
@@ -36,19 +29,6 @@ turns:
     expect: {{any_of: ["goodbye"]}}
 ended_by: agent
 """
-
-
-async def call(up: StackUp, script: Script, on_event: OnEvent) -> tuple[CallRecord, list[Event], Path]:
-    """Place the call; its record, its event log and its folder."""
-    state = up.state
-    target = CallTarget(public_url=state.public_url, base_url=state.url, auth_token=state.twilio_auth_token)
-    voice = PiperVoice(prepare("piper-joe"), home_folder() / "caller")
-    record = await place_call(target, script, seed=SEED, voice=voice, on_event=on_event)
-    (folder,) = state.runs_dir.glob(f"*-{target.call_sid}")
-    async with asyncio.timeout(30):
-        while not (folder / SUMMARY_FILE).exists():  # noqa: ASYNC110  # another process writes it
-            await asyncio.sleep(0.1)
-    return record, read_events((folder / EVENTS_FILE).read_text().splitlines()), folder
 
 
 async def test_the_demo_call_is_answered_right(stack_up: StackUp) -> None:
