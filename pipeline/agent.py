@@ -155,6 +155,7 @@ class Lines(StrictModel):
     model_config = _only_required()
 
     greeting: Line
+    """Said first."""
     fallback: tuple[Line, ...] = Field(min_length=1)
     """For questions outside the knowledge; used in turn."""
     not_understood: tuple[Line, ...] = Field(min_length=1)
@@ -184,6 +185,7 @@ class Lines(StrictModel):
     reprompt: Line
     """The caller has been silent."""
     farewell: Line
+    """Said to a goodbye; then the agent hangs up."""
     silence_farewell: Line
     """The caller stayed silent; the agent hangs up."""
     too_long: Line
@@ -194,7 +196,9 @@ class Fact(StrictModel):
     """One atomic piece of knowledge: a sentence that answers a question and is true said as it stands."""
 
     id: str = Field(pattern=r"^[a-z0-9_]+$")
+    """What it is called in files, logs and reports."""
     text: Line
+    """Said as it stands, or worded by the language model."""
     questions: tuple[str, ...] = ()
     """Ways a caller may ask for it; they help to find it."""
 
@@ -205,6 +209,7 @@ class Route(StrictModel):
     model_config = _only_required("name")
 
     name: str = Field(pattern=r"^[a-z_]+$")
+    """What it is called in files, logs and reports."""
     kind: Literal["knowledge", "flow", "say", "repeat", "cancel", "person", "farewell", "abuse", "fallback"]
     """'knowledge' answers from facts; 'flow' begins one; 'say' speaks `line`; 'repeat' says the last again; 'cancel'
     calls off what is under way; 'person' hands over; 'abuse' gets a warning, and the second time the end of the call;
@@ -240,7 +245,9 @@ class Generation(StrictModel):
     words: Literal["model", "facts"] = "model"
     """'facts': answers are the facts as they are written. For languages that the model does not know well."""
     max_tokens: int = Field(48, ge=1, le=1024)
+    """Longest answer of the language model, in tokens."""
     temperature: float = Field(0.0, ge=0, le=2)
+    """Of the language model's sampling; 0: always the likeliest."""
     examples: tuple[tuple[str, str, str], ...] = ()
     """(fact, question, answer) shown to the model before the real one."""
 
@@ -251,6 +258,7 @@ class Agent(StrictModel):
     model_config = _only_required("name", "voice", "facts")
 
     name: str
+    """The business's; lines and whispers may say {name}."""
     include: tuple[str, ...] = ()
     """Files, relative to this one, whose entries become part of it: variables, flows, tools, facts, routes, ..."""
     persona: str = Field(max_length=1000)
@@ -309,6 +317,7 @@ class Agent(StrictModel):
     route_confidence: float = Field(0.4, ge=0, le=1)
     """Below this the route does not count, and the facts alone decide."""
     longest_call_s: float = Field(900.0, gt=10)
+    """A call that lasts longer is ended, with the line `too_long`."""
     stage_timeout_s: float = Field(6.0, gt=0)
     """A stage that has not answered by then has failed: the caller hears the apology."""
 

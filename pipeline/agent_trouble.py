@@ -37,8 +37,11 @@ class Trouble(StrictModel):
     """What an agent says of it in other words than its language's; see `TroubleWords`."""
 
     down: str | None = None
+    """Something could not be looked up, or was refused for a reason that no node expects."""
     unsure: str | None = None
+    """Nobody knows whether a write was done."""
     lost: str | None = None
+    """No answer that fits was given."""
     flow: str | None = None
     """Run afterwards instead of handing over to a person, such as one that arranges a call back."""
 

@@ -31,7 +31,12 @@ def agent_schema(root: Path = ROOT) -> Schema:
         "type": "object",
         "description": "A system of a known vendor: its preset and the preset's settings, or keys of an HTTP "
         "connection that replace the preset's (docs/connectors.md).",
-        "properties": {"preset": {"enum": [path.stem for path in sorted(PRESETS.glob("*.yaml"))]}},
+        "properties": {
+            "preset": {
+                "enum": [path.stem for path in sorted(PRESETS.glob("*.yaml"))],
+                "description": "A system whose calls come with the product.",
+            }
+        },
         "required": ["preset"],
     }
     definitions["UsedTool"] = {
@@ -50,7 +55,7 @@ def agent_schema(root: Path = ROOT) -> Schema:
         "description": "A flow of the library, filled with the agent's tools; keys beside `use` and `with` replace the "
         "library's (docs/agents.md).",
         "properties": {
-            "use": {"enum": [*library_flows()]},
+            "use": {"enum": [*library_flows()], "description": "A flow that comes with the product."},
             "with": {"type": "object", "description": "Parameters by name: tools, names of variables, texts."},
             **_mapping(_mapping(definitions["Flow"])["properties"]),
         },

@@ -119,12 +119,14 @@ class VoiceActivitySettings(StrictModel):
     """Silero VAD; runs inside the gateway, frame by frame."""
 
     weights: str
+    """As of a deployment."""
 
 
 class TurnScorerSettings(StrictModel):
     """Smart Turn; runs inside the gateway, in a thread."""
 
     weights: str
+    """As of a deployment."""
     threads: int = Field(1, ge=1, le=64)
     """Compute threads of one score."""
 
@@ -137,6 +139,7 @@ class GatewaySettings(StrictModel):
     port: int = Field(8080, ge=1024, le=65000)
     """The first replica listens here, the next ones on the ports that follow."""
     replicas: int = Field(1, ge=1, le=64)
+    """Processes that take calls."""
     memory_mb: MemoryMb = 800
     """What one replica takes with `max_calls` calls."""
     max_calls: int = Field(4, ge=1, le=256)
@@ -172,6 +175,7 @@ class VariantSettings(StrictModel):
     agent: Path
     """Relative to the repository's root, or absolute."""
     percent: float = Field(gt=0, le=100)
+    """Of all calls."""
 
 
 class BackOfficeSettings(StrictModel):
@@ -219,6 +223,7 @@ class Stack(StrictModel):
     """One stack file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """What it is called in logs and reports."""
     agent: Path
     """The agent that answers; relative to the repository's root, or absolute."""
     variants: tuple[VariantSettings, ...] = ()
@@ -234,7 +239,9 @@ class Stack(StrictModel):
     understanding: UnderstandingSettings | None = None
     """None: the router decides what callers mean, by rules."""
     small_language_model: LanguageModelSettings | AliasSettings
+    """Words answers."""
     large_language_model: LanguageModelSettings | AliasSettings
+    """Words what an agent's `model_selection` or a route gives it, and leads free conversations."""
     text_to_speech: TextToSpeechSettings
 
     @model_validator(mode="after")

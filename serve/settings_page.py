@@ -79,9 +79,18 @@ def _table(schema: Schema, definitions: Schema) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key, value in _mapping(schema["properties"]).items():
         entry = _mapping(value)
-        told = _told(entry) or _told(_mapping(definitions.get(next(_named(entry), ""), {}))).partition(". ")[0]
+        told = _told(entry) or _of_kind(entry, definitions)
         missing = "**needed**" if isinstance(required, list) and key in required else _default(entry)
         yield f"| `{key}` | {_takes(entry)} | {missing} | {told} |"
+
+
+def _of_kind(entry: Schema, definitions: Schema) -> str:
+    """What is told of a key by what stands there, for one that says nothing itself."""
+    if "const" in entry:
+        return "What this is."
+    kinds = [*dict.fromkeys(_named(entry))]
+    about = _told(_mapping(definitions[kinds[0]])) if len(kinds) == 1 and kinds[0] in definitions else ""
+    return about.partition(". ")[0]
 
 
 def _takes(schema: Schema) -> str:

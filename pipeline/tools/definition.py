@@ -76,7 +76,9 @@ class Argument(StrictModel):
     type: Literal["string", "integer", "number", "boolean"] = "string"
     """Text that says a number or yes/no is taken for one where one is wanted: variables are text."""
     description: str = ""
+    """What it is, for a model that calls the tool."""
     required: bool = True
+    """Whether the tool cannot be called without it."""
     enum: tuple[str, ...] = ()
     """For strings: the values allowed; empty for any."""
     pattern: str | None = None
@@ -121,6 +123,7 @@ class HttpCall(StrictModel):
     """A request to a web service. In templates `{name}` is an argument, `{idempotency_key}` the call's key."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    """Of the request."""
     url: str = Field(min_length=1)
     """Template; relative to the base of the connection in `auth`, or whole."""
     headers: dict[str, str] = Field(default_factory=dict)
@@ -200,7 +203,9 @@ class Tool(StrictModel):
     description: str = Field(min_length=1)
     """What it does, in a sentence."""
     effect: Effect
+    """Whether it only looks something up, or changes something."""
     arguments: dict[str, Argument] = Field(default_factory=dict)
+    """What it is given, by name."""
     returns: dict[str, JmesPath] = Field(default_factory=dict)
     """Name -> JMESPath over the back end's answer; nothing else of it is kept."""
 

@@ -127,7 +127,9 @@ class SayNode(Node):
 
     do: Literal["say"]
     say: Text
+    """What is said."""
     go: Target
+    """The node that follows; `end` ends the flow."""
 
 
 class AskNode(Node):
@@ -137,6 +139,7 @@ class AskNode(Node):
 
     do: Literal["ask"]
     variable: str
+    """What is asked for."""
     settled_by: str | None = None
     """Another variable: once that is known, this question is needless, and the flow goes on as if it were answered."""
     take_only: bool = False
@@ -151,6 +154,7 @@ class AskNode(Node):
     exhausted: Target
     """Where to go then."""
     go: Target
+    """The node that follows; `end` ends the flow."""
 
 
 class Edge(StrictModel):
@@ -158,6 +162,7 @@ class Edge(StrictModel):
 
     when: Guard
     go: Target
+    """The node that follows then."""
 
 
 class DecideNode(Node):
@@ -166,6 +171,7 @@ class DecideNode(Node):
     do: Literal["decide"]
     edges: tuple[Edge, ...] = Field(min_length=1)
     otherwise: Target
+    """The node that follows if no edge holds."""
 
 
 class CallNode(Node):
@@ -175,6 +181,7 @@ class CallNode(Node):
 
     do: Literal["call"]
     tool: str
+    """Which of the agent's `tools` is called."""
     arguments: dict[str, str] = Field(default_factory=dict)
     """Argument -> text with {variable} placeholders for canonical values; {caller} is the caller's number."""
     save: dict[str, str] = Field(default_factory=dict)
@@ -198,6 +205,7 @@ class ConfirmNode(Node):
     variables: tuple[str, ...] = Field(min_length=1)
     """What the yes confirms, and a no may correct."""
     on_yes: Target
+    """The node that follows a yes."""
     on_no: Target
     """After a no without a correction."""
     forget: tuple[str, ...] = ()
@@ -206,7 +214,9 @@ class ConfirmNode(Node):
     """Asked after a no without a correction, with everything kept: what shall be changed? Only a second no goes to
     `on_no`."""
     tries: int = Field(3, ge=1, le=10)
+    """Answers that do not fit before the flow gives up on it."""
     exhausted: Target
+    """Where to go then."""
 
 
 class FormField(StrictModel):
@@ -225,6 +235,7 @@ class FormField(StrictModel):
     default: str | None = None
     """Another variable, or `caller`: if that is known, it is taken instead of asking, and read back like an answer."""
     tries: int = Field(3, ge=1, le=10)
+    """Answers that do not fit before the form gives up."""
 
 
 class FormNode(Node):
@@ -247,7 +258,9 @@ class FormNode(Node):
     on_no: Target | None = None
     """After a second one, with the fields forgotten; None: the flow's `cancelled` is said, and it ends."""
     exhausted: Target
+    """Where to go if no answer that fits is given."""
     go: Target
+    """The node that follows; `end` ends the flow."""
 
     def questions(self) -> dict[str, FormField]:
         """The fields, written out."""
@@ -263,7 +276,9 @@ class SetNode(Node):
     values: dict[str, str] = Field(default_factory=dict)
     """Canonical values; may contain {other} variables."""
     forget: tuple[str, ...] = ()
+    """Variables and lists that are unknown again."""
     go: Target
+    """The node that follows; `end` ends the flow."""
 
 
 class FlowNode(Node):
@@ -271,7 +286,9 @@ class FlowNode(Node):
 
     do: Literal["flow"]
     flow: str
+    """Which of the agent's `flows` is run."""
     go: Target
+    """The node that follows; `end` ends the flow."""
 
 
 class TransferNode(Node):
@@ -282,9 +299,11 @@ class TransferNode(Node):
 
     do: Literal["transfer"]
     reason: Literal["request", "frustration", "exhausted", "tool_failure", "policy", "emergency"]
+    """For the person who takes over, and for reports."""
     target: str
     """Name among the agent's transfer targets; left out in a file: the default one."""
     say: Text | None = None
+    """Said before the caller is put through."""
     next_step: str = ""
     """What is suggested to whoever takes the call."""
 
@@ -294,6 +313,7 @@ class HangUpNode(Node):
 
     do: Literal["hang_up"]
     say: Text
+    """The goodbye."""
 
 
 class TalkTool(StrictModel):
@@ -318,6 +338,7 @@ class TalkLimits(StrictModel):
     tools: int = Field(6, ge=0, le=100)
     """Tool calls."""
     time_s: float = Field(180.0, gt=0, le=3600)
+    """From the first question to the model."""
 
 
 class TalkNode(Node):
@@ -427,6 +448,7 @@ class Flow(StrictModel):
     start: Target
     """The first node."""
     nodes: dict[Target, AnyNode] = Field(min_length=1)
+    """By the names that other nodes lead to."""
     cancelled: Text | None = None
     """Said if the caller calls it off; without it, it cannot be called off."""
     forget: tuple[str, ...] = ()

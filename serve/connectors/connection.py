@@ -56,6 +56,7 @@ class ApiKeyAuth(StrictModel):
 
     kind: Literal["api_key"]
     header: HeaderName
+    """The header that the key is sent in."""
     key: SecretRef
 
 
@@ -67,6 +68,7 @@ class TokenAuth(StrictModel):
     scheme: HeaderValue = "Bearer"
     """The word before the token in the Authorization header."""
     scope: str | None = None
+    """What the token is asked for."""
     parameters: dict[str, str] = Field(default_factory=dict)
     """What else the token request says (`audience`, `resource`). Nothing secret."""
     encoding: Literal["form", "json"] = "form"
@@ -104,6 +106,7 @@ class JwtBearerAuth(TokenAuth):
     private_key: SecretRef
     """PEM."""
     algorithm: Literal["RS256", "RS384", "RS512", "ES256", "ES384"] = "RS256"
+    """Of the assertion's signature."""
     key_id: str | None = None
     """The `kid` header."""
     issuer: Identity
@@ -129,6 +132,7 @@ class HttpConnection(StrictModel):
     base_url: Url
     """What a tool's relative URL is put behind."""
     auth: Auth = NoAuth()
+    """How we prove who we are."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     """Sent with every request. Nothing secret."""
     allow_private: bool = False
