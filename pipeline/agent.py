@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from models.settings import StrictModel, settings_from
-from pipeline.agent_common import CommonUse, common, with_common
+from pipeline.agent_common import CommonUse, with_common
 from pipeline.agent_examples import FACT
 from pipeline.agent_include import load_with_included
 from pipeline.agent_trouble import Trouble
@@ -176,10 +176,10 @@ class Lines(StrictModel):
     unanswered: Line | None = None
     """The caller was put through, and the line was busy or nobody answered: said in the carrier's own voice, and the
     call ends. None: as the language has it."""
-    warning: Line | None = None
-    """Said to who insults the agent or threatens; None: as the language has it."""
-    abuse_farewell: Line | None = None
-    """Said the second time; then the agent hangs up. None: as the language has it."""
+    warning: Line
+    """Said to who insults the agent or threatens."""
+    abuse_farewell: Line
+    """Said the second time; then the agent hangs up."""
     apology: Line
     """A model failed in the middle of a turn; the call goes on."""
     reprompt: Line
@@ -404,16 +404,6 @@ class Agent(StrictModel):
     def not_meant(self) -> str:
         """What is said to a no to what was asked back."""
         return phrases(self.language).not_meant
-
-    @property
-    def warning(self) -> str:
-        """See `Lines.warning`."""
-        return self.lines.warning or common(self.language).lines.warning
-
-    @property
-    def abuse_farewell(self) -> str:
-        """See `Lines.abuse_farewell`."""
-        return self.lines.abuse_farewell or common(self.language).lines.abuse_farewell
 
     def route(self, name: str) -> Route | None:
         """The route of that name."""

@@ -350,7 +350,7 @@ class DialogueManager:
             case Transfer():
                 return self._agent.escalation.line if self._agent.escalation else ""
             case HangUp(reason="abuse"):
-                return self._agent.abuse_farewell
+                return self._agent.lines.abuse_farewell
             case HangUp():
                 return self._agent.lines.farewell
             case None:

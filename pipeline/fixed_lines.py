@@ -23,7 +23,7 @@ def fixed_texts(agent: Agent) -> list[str]:
         lines.apology,
         agent.declined,
         agent.waiting,
-        *((agent.warning, agent.abuse_farewell) if any(route.kind == "abuse" for route in agent.routes) else ()),
+        *((lines.warning, lines.abuse_farewell) if any(route.kind == "abuse" for route in agent.routes) else ()),
         lines.reprompt,
         lines.farewell,
         lines.silence_farewell,

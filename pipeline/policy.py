@@ -339,9 +339,9 @@ class DialoguePolicy:
     def _abused(self, utterance: str, state: CallState, again: str = "") -> Plan:
         """A warning, with the flow's question; then the end."""
         if state.warned:
-            clauses = clauses_of_text(self._agent.abuse_farewell, "farewell")
+            clauses = clauses_of_text(self._agent.lines.abuse_farewell, "farewell")
             return EndsCall(utterance, state, clauses, how=HangUp("abuse"))
-        clauses = (*clauses_of_text(self._agent.warning, "warning"), *clauses_of_text(again, "form"))
+        clauses = (*clauses_of_text(self._agent.lines.warning, "warning"), *clauses_of_text(again, "form"))
         return Says(utterance, dataclasses.replace(state, warned=True), clauses, ending="open")
 
     def _to_person(

@@ -222,6 +222,8 @@ def as_agent(data: DataSet) -> Agent:
             farewell=line,
             silence_farewell=line,
             too_long=line,
+            warning=line,
+            abuse_farewell=line,
         ),
         # The classifier on routes has no part in this: it gets as few examples as it may.
         routes=(

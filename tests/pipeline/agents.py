@@ -20,6 +20,8 @@ lines:
   farewell: Goodbye.
   silence_farewell: I'll hang up now.
   too_long: This call has reached its limit.
+  warning: Please stay polite.
+  abuse_farewell: This call ends here.
 routes:
   - {name: knowledge, kind: knowledge, examples: [what are your hours, how much is it, where are you]}
   - {name: booking, kind: flow, flow: book, examples: [book, appointment, reserve]}
@@ -94,6 +96,8 @@ lines:
   farewell: Adiós.
   silence_farewell: Voy a colgar.
   too_long: Tengo que terminar.
+  warning: Por favor, con respeto.
+  abuse_farewell: Termino la llamada.
 routes:
   - {name: pregunta, kind: knowledge, examples: [qué horario tienen, cuánto cuesta, dónde están]}
   - {name: cita, kind: flow, flow: book, examples: [pedir cita, pedir hora, reservar]}

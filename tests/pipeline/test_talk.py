@@ -60,6 +60,8 @@ lines:
   farewell: Adiós.
   silence_farewell: Voy a colgar.
   too_long: Tengo que terminar.
+  warning: Por favor, con respeto.
+  abuse_farewell: Termino la llamada.
 facts: [{id: hours, text: Abrimos de lunes a viernes.}]
 variables:
   day: {type: date, description: día de recogida}

@@ -35,6 +35,8 @@ lines:
   farewell: Goodbye.
   silence_farewell: I'll hang up now.
   too_long: This call has reached its limit.
+  warning: Please stay polite.
+  abuse_farewell: This call ends here.
 routes:
   - {name: question, kind: knowledge, examples: [how much is tea, do you sell tea, is there tea]}
   - {name: goodbye, kind: farewell, examples: [bye, goodbye, see you]}
