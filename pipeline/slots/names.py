@@ -16,6 +16,20 @@ _MOST_WORDS: Mapping[Language, int] = {"en": 4, "es": 6}
 _ALIKE = 0.5
 """Likeness from which a spelled word is another one spelled out."""
 
+_KIN: Mapping[Language, str] = {
+    "en": (
+        r"(?:my|our) (?:little |older |younger |youngest |oldest )?(?:wife|husband|spouse|partner|girlfriend|boyfriend"
+        r"|fiancee?|son|daughter|kid|child|boy|girl|mother|mom|mum|father|dad|brother|sister|aunt|uncle|cousin|niece"
+        r"|nephew|grand(?:son|daughter|mother|father|ma|pa)|(?:mother|father|brother|sister|son|daughter)-in-law"
+        r"|friend|neighbou?r|roommate)(?:'s name is| is called| called| named)?"
+    ),
+    "es": (
+        r"(?:mi|nuestr[oa]) (?:mujer|esposa|marido|esposo|pareja|novi[oa]|prometid[oa]|hij[oa]|nin[oa]|madre|mama|padre"
+        r"|papa|herman[oa]|ti[oa]|prim[oa]|sobrin[oa]|niet[oa]|abuel[oa]|suegr[oa]|cunad[oa]|yerno|nuera|amig[oa]"
+        r"|vecin[oa])(?: pequen[oa]| mayor)?(?: que)?(?: se llama)?"
+    ),
+}
+"""Before the name of somebody else whom it is for."""
 _LEAD_IN: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"(?:my|the|her|his|their|your) (?:(?:first|last|full|family|middle) )?(?:name|surname)(?:'s| is|s| would be)?"
@@ -30,16 +44,20 @@ _LEAD_IN: Mapping[Language, re.Pattern[str]] = {
 }
 _UNASKED_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
-        r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|name's|name is|this is|i am|i'm|for|under(?: the name(?: of)?)?"
-        r"|in the name of|named me"
+        rf"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|name's|name is|this is|i am|i'm|for {_KIN['en']}|for"
+        r"|under(?: the name(?: of)?)?|in the name of|named me"
     ),
     "es": phrase(
-        r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|soy|para|le habla|habla"
+        rf"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|soy|para {_KIN['es']}|para"
+        r"|le habla|habla"
     ),
 }
 _PLAIN_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
-    "en": phrase(r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|under(?: the name(?: of)?)?|in the name of|named me"),
-    "es": phrase(r"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de"),
+    "en": phrase(
+        r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|under(?: the name(?: of)?)?|in the name of|named me"
+        rf"|{_KIN['en']}"
+    ),
+    "es": phrase(rf"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|{_KIN['es']}"),
 }
 """Before nothing but a name, wherever it stands in an answer."""
 _JOINT: Mapping[Language, re.Pattern[str]] = {
