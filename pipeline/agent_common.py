@@ -14,6 +14,7 @@ from pipeline.agent_examples import plain, with_examples
 from pipeline.agent_library import with_library
 from pipeline.agent_questions import with_second_wordings
 from pipeline.agent_trouble import TroubleWords, with_trouble
+from pipeline.hours_said import HOURS_FACT, HOURS_QUESTIONS
 from pipeline.slots.types import Language
 from pipeline.understanding.phrases import phrases
 
@@ -97,7 +98,7 @@ def with_common(data: Mapping[str, JsonValue], path: Path) -> dict[str, JsonValu
     left_out = _left_out(data, offered, path)
     routes, beside = _routes(data, own, [route for route in offered.routes if route.name not in left_out])
     filled = with_examples({**data, "routes": routes}, path)
-    _add_examples(filled, beside)
+    _add_examples(filled, beside, language)
     filled.setdefault("persona", offered.persona)
     filled["lines"] = _over(offered.lines.model_dump(mode="json"), filled.get("lines", {}))
     if "escalation" in filled:
@@ -171,12 +172,14 @@ def _fits(data: Mapping[str, JsonValue], route: CommonRoute) -> bool:
     return route.flow is None or (isinstance(flows, dict) and route.flow in flows)
 
 
-def _add_examples(filled: dict[str, JsonValue], beside: Sequence[tuple[int, CommonRoute]]) -> None:
+def _add_examples(filled: dict[str, JsonValue], beside: Sequence[tuple[int, CommonRoute]], language: Language) -> None:
     routes, had = filled["routes"], filled.get("utterances", {})
     if not isinstance(routes, list) or not isinstance(had, dict):
         return
     facts = _entries(filled.get("facts", [])) or []
     asked = [question for fact in facts for question in _texts(fact.get("questions"))]
+    if filled.get("hours") and all(fact.get("id") != HOURS_FACT for fact in facts):
+        asked += HOURS_QUESTIONS[language]
     owned = [text for route in routes if isinstance(route, dict) for text in _texts(route.get("examples"))]
     spoken_for = {plain(text) for text in (*owned, *asked, *(text for texts in had.values() for text in _texts(texts)))}
     utterances = dict(had)

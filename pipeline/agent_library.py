@@ -130,5 +130,26 @@ def _filled(value: JsonValue, values: Mapping[str, JsonValue]) -> JsonValue:
 
 def _over(flow: dict[str, JsonValue], own: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     nodes, more = flow.get("nodes"), own.get("nodes")
-    both = {"nodes": {**nodes, **more}} if isinstance(nodes, dict) and isinstance(more, dict) else {}
-    return {**flow, **own, **both}
+    if not isinstance(nodes, dict) or not isinstance(more, dict):
+        return {**flow, **own}
+    both = {**flow, **own, "nodes": {**nodes, **more}}
+    led_to = _reached(both)
+    kept: dict[str, JsonValue] = {
+        name: node for name, node in {**nodes, **more}.items() if name in more or name in led_to
+    }
+    return {**both, "nodes": kept}
+
+
+def _reached(flow: Mapping[str, JsonValue]) -> set[str]:
+    """The nodes that are led to, by whatever key: what an agent's own nodes lead past is left out."""
+    nodes, found, ahead = flow.get("nodes"), set[str](), [flow.get("start")]
+    while ahead and isinstance(nodes, dict):
+        value = ahead.pop()
+        if isinstance(value, dict):
+            ahead += value.values()
+        elif isinstance(value, list):
+            ahead += value
+        elif isinstance(value, str) and value in nodes and value not in found:
+            found.add(value)
+            ahead.append(nodes[value])
+    return found

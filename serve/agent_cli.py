@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -184,6 +185,10 @@ def try_(
         typer.Option("--back-office", help="Start this stand-in for the business's systems."),
     ] = None,
     caller: Annotated[str, typer.Option(help="Number that the caller calls from, in E.164.")] = "+14155550100",
+    now: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%dT%H:%M"], help="As if it were called then, by the business's clock."),
+    ] = None,
     stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
 ) -> None:
     """Talk to an agent in the terminal, by text: its real router, flows and tools, without ears and mouth.
@@ -201,7 +206,7 @@ def try_(
                 up.enter_context(back_office(settings, port, Path(folder) / "back-office.log"))
                 agent = at_port(agent, settings, port)
             chosen = load_stack(stack)
-            asyncio.run(try_agent(agent, chosen, typed(console), console, caller=caller, real_model=llm))
+            asyncio.run(try_agent(agent, chosen, typed(console), console, caller=caller, real_model=llm, now=now))
         except (SettingsError, ModelFailure, BackOfficeError) as error:
             console.print(f"[red]{error}[/]")
             raise typer.Exit(2) from error

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from rich.console import Console
@@ -58,10 +58,20 @@ async def typed(console: Console) -> AsyncGenerator[str, None]:
 
 
 async def try_agent(
-    agent: Agent, stack: Stack, lines: Lines, console: Console, *, caller: str = "", real_model: bool = False
+    agent: Agent,
+    stack: Stack,
+    lines: Lines,
+    console: Console,
+    *,
+    caller: str = "",
+    real_model: bool = False,
+    now: datetime | None = None,
 ) -> None:
-    """Hold the conversation. Raises SettingsError and ModelFailure if the agent cannot answer at all."""
+    """Hold the conversation, as if it began at `now` on the business's clock; None: at its own time. Raises
+    SettingsError and ModelFailure if the agent cannot answer at all."""
     clock = LoopClock()
+    began = agent.hours.now(clock.wall_time_s())
+    ahead = now - began.replace(tzinfo=None) if now is not None else timedelta()
     async with AsyncExitStack() as up:
         router = direct_router(agent, stack.router.weights)
         if real_model:
@@ -75,7 +85,7 @@ async def try_agent(
             call_id=f"try-{datetime.now(UTC):%Y%m%dT%H%M%S}",
             caller=caller,
             tools=told,
-            now=lambda: agent.hours.now(clock.wall_time_s()),
+            now=lambda: agent.hours.now(clock.wall_time_s()) + ahead,
         )
         call = TextCall(
             agent,

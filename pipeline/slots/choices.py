@@ -332,14 +332,24 @@ def _told_apart(candidates: Sequence[_Candidate], heard: Heard) -> _Match | None
     telling: dict[str, set[int]] = {}
     for place, candidate in enumerate(candidates):
         for word in _telling_words(candidate, heard.language):
-            telling.setdefault(word, set()).add(place)
-    items = [item for item in tokens(heard.flat) if item.text in telling and len(telling[item.text]) < len(candidates)]
-    found = standing([Found(item.text, item.start, item.end) for item in items], heard)
+            telling.setdefault(_singular(word), set()).add(place)
+    items = [(item, _singular(item.text)) for item in tokens(heard.flat)]
+    said = [
+        Found(word, item.start, item.end)
+        for item, word in items
+        if len(telling.get(word, candidates)) < len(candidates)
+    ]
+    found = standing(said, heard)
     if not found:
         return None
     counts = [sum(place in telling[word] for word in {one.value for one in found}) for place in range(len(candidates))]
     chosen = tuple(candidate for candidate, count in zip(candidates, counts, strict=True) if count == max(counts))
     return _Match(chosen, found[0].start, found[-1].end, LIKELY)
+
+
+def _singular(word: str) -> str:
+    """'The shoe one' is the one from 'Penrose Shoes'."""
+    return word[:-1] if word.endswith("s") and len(word) > _FEWEST_LETTERS_UNASKED else word
 
 
 def _telling_words(candidate: _Candidate, language: Language) -> set[str]:

@@ -93,7 +93,7 @@ _NO_NAME: Mapping[Language, frozenset[str]] = {
         spelling as um uh er tomorrow today morning afternoon evening tonight noon week next last first second one
         available urgent ready back late early actually wait mean definitely true false terrible difficult
         complicated nope yep
-        dentist doctor everyone all him them""".split()
+        dentist doctor everyone all him them bye goodbye nothing nobody none""".split()
     ),
     "es": frozenset(
         """un una unos unas que cuando donde como quien es son soy estoy esta este eso esa puedo puede quiero queria
@@ -101,7 +101,7 @@ _NO_NAME: Mapping[Language, frozenset[str]] = {
         ayuda nombre numero telefono mi su tu me se le lo en al pero porque llamo llama habla hablo bien claro vale
         perdon perdone hoy manana tarde noche semana proximo proxima primera segundo segunda a o u va voy ver favor
         correcto listo lista apellido urgente interesado interesada deletreo deletrea verdad cierto complicado dificil
-        todo todos digo espere eh em pues bueno""".split()
+        todo todos digo espere eh em pues bueno adios nada nadie ninguno ninguna""".split()
     ),
 }
 _PARTICLES: Mapping[Language, frozenset[str]] = {

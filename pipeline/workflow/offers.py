@@ -26,6 +26,8 @@ class Offers:
             # "The last one" is the last that was named.
             among = tuple(portion(context.options[state.named :]))
         reading = read(variable, utterance, dataclasses.replace(context, options=among)) if among else None
+        if reading is not None and not state.narrowed and len(fitting(variable, utterance, context)) > 1:
+            return None  # Of those that were named it fits one, and others as well.
         return reading or read(variable, utterance, context)
 
     def only(self, state: CallState, node: AskNode) -> str | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pipeline.hours import Hours
 from pipeline.hours_said import SpokenHours
 from pipeline.slots.reading import Option, ReadingContext, spoken
+from pipeline.slots.returned import from_system
 from pipeline.slots.spans import Span, spans_of
 from pipeline.slots.types import Language
 from pipeline.slots.variables import HOURS, Variable
@@ -30,7 +31,6 @@ FORMS = ("speech", "text", "digits")
 """As it is spoken, as people write it, its digits one by one."""
 _FORM = re.compile(r":([a-z]+)\}$")
 
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
 _CHOICE = Variable(type="choice")
 _PHONE = Variable(type="phone")
 _TEXT = Variable(type="text")
@@ -108,13 +108,14 @@ class Wording:
 
     def spoken(self, state: CallState, name: str) -> str:
         """A known variable as the agent says it."""
-        value = state.values[name].value
-        variable = self._variables.get(name)
-        return value if variable is None else spoken(variable, value, self.context(state, variable))
+        return self._formed(state, name, "speech")
 
     def _formed(self, state: CallState, name: str, form: str) -> str:
-        variable = self._variables.get(name, _TEXT)
-        return written_as(variable, state.values[name].value, form, self.context(state, variable))
+        variable, value = self._variables.get(name, _TEXT), state.values[name].value
+        try:
+            return written_as(variable, value, form, self.context(state, variable))
+        except ValueError:
+            return value  # A tool's return that is none of its type ("on request" for a price) is said as it came.
 
     def listed(self, options: Sequence[Option]) -> str:
         """The first few things on offer."""
@@ -131,8 +132,7 @@ class Wording:
         def kept(match: re.Match[str]) -> str:
             form = form_of(match[0])
             if match[1] == CALLER:
-                # Who withholds his number is "anonymous" or nothing.
-                if form is None or not _E164.fullmatch(self._caller):
+                if form is None or not self._caller:
                     return self._caller
                 return written_as(_PHONE, self._caller, form, self.plain())
             value = state.values.get(match[1])
@@ -164,7 +164,8 @@ class Wording:
             elif found is None:
                 values.pop(name, None)
             elif not isinstance(found, dict):
-                values[name] = Value(plain_text(found), source="tool", confirmed=True)
+                kept = from_system(self._variables.get(name, _TEXT), plain_text(found))
+                values[name] = Value(kept, source="tool", confirmed=True)
         level = result.values.get(VERIFIED)
         known = dataclasses.replace(state, values=values, lists=lists)
         return dataclasses.replace(known, level=max(state.level, level)) if isinstance(level, int) else known

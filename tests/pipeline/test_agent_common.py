@@ -50,6 +50,13 @@ def test_name_voice_and_facts_are_enough() -> None:
     assert check_agent(bakery) == []
 
 
+def test_questions_about_the_hours_are_examples_unless_the_agent_has_a_fact_of_its_own() -> None:
+    hours = "hours: {monday-friday: 6:00-14:00}\n"
+    assert "Are you open at Christmas?" not in examples(agent(f"{BAKERY}{hours}"), "question")
+    made = agent(BAKERY.replace("id: hours", "id: bread") + hours)
+    assert "Are you open at Christmas?" in examples(made, "question")
+
+
 @pytest.mark.parametrize(("language", "voice"), [("en", "af_heart"), ("es", "es/am_michael")])
 def test_no_text_of_a_language_stands_for_two_things_and_each_route_is_whole(language: Language, voice: str) -> None:
     text = f"{BAKERY}{DESK}".replace("voice: af_heart", f"voice: {voice}\nlanguage: {language}")

@@ -266,6 +266,14 @@ def test_nodes_of_its_own_stand_for_those_of_the_library() -> None:
     assert talk(agent, "ring", {}, "415 555 0134", "yes", "Ann Holt").says == ("Till soon.",)
 
 
+def test_nodes_of_the_library_that_the_agent_s_own_lead_past_are_left_out() -> None:
+    call = "known: {do: call, tool: free, save: {openings: openings}, go: details}"
+    own = f"nodes: {{{call}, anew: {{do: say, say: Gone., go: end}}}}"
+    agent = farm(**{"book: enter}}": f"book: enter}}, {own}}}"})
+    assert {"look", "any", "none"}.isdisjoint(agent.flows["stay"].nodes)
+    assert [f"{one.where}: {one.what}" for one in check_agent(agent) if one.severity == "error"] == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -6,6 +6,7 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,13 @@ turn_taking: {reprompt_after_s: 0.3}
 )
 
 
-def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch, agent: Agent = KIOSK) -> str:
-    routes = {"tea": decision("question", "tea"), "bye": decision("goodbye"), "the order": decision("order")}
+def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch, agent: Agent = KIOSK, now: datetime | None = None) -> str:
+    routes = {
+        "tea": decision("question", "tea"),
+        "bye": decision("goodbye"),
+        "the order": decision("order"),
+        "open": decision("question", "hours"),
+    }
     router = FakeModels(utterances=[], routes=routes, route_s=0.0)
     monkeypatch.setattr(agent_try, "direct_router", lambda agent, weights: router)
     out = io.StringIO()
@@ -61,7 +67,7 @@ def tried(lines: list[str], monkeypatch: pytest.MonkeyPatch, agent: Agent = KIOS
             yield line
 
     console = Console(file=out, soft_wrap=True)
-    asyncio.run(agent_try.try_agent(agent, load_stack(EMBEDDED_STACK), typed(), console))
+    asyncio.run(agent_try.try_agent(agent, load_stack(EMBEDDED_STACK), typed(), console, now=now))
     return out.getvalue()
 
 
@@ -105,6 +111,14 @@ def test_what_was_decided_is_shown_with_what_came_next(monkeypatch: pytest.Monke
     monkeypatch.setattr(direct.DirectEngines, "understanding", understanding)
     shown = tried(["is there something hot to drink"], monkeypatch)
     assert "       model: question 0.70 of q:tea 0.70, goodbye 0.20, other 0.10; router: knowledge 0.10\n" in shown
+
+
+@pytest.mark.parametrize(("hour", "told"), [(10, "We are open now"), (22, "We are closed now")])
+def test_it_may_be_called_at_another_time_than_now(hour: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = {"monday-sunday": "9:00-18:00", "zone": "America/New_York"}
+    agent = agent_of({"name": "Kiosk", "voice": "af_heart", "hours": hours}, SHOP)
+    shown = tried(["are you open now"], monkeypatch, agent, now=datetime(2026, 12, 1, hour))
+    assert told in shown
 
 
 def test_why_a_tool_failed_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

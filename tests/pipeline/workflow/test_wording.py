@@ -35,6 +35,6 @@ def test_what_tools_get_is_as_it_is_kept_unless_it_says_otherwise(words: Wording
     }
 
 
-def test_a_withheld_number_is_given_as_it_came() -> None:
-    hidden = Wording(VARIABLES, caller="anonymous", now=lambda: datetime(2026, 11, 25), hours=Hours(), language="en")
-    assert hidden.arguments(STATE, {"from": "{caller:text}"}) == {"from": "anonymous"}
+def test_a_number_that_is_not_known_is_left_out() -> None:
+    hidden = Wording(VARIABLES, caller="", now=lambda: datetime(2026, 11, 25), hours=Hours(), language="en")
+    assert hidden.arguments(STATE, {"from": "{caller:text}"}) == {}
