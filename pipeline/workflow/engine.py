@@ -358,7 +358,11 @@ class WorkflowEngine:
             given_up = self._run(_go(dataclasses.replace(state, tries=0), node.exhausted))
             return dataclasses.replace(given_up, fitted=False)
         text = node.say[min(tries, len(node.say) - 1)]
-        return Step(dataclasses.replace(state, tries=tries), (self._words.render(state, text),), fitted=False)
+        named = self._offers.narrowed(state, node) if isinstance(node, AskNode) else ""
+        if isinstance(node, AskNode) and node.narrow and named:
+            text = node.narrow
+        missed = dataclasses.replace(state, tries=tries)
+        return Step(missed, (self._words.render(state, text, fitting=named),), fitted=False)
 
     def _take_offered(
         self, state: CallState, utterance: str, turn: int, *, besides: str = "", anew: bool = False
@@ -374,9 +378,19 @@ class WorkflowEngine:
                 state = state.with_early(name, utterance, turn) if utterance else state
                 continue
             reading = read(variable, utterance, context)
-            if reading is not None and (name not in state.values or state.values[name].value != reading.value):
+            if reading is None or self._is_taken(state, variable, reading, turn):
+                continue
+            if name not in state.values or state.values[name].value != reading.value:
                 state = state.with_values(**{name: Value(reading.value, reading.words, reading.confidence, turn)})
         return state
+
+    def _is_taken(self, state: CallState, variable: Variable, reading: Reading, turn: int) -> bool:
+        """Whether the same words have told another variable of that type: one name is not the owner's and the pet's."""
+        return any(
+            value.turn == turn and value.words == reading.words and self._words.variable(other).type == variable.type
+            for other, value in state.values.items()
+            if other in self._words.variables and self._words.variable(other) is not variable
+        )
 
     def _will_ask_for(self, stack: Sequence[Place]) -> tuple[str, ...]:
         """The variables of these flows and of those that they call."""
@@ -528,13 +542,13 @@ class WorkflowEngine:
 
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""
-        stack = state.stack[:-1]
-        left = dataclasses.replace(state.without(self._flow(_place(state).flow).forget), stack=stack, tries=0)
-        if stack:
-            node = self._node(left)
-            if isinstance(node, FlowNode):
-                return _go(left, node.go)
-        return left
+        stack, forget = state.stack[:-1], self._flow(_place(state).flow).forget
+        left = dataclasses.replace(state, stack=stack, tries=0)
+        if stack and isinstance(node := self._node(left), FlowNode):
+            return _go(left.without(forget), node.go)
+        # What goes on may stand before a read-back of what they share.
+        shared = {name for place in stack for name in self._flow(place.flow).variables()}
+        return left.without(tuple(name for name in forget if name not in shared))
 
     def _tool_call(self, state: CallState, node: CallNode | TalkNode) -> ToolCall:
         place = _place(state)

@@ -30,6 +30,11 @@ class Offers:
             return None  # Of those that were named it fits one, and others as well.
         return reading or read(variable, utterance, context)
 
+    def narrowed(self, state: CallState, node: AskNode) -> str:
+        """Those that were named last because they fit what was said; empty if none were."""
+        options = self._words.context(state, self._words.variable(node.variable)).options
+        return self._words.listed([option for option in options if option.value in state.narrowed])
+
     def only(self, state: CallState, node: AskNode) -> str | None:
         """The one thing that is on offer."""
         options = self._words.context(state, self._words.variable(node.variable)).options

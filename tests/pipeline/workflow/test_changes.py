@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from models.settings import StrictModel, parse_settings
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
-from pipeline.state import CallState
+from pipeline.state import CallState, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
 from pipeline.workflow.definition import Flow
@@ -88,6 +88,13 @@ flows:
         exhausted: lost
       lost: {do: say, say: "Somebody will help you.", go: end}
 """
+NOTE = Flow.model_validate(
+    {
+        "start": "say",
+        "forget": ("groomer", "name"),
+        "nodes": {"say": {"do": "say", "say": "Noted.", "go": "end"}},
+    }
+)
 SLOTS: dict[str, JsonValue] = {
     "slots": [{"value": f"2026-11-{when}"} for when in ("26T10:00", "26T15:00", "27T10:00", "30T09:00")]
 }
@@ -171,10 +178,11 @@ def test_what_answers_the_question_is_the_answer_and_no_change() -> None:
 
 
 def test_words_that_may_be_about_two_values_change_neither() -> None:
-    known = ("my dog is to stay", "on Thursday", "at four in the afternoon")
+    known = ("my dog is to stay", "on Thursday", "on Saturday", "at four in the afternoon")
     assert values(play("stay", *known, "Friday would be better")) == values(play("stay", *known))
     assert values(play("stay", *known, "five in the afternoon would be better"))["fetched"] == "17:00"
-    assert values(play("stay", *known, "mejor a las cinco de la tarde", language="es"))["fetched"] == "17:00"
+    spanish = ("mi perro se queda", "el jueves", "el sábado", "a las cuatro de la tarde")
+    assert values(play("stay", *spanish, "mejor a las cinco de la tarde", language="es"))["fetched"] == "17:00"
 
 
 # -- more than a no -------------------------------------------------------------------------------------------------
@@ -182,10 +190,10 @@ def test_words_that_may_be_about_two_values_change_neither() -> None:
 
 @pytest.mark.parametrize("said", ["No, the bath was for somebody else's cat", "no, with my neighbor's van"])
 def test_more_than_a_no_that_nobody_understands_is_asked_about_and_forgets_nothing(said: str) -> None:
-    known = ("my dog is to stay", "on Thursday", "at four in the afternoon", "Ann Holt")
+    known = ("my dog is to stay", "on Thursday", "on Saturday", "at four in the afternoon", "Ann Holt")
     step = play("stay", *known, said)
     assert step.says == ("All right. What should I change?",)
-    assert values(step)["leaves"] == "2026-11-26"
+    assert values(step)["leaves"] == "2026-11-28"
     assert play("stay", *known, "no").says == ("All right, no stay.",)
     assert play("stay", *known, said, "no").says == ("All right, no stay.",)
     again = play("stay", *known, said, "no, the van it was")
@@ -198,8 +206,8 @@ def test_more_than_a_no_that_nobody_understands_is_asked_about_and_forgets_nothi
 )
 def test_a_no_and_a_value_that_was_not_read_back_changes_it(language: Language, said: str) -> None:
     known = {
-        "en": ("my dog is to stay", "on Thursday", "at four in the afternoon", "Ann Holt"),
-        "es": ("mi perro se queda", "el jueves", "a las cuatro de la tarde", "Ana Ruiz"),
+        "en": ("my dog is to stay", "on Thursday", "on Saturday", "at four in the afternoon", "Ann Holt"),
+        "es": ("mi perro se queda", "el jueves", "el sábado", "a las cuatro de la tarde", "Ana Ruiz"),
     }
     step = play("stay", *known[language], said, language=language)
     assert values(step)["fetched"] == "17:00"
@@ -210,6 +218,13 @@ def test_a_no_and_a_value_that_was_not_read_back_changes_it(language: Language, 
 def test_what_is_asked_after_a_no_may_be_answered_with_it(language: Language, said: str) -> None:
     step = play("treat", "hm", "the bath" if language == "en" else "un baño", "Pilar", said, language=language)
     assert values(step)["care"] == "claws"
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "on Thursday"), ("es", "el jueves")])
+def test_one_value_is_not_taken_for_two_of_its_type(language: Language, said: str) -> None:
+    step = play("stay", "my dog is to stay" if language == "en" else "mi perro se queda", said, language=language)
+    assert values(step) == {"arrives": "2026-11-26"}
+    assert step.says == ("Until when?",)
 
 
 # -- said before it was on offer ------------------------------------------------------------------------------------
@@ -239,3 +254,24 @@ def test_what_fits_nothing_is_offered_whole_and_what_was_said_first_counts_once(
     changed = play("groom", "A bath on Friday with Pilar.", "Hugo, please, for the claws")
     assert "slot" not in values(changed)
     assert not changed.state.early
+
+
+def test_who_answers_what_was_narrowed_with_nothing_that_fits_hears_that_again() -> None:
+    step = play("groom", "Do you have a bath for tomorrow with Pilar?", "hm, what a pity")
+    assert step.says[0].startswith("I have Thursday at ten in the morning, or Thursday at three")
+
+
+def test_what_two_flows_share_is_still_known_to_the_one_that_was_broken_into() -> None:
+    desk = WorkflowEngine(
+        {name: without_forms(each, "en") for name, each in DESK.flows.items()} | {"note": NOTE},
+        DESK.variables,
+        call_id="CA1",
+        now=lambda: NOW,
+        tools=DESK.tools,
+    )
+    known = CallState(values={"care": Value("wash"), "groomer": Value("hugo")})
+    asked = desk.start(known, "treat", "", 1)
+    after = desk.start(asked.state, "note", "", 2)
+    assert after.says == ("Noted.", "By Hugo?")
+    assert after.state.values["groomer"].value == "hugo"
+    assert "name" not in after.state.values
