@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import cache
 
 from pipeline.slots.date_words import weekday_words
-from pipeline.slots.dates import DateSaid, dates_said, spoken_day
+from pipeline.slots.dates import DateSaid, dates_said, read_date, spoken_day
 from pipeline.slots.numbers import cardinal_words, number_words, tokens
-from pipeline.slots.times import Part, TimeSaid, clock, fits_part, part_of_day, parts_named, spoken_time, times_said
+from pipeline.slots.times import (
+    Part,
+    TimeSaid,
+    clock,
+    fits_part,
+    part_of_day,
+    parts_named,
+    read_time,
+    spoken_time,
+    times_said,
+)
 from pipeline.slots.types import DOUBTFUL, LIKELY, SURE, Found, Language, Option, ReadingContext
 from pipeline.slots.variables import Variable
 from pipeline.slots.waiting import without_waiting
-from pipeline.slots.wording import Heard, apart, fold, phrase, plain_words, refused, standing
+from pipeline.slots.wording import Heard, apart, fold, hear, phrase, plain_words, refused, standing
 from pipeline.slots.yes_no import read_yes_no
 
 _ORDINALS: Mapping[Language, tuple[tuple[str, ...], ...]] = {
@@ -203,17 +215,19 @@ def _candidates(variable: Variable, context: ReadingContext) -> list[_Candidate]
         ),
         *context.options,
     ]
-    return [_candidate(option) for option in options]
+    return [_candidate(option, context) for option in options]
 
 
 def _plain(value: str) -> str:
     return value.replace("_", " ")
 
 
-def _candidate(option: Option) -> _Candidate:
+def _candidate(option: Option, context: ReadingContext) -> _Candidate:
     ways = (option.spoken, option.value, _plain(option.value), *option.keywords)
     phrases = tuple(dict.fromkeys(words for way in ways if (words := plain_words(way))))
     day, minute = _day_and_minute(option.value)
+    if day is None and minute is None:
+        day, minute = _day_and_minute_said(option.spoken, context.language, context.today)
     return _Candidate(option, phrases, day, minute)
 
 
@@ -234,6 +248,18 @@ def _day_and_minute(value: str) -> tuple[date | None, int | None]:
     except ValueError:
         return None, None  # Looks like a date, and is none: then it is only words.
     return None, None
+
+
+@cache
+def _day_and_minute_said(spoken: str, language: Language, today: date) -> tuple[date | None, int | None]:
+    """Of what its system knows by an id: as it is spoken ("Tuesday at ten in the morning"), if that names a day."""
+    heard, context = hear(spoken, language), ReadingContext(today=today, language=language, asked=False)
+    day = read_date(Variable(type="date"), heard, context)
+    if day is None:
+        return None, None
+    minute = read_time(heard, dataclasses.replace(context, asked=True), (day,))
+    at = time.fromisoformat(minute.value) if minute else None
+    return date.fromisoformat(day.value), at.hour * 60 + at.minute if at else None
 
 
 def _matching(variable: Variable, heard: Heard, context: ReadingContext) -> _Match | None:

@@ -40,7 +40,7 @@ _PART_WORDS: Mapping[Language, Mapping[Part, re.Pattern[str]]] = {
     "es": {
         "morning": phrase(r"(?:por|en|de|a) la manana|esta manana|las mananas|madrugada"),
         "noon": phrase(r"(?:del|al|a) mediodia"),
-        "afternoon": phrase(r"tardes?"),
+        "afternoon": phrase(r"(?<!mas.)tardes?"),
         "night": phrase(r"noche"),
     },
 }

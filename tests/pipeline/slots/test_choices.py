@@ -139,3 +139,41 @@ def test_a_minute_that_is_on_offer_is_no_such_one() -> None:
     reading = read(OPENINGS, "the five thirty-one", offered)
     assert reading is not None
     assert reading.value == "2026-12-01T17:31"
+
+
+BY_ID = {
+    "en": ("Tuesday at ten in the morning", "Tuesday at 2:30 in the afternoon", "Thursday, December 10, at 9 am"),
+    "es": ("el martes a las diez de la mañana", "el martes a las dos y media de la tarde", "el jueves a las nueve"),
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "value"),
+    [
+        ("en", "the ten one", "0"),
+        ("en", "half past two", "1"),
+        ("en", "Thursday", "2"),
+        ("en", "the one on the tenth", "2"),
+        ("en", "the second one", "1"),
+        ("en", "Tuesday", None),
+        ("es", "la de las diez", "0"),
+        ("es", "el jueves", "2"),
+        ("es", "la más tarde", "2"),
+        ("es", "el martes", None),
+    ],
+)
+def test_what_its_system_knows_by_an_id_is_found_by_the_day_and_time_that_are_said_of_it(
+    language: Language, said: str, value: str | None
+) -> None:
+    options = tuple(Option(str(number), words) for number, words in enumerate(BY_ID[language]))
+    context = ReadingContext(today=date(2026, 11, 28), language=language, options=options)
+    reading = read(Variable(type="choice", options_from="openings"), said, context)
+    assert (reading.value if reading else None) == value
+
+
+@pytest.mark.parametrize(("said", "value"), [("the shoe one", "1"), ("the book parcel", "0"), ("the parcel", None)])
+def test_one_thing_is_named_by_what_several_are_called(said: str, value: str | None) -> None:
+    options = (Option("0", "the parcel from Alder Books"), Option("1", "the parcel from Penrose Shoes"))
+    context = ReadingContext(today=date(2026, 11, 28), options=options)
+    reading = read(Variable(type="choice", options_from="parcels"), said, context)
+    assert (reading.value if reading else None) == value
