@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from functools import cache
+from functools import lru_cache
 
 from pipeline.slots.date_words import weekday_words
 from pipeline.slots.dates import DateSaid, dates_said, read_date, spoken_day
@@ -250,7 +250,7 @@ def _day_and_minute(value: str) -> tuple[date | None, int | None]:
     return None, None
 
 
-@cache
+@lru_cache(maxsize=512)
 def _day_and_minute_said(spoken: str, language: Language, today: date) -> tuple[date | None, int | None]:
     """Of what its system knows by an id: as it is spoken ("Tuesday at ten in the morning"), if that names a day."""
     heard, context = hear(spoken, language), ReadingContext(today=today, language=language, asked=False)

@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 from pipeline.slots.variables import Variable
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}\S*)?|\d{2}:\d{2}(?::\d{2}\S*)?", re.ASCII)
+_MOST_DIGITS = 15
+"""A number with more is none that anybody is told: "1e999999" would be a megabyte of noughts."""
 _YES_NO = {"true": "yes", "false": "no"}
 
 
@@ -36,7 +38,7 @@ def _number(text: str) -> Decimal | None:
         number = Decimal(text.strip())
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else None
 
 
 def _time(text: str) -> str:

@@ -378,18 +378,19 @@ class WorkflowEngine:
                 state = state.with_early(name, utterance, turn) if utterance else state
                 continue
             reading = read(variable, utterance, context)
-            if reading is None or self._is_taken(state, variable, reading, turn):
+            if reading is None or self._is_taken(state, name, reading, turn):
                 continue
             if name not in state.values or state.values[name].value != reading.value:
                 state = state.with_values(**{name: Value(reading.value, reading.words, reading.confidence, turn)})
         return state
 
-    def _is_taken(self, state: CallState, variable: Variable, reading: Reading, turn: int) -> bool:
+    def _is_taken(self, state: CallState, name: str, reading: Reading, turn: int) -> bool:
         """Whether the same words have told another variable of that type: one name is not the owner's and the pet's."""
+        variables = self._words.variables
         return any(
-            value.turn == turn and value.words == reading.words and self._words.variable(other).type == variable.type
+            value.turn == turn and value.words == reading.words and variables[other].type == variables[name].type
             for other, value in state.values.items()
-            if other in self._words.variables and self._words.variable(other) is not variable
+            if other in variables and other != name
         )
 
     def _will_ask_for(self, stack: Sequence[Place]) -> tuple[str, ...]:

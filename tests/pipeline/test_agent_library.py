@@ -168,7 +168,8 @@ MORE = """, find_arguments: {kind: "{kind}"}, book_arguments: {kind: "{kind}", p
     more_fields: {plate: "Which plate?"}, rejected: {full: full},
     read_back: "A {kind} room, {opening}, {name}, {plate}?"},
     start: what, forget: [kind, plate, opening, openings], nodes: {
-    what: {do: form, fields: {kind: "Which kind?"}, go: known}, full: {do: say, say: All full., go: end}}"""
+    what: {do: form, fields: {kind: "Which kind?"}, go: known}, other: {do: set, forget: [openings], go: what},
+    full: {do: say, say: All full., go: end}}"""
 
 
 def test_a_booking_may_ask_for_something_before_it_looks_and_for_more_than_a_name() -> None:
@@ -187,6 +188,7 @@ def test_a_booking_may_ask_for_something_before_it_looks_and_for_more_than_a_nam
     assert talk(agent, "stay", {"free": FREE}, *lines[:3]).says == ("Which plate?",)
     step = talk(agent, "stay", {"free": FREE}, *lines)
     assert step.says == ("A quiet room, the green room, Ann Holt, four seven one one?",)
+    assert talk(agent, "stay", {"free": FREE}, *lines, "no", "no").says == ("Which kind?",)
     full = ToolResult("rejected", {}, "full")
     step = talk(agent, "stay", {"free": FREE, "enter": full}, *lines, "yes")
     assert step.says == ("All full.",)

@@ -38,7 +38,16 @@ def test_what_says_a_value_of_the_type_is_kept_as_one(kind: SlotType, text: str,
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("money", "on request"), ("money", "nan"), ("money", "-5"), ("date", "soon"), ("time", "noon"), ("text", "4.0")],
+    [
+        ("money", "on request"),
+        ("money", "nan"),
+        ("money", "-5"),
+        ("money", "1e999999"),
+        ("number", "1e999999"),
+        ("date", "soon"),
+        ("time", "noon"),
+        ("text", "4.0"),
+    ],
 )
 def test_what_says_none_is_left_as_it_is(kind: SlotType, text: str) -> None:
     assert from_system(Variable(type=kind), text) == text
