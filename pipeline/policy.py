@@ -17,7 +17,8 @@ from pipeline.slots.wording import plain_words
 from pipeline.state import AskedBack, CallState, HangUp, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
-from pipeline.workflow.engine import FEW_WORDS, Step, WorkflowEngine
+from pipeline.workflow.answering import FEW_WORDS
+from pipeline.workflow.engine import Step, WorkflowEngine
 
 SURE_IN_FLOW = 0.75
 """An utterance that fits what was asked is its answer, unless it is something meant anywhere, with this confidence."""
@@ -228,6 +229,9 @@ class DialoguePolicy:
         anywhere = anywhere and not chooses
         doubted = not chooses and understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
         aside = understood.way == "rules" and self._asks_aside(utterance, understood, state)
+        wished = None if chooses or not step.fitted else self._wished_besides(utterance, understood, state)
+        if wished is not None:
+            return self._begun_or_asked_back(utterance, understood, wished, state, turn)
         if step.fitted and not (anywhere and sure) and not (doubted and sure) and not aside:
             asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
             return dataclasses.replace(answered, facts=asked)
@@ -248,6 +252,35 @@ class DialoguePolicy:
             return self._declined(utterance, step, state)
         plan = self.step_plan(utterance, step, ending="open")
         return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+
+    def _wished_besides(self, utterance: str, understood: Understood, state: CallState) -> Wishes | None:
+        """The wish for another flow that an utterance rather is, although a reader has read something in it ("His
+        name's Rex, he has eaten rat poison"): by a model, if it hardly believes that it answers; by rules, if it is one
+        of those that are asked back when they are in doubt. None if it is certain enough for neither."""
+        wish = understood.act if isinstance(understood.act, Wishes) else understood.doubted
+        under_way = {place.flow for place in state.stack}
+        if wish is None or wish.route.kind != "flow" or wish.route.flow in under_way:
+            return None
+        if understood.way == "rules":
+            hardly_answers = wish.route.asks_back is not None
+        else:
+            hardly_answers = understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
+        certain = understood.confidence >= SURE_IN_FLOW or wish.route.asks_back is not None
+        if not (hardly_answers and certain) or self._engine.mostly_answers(state, utterance):
+            return None
+        return wish
+
+    def _begun_or_asked_back(
+        self, utterance: str, understood: Understood, wish: Wishes, state: CallState, turn: int
+    ) -> Plan:
+        if wish is understood.act and understood.confidence >= SURE_IN_FLOW:
+            assert wish.route.flow is not None
+            return self.step_plan(
+                utterance, self._engine.start(state, wish.route.flow, utterance, turn), ending="may_go_on"
+            )
+        asked = self._asked_back(utterance, dataclasses.replace(understood, doubted=wish), state)
+        assert asked is not None  # Only what says how it is asked back comes here with less certainty.
+        return asked
 
     def _asks_aside(self, utterance: str, understood: Understood, state: CallState) -> bool:
         """Whether what a reader has read in a question is part of what is asked, as far as can be told without a model

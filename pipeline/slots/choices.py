@@ -462,7 +462,7 @@ def _asked_time(candidates: Sequence[_Candidate], heard: Heard, context: Reading
     dates, not_dates = standing(said_dates, heard), refused(said_dates, heard)
     said = times_said(heard, every_date) if with_time else []
     wanted = ("plain", "likely", "bare") if context.asked and not _counts_places(heard) else ("plain", "likely")
-    said_times = [one for one in said if one.value.mark in wanted]
+    said_times = [one for one in said if one.value.mark in wanted or one.value.bound != "at"]
     times, not_times = standing(said_times, heard), refused(said_times, heard)
     part = part_of_day(heard) if with_time and not any(one.value.bound == "at" for one in times) else None
     not_parts = refused(parts_named(heard), heard) if with_time else []

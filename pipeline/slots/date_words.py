@@ -89,7 +89,7 @@ PLACES: Mapping[Language, Mapping[str, int]] = {
 """Which of a month's Mondays."""
 BOUNDS: Mapping[Language, Mapping[Literal["after", "before"], Pattern[str]]] = {
     "en": {
-        "after": re.compile(r"\b(?:after|later than|from|since|starting(?: on)?|(?:the )?week of)\s(?:the\s)?$"),
+        "after": re.compile(r"\b(?:after|later than|from|starting(?: on)?|(?:the )?week of)\s(?:the\s)?$"),
         "before": re.compile(r"\b(?:before|earlier than|until|till)\s(?:the\s)?$"),
     },
     "es": {
@@ -98,6 +98,11 @@ BOUNDS: Mapping[Language, Mapping[Literal["after", "before"], Pattern[str]]] = {
     },
 }
 """What, right before a date, makes it the limit of a stretch of time."""
+GONE_BY: Mapping[Language, Pattern[str]] = {
+    "en": re.compile(r"\bsince\s(?:about\s|last\s|the\s)?$"),
+    "es": re.compile(r"\b(?:lleva|llevo|hace)\b.*\bdesde\s(?:el\s)?$"),
+}
+"""What, right before a date, says that it has gone by."""
 OFFSETS: Mapping[Language, Mapping[Literal["after", "before"], str]] = {
     "en": {"after": "after", "before": "before"},
     "es": {"after": "despues (?:de|del)", "before": "antes (?:de|del)"},

@@ -76,7 +76,7 @@ def dates_said(heard: Heard, today: date, *, ahead: bool = True) -> list[Found[D
     return [
         Found(_bounded(one.value, heard, one.start), one.start, one.end, one.confidence)
         for one in apart(_every(frame))
-        if one.value is not None
+        if one.value is not None and not date_words.GONE_BY[heard.language].search(heard.flat, 0, one.start)
     ]
 
 

@@ -183,16 +183,28 @@ _NAMED: Mapping[Language, Mapping[int, re.Pattern[str]]] = {
     "es": {12 * 60: phrase(r"(?<!del\s)(?<!de\s)(?:a |al )?medio(?: )?dia"), 0: phrase(r"(?:a |la )?medianoche")},
 }
 _AFTER: Mapping[Language, re.Pattern[str]] = {
-    "en": re.compile(r"\b(?:after|from|past|later than|any time after|between|since|starting(?: at)?)\s$"),
-    "es": re.compile(r"\b(?:despues de|a partir de|desde|pasadas|entre|mas tarde de)\s$"),
+    "en": re.compile(
+        r"\b(?:after|from|past|later than|any time after|between|starting(?: at)?|not before|no earlier than"
+        r"|not earlier than)\s$"
+    ),
+    "es": re.compile(r"\b(?:despues de|a partir de|desde|pasadas|entre|mas tarde de|no antes de)\s$"),
 }
 _BEFORE: Mapping[Language, re.Pattern[str]] = {
-    "en": re.compile(r"\b(?:before|until|till|earlier than|no later than)\s$"),
+    "en": re.compile(r"\b(?:before|until|till|earlier than|(?:no|not) later than|not after)\s$"),
     "es": re.compile(r"\b(?:antes de|hasta|no mas tarde de)\s$"),
 }
 _TO: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"^\s(?:and|to|till|until)\s$"),
     "es": re.compile(r"^\s(?:y|a|hasta)\s$"),
+}
+
+_GONE_BY: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\bsince(?: about| around)?\s$"),
+    "es": re.compile(r"\b(?:lleva|llevo|hace)\b.*\bdesde\s$"),
+}
+_NOT_BETWEEN: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:not|except|but) (?:between|from)\s$"),
+    "es": re.compile(r"\b(?:no|menos|salvo|excepto) entre\s$"),
 }
 
 
@@ -221,10 +233,17 @@ def _from_named(match: re.Match[str]) -> int:
 
 
 def _bounded(found: list[Found[TimeSaid]], heard: Heard) -> list[Found[TimeSaid]]:
-    """With the bounds that the words before them set ('after three', 'between two and four')."""
+    """With the bounds that the words before them set ('after three', 'between two and four'); without what has gone by
+    ('since ten') and stretches that are excepted ('not between twelve and one')."""
     bounded: list[Found[TimeSaid]] = []
+    excluded: Found[TimeSaid] | None = None
     for one in found:
         before = heard.flat[: one.start]
+        if _GONE_BY[heard.language].search(before) or _NOT_BETWEEN[heard.language].search(before):
+            excluded = one
+            continue
+        if excluded is not None and _TO[heard.language].search(heard.flat[excluded.end : one.start]):
+            continue
         bound: Bound = "at"
         if _AFTER[heard.language].search(before):
             bound = "after"

@@ -29,12 +29,30 @@ _TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
 _REFUSES: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
         r"\b(?:(?<!why )not|isn't|except|any(?:thing| ?day| ?time) but|every day but"
-        r"|instead of|rather than|can't do|cannot do)(?: (?:on|at|the|for|in|to))*$"
+        r"|instead of|rather than|(?:can't|cannot)(?: do)?|(?:i'm|i am|we're|we are) (?:busy|away|working|out of town)"
+        r"|i work)(?: (?:on|at|the|for|in|to|by))*$"
     ),
     "es": re.compile(
         r"\b(?:no|en vez de|en lugar de|menos|excepto|salvo)(?: (?:el|la|las|los|a|al|para|en|es|puedo))*$"
     ),
 }
+_SUITS_NOT: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"[\s,]*(?:(?:mornings?|afternoons?|evenings?|nights?)[\s,]+)?(?:(?:just|really|still|actually|probably) )?"
+        r"(?:(?:doesn't|does not|don't|do not|won't|will not|wouldn't|isn't|is not|aren't)"
+        r"(?! (?:bad|matter|too bad|so bad|a problem|an issue|hurt))"
+        r"|(?:is|are|would be) (?:too |really |very |so )*(?:bad|out|tough|tricky|hard|difficult|impossible|no good)"
+        r"|(?:i|we) (?:can't|cannot|couldn't|won't|work|am working|have (?:to|an?|my|work|school)|don't have)"
+        r"|(?:i'm|i am|we're|we are) (?:in|at|away|busy|not|working|out|travell?ing|booked|abroad))\b"
+    ),
+    "es": re.compile(
+        r"[\s,]*(?:por la (?:manana|tarde|noche)[\s,]+)?"
+        r"(?:no (?:puedo|podemos|puede|estoy|estamos|voy|me (?:va|viene|sirve|es|queda)|nos (?:va|viene)|es posible)"
+        r"|trabaj(?:o|amos)|(?:estoy|estamos) (?:fuera|ocupad\w+|trabajando|de viaje|en)|tengo (?:que|trabajo|clase)"
+        r"|(?:me )?(?:es|queda|viene) (?:imposible|mal|fatal))\b"
+    ),
+}
+"""Behind what is not wanted ("Tuesday doesn't work", "Tuesday I'm in Fresno")."""
 _LEFT_OPEN: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:no|not|wait|never mind)$"),
     "es": re.compile(r"\b(?:espere|espera|olvidelo|olvidalo)$"),
@@ -117,11 +135,15 @@ def overlaps(one: Found[object], others: Iterable[Found[object]]) -> bool:
 def standing(found: Sequence[Found[T]], heard: Heard) -> list[Found[T]]:
     """What is left of what was said in one breath: not what was refused ("not Tuesday") or taken back ("Tuesday, no,
     Wednesday"). `found` in the order of the utterance."""
+    last = len(found) - 1
     kept = [
         one
         for place, one in enumerate(found)
-        if not _refused(one, heard) or (heard.language == "es" and place > 0 and place == len(found) - 1)
+        if not _suits_not(one, heard)
+        and (not _refuses(one, heard) or (heard.language == "es" and place > 0 and place == last))
     ]
+    unwanted = [one.value for one in found if one not in kept]
+    kept = [one for one in kept if one.value not in unwanted]
     if not kept or _LEFT_OPEN[heard.language].search(heard.flat[kept[-1].end :].strip(" ,.!?")):
         return []
     cut = 0
@@ -138,6 +160,14 @@ def refused(found: Sequence[Found[T]], heard: Heard) -> list[Found[T]]:
 
 
 def _refused(one: Found[T], heard: Heard) -> bool:
+    return _refuses(one, heard) or _suits_not(one, heard)
+
+
+def _suits_not(one: Found[T], heard: Heard) -> bool:
+    return _SUITS_NOT[heard.language].match(heard.flat, one.end) is not None
+
+
+def _refuses(one: Found[T], heard: Heard) -> bool:
     before = re.sub(r"[\s\-]+", " ", heard.flat[: one.start]).rstrip(" ")
     return _REFUSES[heard.language].search(before) is not None
 

@@ -91,6 +91,15 @@ _NOT_TO_THIS: Mapping[Language, re.Pattern[str]] = {
     ),
 }
 """Beside a yes: it is one to something else, or none yet."""
+_ALL_SET: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\W*(?:oh |um |uh )?(?:no|nope|nah)\b(?:,? (?:thanks|thank you))?,? (?:i'm|i am|we're)"
+        r" (?:good|fine|okay|ok|all set)"
+        r"(?:,? (?:thanks|thank you))?\W*"
+    ),
+    "es": re.compile(r"\W*no\b(?:,? gracias)?,? (?:asi )?(?:estoy|estamos|voy) bien(?: asi)?(?:,? gracias)?\W*"),
+}
+"""A no that sounds like a yes: nothing is needed."""
 _READ_WITH_YES: Mapping[Language, frozenset[str]] = {
     "en": frozenset(
         """that that's this it it's its is are am was be been will would i'd i'll you'd he she we they we'd i i'm im me
@@ -159,6 +168,8 @@ def read_yes_no(heard: Heard, context: ReadingContext) -> Found[str] | None:
     """
     if not context.asked:
         return None
+    if _ALL_SET[heard.language].fullmatch(heard.flat):
+        return Found("no", 0, len(heard.flat), SURE)
     took_back = _TAKES_BACK[heard.language].match(heard.flat)
     begin = took_back.end() if took_back else 0
     if _NEITHER[heard.language].search(heard.flat, begin):

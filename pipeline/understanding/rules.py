@@ -18,6 +18,8 @@ CLEARLY_NEAREST = 0.05
 """Such a fact must be nearer than the next one by this much."""
 OTHER_FLOW = 0.6
 """So sure must be that an utterance said in a flow begins something else."""
+UNASKED = 0.75
+"""So sure must be a wish that is asked back when it is in doubt."""
 ASKED_FOR = 0.95
 """A question this near to one that a fact is written for asks for that fact, whatever the router makes of it."""
 _VOTED_FOR, _VOTES_NEAR = 0.8, 0.65
@@ -39,13 +41,22 @@ def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: 
     if repeat is not None and asks_again(utterance, agent.language):
         return Understood((Wishes(repeat),), 1.0, label=repeat.name)
     act = _act(agent, utterance, decision, in_flow=in_flow)
+    doubted = act if isinstance(act, Wishes) and _in_doubt(act, decision) else None
+    if doubted is not None:
+        act = Answers() if in_flow else Unknown()
     return Understood(
         (act,),
         decision.confidence,
         otherwise=_asked_about(agent, utterance, act, decision) if in_flow else None,
         closeness=lead(decision),
+        doubted=doubted,
         label=decision.label,
     )
+
+
+def _in_doubt(wish: Wishes, decision: RouteDecision) -> bool:
+    """Of a wish that says how it is asked back."""
+    return wish.route.asks_back is not None and wish.route.kind == "flow" and decision.confidence < UNASKED
 
 
 def lead(decision: RouteDecision) -> float | None:

@@ -16,6 +16,7 @@ from pipeline.slots.corrections import (
     second_thought,
     told,
 )
+from pipeline.slots.others import wants_another_day
 from pipeline.slots.reading import Reading, read
 from pipeline.slots.types import Language
 from pipeline.state import CallState, Value
@@ -105,9 +106,31 @@ class Changes:
         first = next((node for node in asks if node.variable in changed), None)
         if not stale or first is None:
             return state, None
-        lists = {name for node in stale for name in node.save}
+        lists = tuple(name for node in stale for name in node.save if name in state.lists)
         chosen = (node.variable for node in asks if self._words.variable(node.variable).options_from in lists)
-        return state.without(tuple(name for name in chosen if name not in changed)), first.go
+        return state.without((*lists, *(name for name in chosen if name not in changed))), first.go
+
+    def other_day(
+        self, state: CallState, flow: Flow, node: AskNode, utterance: str, turn: int
+    ) -> tuple[CallState, str] | None:
+        """Where it goes on if something was looked up for a day, and another one is wanted ("what do you have on
+        Wednesday?"), or any other ("not Tuesday, I'm away"). None: neither."""
+        for name in _asked(state, flow, node):
+            variable = self._words.variable(name)
+            if variable.type != "date":
+                continue
+            context, day = self._words.context(state, variable), state.values[name].value
+            reading = read(variable, utterance, context)
+            if reading is not None and reading.value != day:
+                told = state.with_values(**_values({name: reading}, turn))
+            elif reading is None and wants_another_day(utterance, day, context):
+                told = state.without((name,))
+            else:
+                continue
+            after, go = self.looked_up_again(told, flow, (name,))
+            if go is not None:
+                return after, go
+        return None
 
     def asked_anew(
         self, state: CallState, flow: Flow, node: ConfirmNode, utterance: str

@@ -15,16 +15,17 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipeline.hours import Hours
-from pipeline.slots.little_else import after_no, bare_no, little_else
+from pipeline.slots.little_else import after_no, bare_no
 from pipeline.slots.others import asks_for_others
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
-from pipeline.slots.types import LIKELY, Language
+from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
 from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
+from pipeline.workflow.answering import YES_NO, asked, is_sure, leaves_little
 from pipeline.workflow.changes import Changes, Reconsidered
 from pipeline.workflow.definition import (
     END,
@@ -52,11 +53,8 @@ from pipeline.workflow.wording import FlowError, Wording, portion
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
 
-FEW_WORDS = 3
-"""So many words of an answer may be left unread ("that's right", "I think") for it to be surely one."""
 _SEVERAL = 2
 """Of so many values that were read back, one may be meant."""
-_YES_NO = Variable(type="yes_no")
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 """A withheld one comes as a word, such as anonymous."""
 _NO_HOURS = Hours()
@@ -177,33 +175,32 @@ class WorkflowEngine:
         return isinstance(node, AskNode) and self._words.variable(node.variable).options_from is not None
 
     def surely_answers(self, state: CallState, utterance: str) -> bool:
-        """Whether a reader reads what was asked in all but a few of the words.
+        """Whether a reader reads what was asked in all but a few of the words, and is sure of it.
 
-        Never of names and texts: anything may be one. What only says another value of what was asked before counts too.
+        What only says another value of what was asked before counts too.
         """
+        return self._answers(state, utterance, surely=True)
+
+    def mostly_answers(self, state: CallState, utterance: str) -> bool:
+        """Whether a reader reads what was asked in all but a few of the words, be it something that anything may be."""
+        return self._answers(state, utterance, surely=False)
+
+    def _answers(self, state: CallState, utterance: str, *, surely: bool) -> bool:
         node = self._node(state) if state.waiting == "answer" else None
         flow = self._flow(_place(state).flow) if node is not None else None
         if flow is not None and isinstance(node, AskNode) and self._changes.plainly(state, flow, node, utterance, 0):
             return True
-        match node:
-            case AskNode():
-                variable = self._words.variable(node.variable)
-                context = self._words.context(state, variable)
-            case ConfirmNode():
-                variable, context = _YES_NO, self._words.plain()
-            case TalkNode() if talk_of(state).calling:
-                variable, context = _YES_NO, self._words.plain()
-            case _:
-                return False
-        reading = None if variable.type in ("name", "text") else read(variable, utterance, context)
-        if reading is None or reading.confidence < LIKELY:
+        if (waited_for := asked(state, node, self._words)) is None:
             return False
-        few = len(utterance.split()) - len(reading.words.split()) <= FEW_WORDS
-        return few or little_else(utterance, (reading.words,), self._language)
+        variable, context = waited_for
+        reading = read(variable, utterance, context)
+        if reading is None or (surely and not is_sure(variable, reading)):
+            return False
+        return leaves_little(reading, utterance, self._language)
 
     def yes_or_no(self, utterance: str) -> Reading | None:
         """What it says to a question for yes or no; None: neither."""
-        return read(_YES_NO, utterance, self._words.plain())
+        return read(YES_NO, utterance, self._words.plain())
 
     def told_flows(self, utterance: str) -> Mapping[str, int]:
         """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
@@ -276,19 +273,25 @@ class WorkflowEngine:
             return self._reconsidered(state, flow, changed)
         offered = self._take_offered(state, utterance, turn, besides=node.variable)
         several = fitting(variable, utterance, context)
-        if node.narrow and 1 < len(several) < len(context.options):
+        if node.narrow and 0 < len(several) < len(context.options):
             listed = self._words.listed(several)
             text = self._words.render(offered, node.narrow, fitting=listed)
             narrowed = tuple(option.value for option in several)
             return Step(dataclasses.replace(offered, waiting="answer", narrowed=narrowed), (text,))
-        told = [value.words for name, value in offered.values.items() if state.values.get(name) != value]
-        if plainly := self._changes.plainly(state, flow, node, utterance, turn, told):
+        told = {name: value.words for name, value in offered.values.items() if state.values.get(name) != value}
+        if plainly := self._changes.plainly(state, flow, node, utterance, turn, tuple(told.values())):
             return self._reconsidered(offered, flow, plainly)
+        offers = variable.options_from is not None
         if told:
-            return self._run(offered)
+            after, go = self._changes.looked_up_again(offered, flow, told) if offers else (offered, None)
+            return self._run(_go(after, go) if go else offered)
+        settles_nothing = len(several) in (0, len(context.options))
+        if offers and settles_nothing and (other := self._changes.other_day(offered, flow, node, utterance, turn)):
+            after, go = other
+            return self._run(_go(after.with_early(node.variable, utterance, turn), go))
         if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
             return self._others(state, node, context.options)
-        return self._miss(state, node)
+        return self._miss(offered, node)
 
     def _reconsidered(self, state: CallState, flow: Flow, changed: Reconsidered) -> Step:
         """Where it goes on once something that was asked before has changed."""
@@ -297,6 +300,10 @@ class WorkflowEngine:
 
     def _others(self, state: CallState, node: AskNode, options: Sequence[Option]) -> Step:
         """The next few things on offer; after the last ones that these are all, as often as it may be asked."""
+        if left := [option for option in options if state.narrowed and option.value not in state.narrowed]:
+            text = self._words.render(state, phrases(self._language).more, fitting=self._words.listed(left))
+            named = tuple(option.value for option in portion(left))
+            return Step(dataclasses.replace(state, narrowed=named), (text,))
         after = state.named + len(portion(options[state.named :]))
         if after < len(options):
             state = dataclasses.replace(state, named=after, narrowed=())

@@ -21,6 +21,8 @@ from tests.pipeline.rig import NOW, looked_up
 HOURS, CLEANING = AGENT.fact("hours"), AGENT.fact("cleaning")
 ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", now=lambda: NOW)
 
+CALLS_HELP = {"start": "stay", "nodes": {"stay": {"do": "say", "say": "Stay where you are.", "go": "end"}}}
+
 
 def route(name: str) -> Route:
     found = AGENT.route(name)
@@ -121,6 +123,30 @@ def test_a_question_beside_the_wish_for_a_person_is_answered_first() -> None:
         assert plan.facts == (HOURS,)
         assert isinstance(plan, EndsCall)
         assert isinstance(plan.how, Transfer)
+
+
+@pytest.mark.parametrize(("confidence", "begins"), [(0.55, False), (0.9, True)])
+def test_an_emergency_told_beside_a_value_is_no_answer(confidence: float, begins: bool) -> None:
+    flows = {**AGENT.flows, "help": Flow.model_validate(CALLS_HELP)}
+    help_route = Route(
+        name="help",
+        kind="flow",
+        flow="help",
+        asks_back="Do you need help right away?",
+        examples=("help", "fire", "sos"),
+    )
+    engine = WorkflowEngine(flows, AGENT.variables, call_id="CA1", now=lambda: NOW)
+    policy = DialoguePolicy(AGENT, engine)
+    said = "My name is Rosa Diaz, listen, there is smoke coming out of the back room and nobody answers"
+    for answers, way in ((0.05, "model"), (None, "rules")):
+        meant = Understood((Wishes(help_route),), confidence, way, answers)
+        plan = policy.decide(said, meant, booking("Tuesday at ten"), 2, "")
+        assert texts(plan)[0] == ("Stay where you are." if begins else "Do you need help right away?")
+    name_only = policy.decide(
+        "Rosa Diaz", Understood((Wishes(help_route),), confidence, "model", 0.05), booking("Tuesday at ten"), 2, ""
+    )
+    assert name_only.state is not None
+    assert "name" in name_only.state.values
 
 
 def test_what_is_no_answer_after_all_keeps_the_questions_beside_it() -> None:

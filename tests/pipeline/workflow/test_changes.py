@@ -30,6 +30,7 @@ variables:
   arrives: {type: date}
   leaves: {type: date}
   fetched: {type: time}
+  day: {type: date}
   name: {type: name}
 tools:
   find:
@@ -37,6 +38,12 @@ tools:
     effect: read
     arguments: {groomer: {}}
     http: {url: "https://dogs.example/free", query: {groomer: "{groomer}"}}
+    returns: {slots: slots}
+  walks:
+    description: When somebody can walk a dog.
+    effect: read
+    arguments: {day: {required: false}}
+    http: {url: "https://dogs.example/walks", query: {day: "{day}"}}
     returns: {slots: slots}
 flows:
   groom:
@@ -72,6 +79,20 @@ flows:
         forget: [leaves, name]
         exhausted: lost
       kept: {do: say, say: "All right, no stay.", go: end}
+      lost: {do: say, say: "Somebody will help you.", go: end}
+  walk:
+    start: when
+    nodes:
+      when: {do: ask, variable: day, say: ["Which day?"], tries: 1, go: known, exhausted: known}
+      known: {do: decide, edges: [{when: {known: slots}, go: which}], otherwise: find}
+      find: {do: call, tool: walks, arguments: {day: "{day}"}, save: {slots: slots}, go: which, failed: lost}
+      which:
+        do: ask
+        variable: slot
+        say: ["I have {slots}. Which would you like?", "I only have {slots}."]
+        narrow: "There is {fitting}. Which would you like?"
+        go: lost
+        exhausted: lost
       lost: {do: say, say: "Somebody will help you.", go: end}
   treat:
     start: care
@@ -254,6 +275,41 @@ def test_what_fits_nothing_is_offered_whole_and_what_was_said_first_counts_once(
     changed = play("groom", "A bath on Friday with Pilar.", "Hugo, please, for the claws")
     assert "slot" not in values(changed)
     assert not changed.state.early
+
+
+def test_what_was_said_to_a_question_that_it_did_not_answer_narrows_too() -> None:
+    step = play("walk", "A walk.", "Not before noon, please.")
+    assert values(step)["slot"] == "2026-11-26T15:00"
+
+
+# -- another day than was looked up for -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "day"),
+    [
+        ("What do you have on Tuesday?", "2026-12-01"),
+        ("Saturday I can't. Is there anything on Tuesday?", "2026-12-01"),
+        ("any other day, please", None),
+        ("not Saturday, I'm away on Saturday", None),
+    ],
+)
+def test_what_was_found_for_a_day_is_looked_up_again_for_another_or_any(said: str, day: str | None) -> None:
+    step = play("walk", "A walk.", "Saturday", said)
+    assert values(step).get("day") == day
+    assert step.state.visits == 2
+
+
+def test_a_question_for_a_day_of_which_one_thing_is_on_offer_gets_that_and_a_yes_takes_it() -> None:
+    asked = ("A walk.", "whenever", "Is there anything on Monday?")
+    assert play("walk", *asked).says == ("There is Monday at nine in the morning. Which would you like?",)
+    assert values(play("walk", *asked, "yes please"))["slot"] == "2026-11-30T09:00"
+
+
+def test_a_day_that_is_only_told_at_the_offer_is_looked_up() -> None:
+    step = play("walk", "A walk.", "whenever", "Could it be on the fourth of December?")
+    assert values(step)["day"] == "2026-12-04"
+    assert step.state.visits == 2
 
 
 def test_who_answers_what_was_narrowed_with_nothing_that_fits_hears_that_again() -> None:

@@ -35,6 +35,7 @@ flows:
         do: ask
         variable: boat
         say: ["I have {boats}. Which would you like?", "I can only offer {boats}."]
+        narrow: "I have {fitting}."
         go: end
         exhausted: sorry
       sorry: {do: say, say: "I'm sorry.", go: end}
@@ -67,6 +68,14 @@ def test_who_wants_something_else_hears_the_next_few(said: str) -> None:
     step = ask(said)
     assert step.says == ("I also have the old dinghy, the small sloop, or the wide punt. Which would you like?",)
     assert step.fitted
+
+
+@pytest.mark.parametrize("said", ["anything sooner?", "what else is there"])
+def test_who_wants_something_else_than_fits_hears_what_did_not(said: str) -> None:
+    days = tuple(Option(f"2026-11-{day}T{hour}:00", "then") for day in (26, 27) for hour in (10, 15))
+    assert ask("on Friday", boats=days).state.narrowed == tuple(option.value for option in days[2:])
+    other = ask("on Friday", said, boats=days)
+    assert other.state.narrowed == tuple(option.value for option in days[:2])
 
 
 def test_after_the_last_ones_it_is_said_that_there_are_no_more_and_the_first_are_named_again() -> None:
