@@ -138,8 +138,6 @@ def _routes(
             key: value for key, value in route.model_dump(mode="json").items() if value and key != "utterances"
         }
         number = _number(own, route)
-        if number is not None and route.kind == "knowledge":
-            continue  # What is asked is a business's own.
         if number is None and not _fits(data, route):
             continue
         if number is None:
@@ -190,8 +188,11 @@ def _add_examples(filled: dict[str, JsonValue], beside: Sequence[tuple[int, Comm
         label = str(entry.get("name"))
         if route.kind == "knowledge":
             taken = {plain(text) for text in owned}
-            free = [text for text in dict.fromkeys((*asked, *route.examples)) if plain(text) not in taken]
-            routes[number] = entry | {"examples": [*free]}
+            own = _texts(entry.get("examples"))
+            free = [
+                text for text in dict.fromkeys((*asked, *(() if own else route.examples))) if plain(text) not in taken
+            ]
+            routes[number] = entry | {"examples": [*own, *free]}
             continue
         free = [text for text in route.examples if plain(text) not in spoken_for]
         if isinstance(examples := entry.get("examples"), list):  # What is none of an example is named when it is read.

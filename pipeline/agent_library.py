@@ -35,6 +35,7 @@ class LibraryFlow(StrictModel):
     variables: dict[str, JsonValue] = Field(default_factory=dict)
     """Of these names; an agent that has them already keeps its own."""
     flow: dict[str, JsonValue]
+    """An argument of a call with a question mark (`about?`) is given only to a tool that has it."""
 
 
 def library_flows() -> tuple[str, ...]:
@@ -83,8 +84,31 @@ def with_library(data: Mapping[str, JsonValue], language: Language, source: str)
         assert isinstance(flow, dict)
         assert isinstance(asked, dict)
         variables = {**asked, **variables}
-        made[name] = _over(flow, {key: value for key, value in own.items() if key not in (_USE, _WITH)})
+        flow = _told_what_they_take(
+            _over(flow, {key: each for key, each in own.items() if key not in (_USE, _WITH)}), data
+        )
+        made[name] = flow
     return {**data, "flows": made, **({"variables": variables} if variables else {})}
+
+
+def _told_what_they_take(flow: dict[str, JsonValue], data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A flow whose calls give an argument written with a question mark only to tools that have it."""
+    nodes, tools = flow.get("nodes"), data.get("tools")
+    if not isinstance(nodes, dict):
+        return flow
+    made: dict[str, JsonValue] = {}
+    for name, node in nodes.items():
+        if isinstance(node, dict) and isinstance(arguments := node.get("arguments"), dict):
+            tool = tools.get(str(node.get("tool"))) if isinstance(tools, dict) else None
+            takes = tool.get("arguments") if isinstance(tool, dict) else None
+            has = takes if isinstance(takes, dict) else {}
+            kept = {
+                key.rstrip("?"): text for key, text in arguments.items() if not key.endswith("?") or key[:-1] in has
+            }
+            made[name] = {**node, "arguments": kept}
+        else:
+            made[name] = node
+    return {**flow, "nodes": made}
 
 
 def _used(own: Mapping[str, JsonValue], where: str) -> tuple[LibraryFlow, Mapping[str, JsonValue]]:

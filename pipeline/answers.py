@@ -62,7 +62,8 @@ class AnswerWriter:
                 raise
             failure = str(error)
         broken_off = said[-1:] if rejected or failure or not " ".join(said).endswith(_SENTENCE_ENDS) else []
-        for text in split_clauses(" ".join(self._left_out(said, texts, broken_off))):
+        left_out = [_after(broken_off, fact) for fact in self._left_out(said, texts, broken_off)]
+        for text in split_clauses(" ".join(left_out)):
             if text not in said:  # Nothing is said twice.
                 yield Clause(text, "knowledge", rejected=rejected, failure=failure)
                 rejected = failure = ""
@@ -92,3 +93,12 @@ class AnswerWriter:
             temperature=self._generation.temperature,
             tier=tier,
         )
+
+
+def _after(said: Sequence[str], fact: str) -> str:
+    """What is left of a fact that was begun word for word before the answer broke off."""
+    begun = " ".join(said).strip(" .,!?;:")
+    rest = fact[len(begun) :]
+    return (
+        rest.lstrip(" ,.!?;:") if begun and fact.lower().startswith(begun.lower()) and not rest[:1].isalnum() else fact
+    )

@@ -145,7 +145,7 @@ class DialogueManager:
         if self.tools_at_work:
             plan = AwaitsTool(utterance, understood=understood)
         else:
-            understood = self._hours.told(understood, utterance)
+            understood = self._hours.told(understood, utterance, in_flow=self.state.waiting != "free")
             plan = self._policy.decide(utterance, understood, self.state, turn, self.last_said)
             plan = self._with_news(self._with_model(plan, understood))
         return replace(plan, language=self._agent.language)

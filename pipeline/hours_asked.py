@@ -33,6 +33,17 @@ _WEEKEND: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"(?P<this>(?:this|the coming|next) )?weekends?"),
     "es": phrase(r"(?P<this>este )?fin(?:es)? de semana(?P<next> que viene)?"),
 }
+_ONLY_A_DAY: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\W*(?:(?:okay|ok|oh|so|um|uh|and|but|what|how|about|on|then)\b\W*)*DAY"
+        r"(?:\W+(?:then|from|until|till|to|when|what|time|is|it|the|same|too|as|well))*\W*\?\W*"
+    ),
+    "es": re.compile(
+        r"\W*(?:(?:vale|ah|y|pero|que|tal|entonces|el|los|en)\b\W*)*DAY"
+        r"(?:\W+(?:entonces|desde|hasta|a|de|que|hora|cuando|tambien|igual))*\W*\?\W*"
+    ),
+}
+"""'And tomorrow?', 'Monday, from when?': DAY is the day."""
 _SATURDAY, _SUNDAY = 5, 6
 
 
@@ -95,3 +106,13 @@ def _usual(language: Language) -> re.Pattern[str]:
     if language == "en":
         return phrase(rf"({names})s|(?:on an?|every|any|each) ({names})")
     return phrase(rf"(?:los|cada) ({names})s?|({one_of(('sabado', 'domingo'))})s")
+
+
+def asks_only_for_a_day(utterance: str, language: Language, now: datetime) -> bool:
+    """Whether nothing but a day is asked for ("And tomorrow?"): then it is when the business is open."""
+    heard = hear(utterance, language)
+    days = dates_said(heard, now.date())
+    if len(days) != 1 or days[0].value.bound != "on":
+        return False
+    flat = f"{heard.flat[: days[0].start]}DAY{heard.flat[days[0].end :]}"
+    return _ONLY_A_DAY[language].fullmatch(flat) is not None

@@ -83,6 +83,8 @@ class Place:
     node: str
     talk: Talk = Talk()
     """Where it is a free conversation."""
+    wish: str = ""
+    """What the caller said when the outermost flow began."""
 
 
 @dataclass(frozen=True, slots=True)

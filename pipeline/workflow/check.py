@@ -13,6 +13,7 @@ from pipeline.tools.definition import Tool
 from pipeline.workflow.definition import (
     CALLER,
     END,
+    WISH,
     AnyNode,
     AskNode,
     CallNode,
@@ -37,7 +38,7 @@ Names = frozenset[str]
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?::[a-z]+)?\}")
 _ANY_DAY = date(2026, 1, 1)
-_SPECIAL = frozenset({CALLER, "fitting"})
+_SPECIAL = frozenset({CALLER, WISH, "fitting"})
 
 
 @dataclass(frozen=True, slots=True)

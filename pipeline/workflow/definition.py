@@ -30,6 +30,8 @@ NOW = "now"
 """The present moment, where the business is."""
 CALLER = "caller"
 """The number that the call comes from, in E.164, where a variable is named; unknown if it is withheld."""
+WISH = "wish"
+"""What the caller said when the flow that is under way began: what a call back is about. For arguments."""
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -183,7 +185,8 @@ class CallNode(Node):
     tool: str
     """Which of the agent's `tools` is called."""
     arguments: dict[str, str] = Field(default_factory=dict)
-    """Argument -> text with {variable} placeholders for canonical values; {caller} is the caller's number."""
+    """Argument -> text with {variable} placeholders for canonical values; {caller} is the caller's number,
+    {wish} what he said when the flow began."""
     save: dict[str, str] = Field(default_factory=dict)
     """Variable or list -> name among the tool's returns."""
     go: Target

@@ -110,7 +110,7 @@ class WorkflowEngine:
         begins = self._flow(flow)
         given_up = [index for index, place in enumerate(state.stack) if place.flow in begins.instead_of]
         under_way = state.stack[: given_up[0]] if given_up else state.stack
-        begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start)), tries=0)
+        begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start, wish=utterance)), tries=0)
         return self._run(self._take_offered(begun, utterance, turn, anew=True))
 
     def answer(self, state: CallState, utterance: str, turn: int, *, certainty: float = 1.0) -> Step:
@@ -525,7 +525,7 @@ class WorkflowEngine:
                 case AskNode() if node.take_only and (only := self._offers.only(state, node)) is not None:
                     state = _go(state.with_values(**{node.variable: Value(only, source="tool")}), node.go)
                 case FlowNode():
-                    place = Place(node.flow, self._flow(node.flow).start)
+                    place = Place(node.flow, self._flow(node.flow).start, wish=_place(state).wish)
                     state = dataclasses.replace(state, stack=(*state.stack, place), tries=0)
                 case AskNode() if state.early.get(node.variable) and self.offers(state):
                     state, narrowed = self._offers.told_early(state, node)
@@ -590,7 +590,7 @@ def _saying(says: tuple[str, ...], step: Step) -> Step:
 
 
 def _go(state: CallState, target: str) -> CallState:
-    place = Place(_place(state).flow, target)
+    place = Place(_place(state).flow, target, wish=_place(state).wish)
     return dataclasses.replace(state, stack=(*state.stack[:-1], place), tries=0, narrowed=(), named=0, changing=False)
 
 

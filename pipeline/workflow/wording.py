@@ -17,10 +17,12 @@ from pipeline.slots.variables import HOURS, Variable
 from pipeline.slots.written import one_by_one, written
 from pipeline.state import CallState, Value
 from pipeline.tools.calls import JsonValue, ToolResult
-from pipeline.workflow.definition import CALLER
+from pipeline.workflow.definition import CALLER, WISH
 
 MOST_LISTED = 4
 """So many things on offer are read out at once; of more, one less at a time."""
+MOST_OF_A_WISH = 300
+"""So many letters of what the caller said are passed on to a tool."""
 VERIFIED = "verification_level"
 """A tool's return of this name sets the caller's level."""
 NEXT_OPENING = "next_opening"
@@ -135,6 +137,8 @@ class Wording:
                 if form is None or not self._caller:
                     return self._caller
                 return written_as(_PHONE, self._caller, form, self.plain())
+            if match[1] == WISH:
+                return " ".join(state.place.wish.split())[:MOST_OF_A_WISH] if state.place else ""
             value = state.values.get(match[1])
             if value is None or form is None:
                 return value.value if value else ""

@@ -52,7 +52,7 @@ tools:
     description: Have somebody call back.
     effect: write
     confirm: false
-    arguments: {{phone: {{}}, name: {{required: false}}}}
+    arguments: {{phone: {{}}, name: {{required: false}}, about: {{required: false}}}}
     http: {{method: POST, url: calls, auth: farm, idempotency_header: Key}}
   shift:
     description: Move.
@@ -231,6 +231,30 @@ def test_who_is_called_back_need_not_say_the_number_that_the_call_comes_from() -
     assert step.says[0].startswith("Thank you. A colleague will call you back on four one five")
     other = talk(farm(), "ring", {}, "no, on 415 555 0177", caller="+14155550134")
     assert other.says == ("So we call you back on four one five, five five five, zero one seven seven. Is that right?",)
+
+
+def test_who_calls_back_gets_to_know_what_the_caller_said_if_the_tool_takes_it() -> None:
+    said = "My hen has stopped laying, could somebody ring me about it?"
+    for agent, about in (
+        (farm(), said),
+        (
+            farm(**{", about: {required: false}": ""}),
+            None,
+        ),
+    ):
+        engine = WorkflowEngine(
+            agent.flows,
+            agent.variables,
+            call_id="CA1",
+            caller="+14155550134",
+            now=lambda: datetime(2026, 11, 25, 9),
+            tools=agent.tools,
+        )
+        step = engine.start(NOTHING, "ring", said, 1)
+        for line in ("yes", "Ann Holt"):
+            step = engine.answer(step.state, line, 2)
+        assert isinstance(step.act, ToolCall)
+        assert step.act.arguments.get("about") == about
 
 
 @pytest.mark.parametrize("caller", ["", "anonymous"])

@@ -47,6 +47,11 @@ def test_a_fact_that_the_answer_leaves_out_is_added_as_it_is_written() -> None:
     assert " ".join(text for _, text in said[1:]) == PARKING.text
 
 
+def test_a_fact_that_was_begun_word_for_word_goes_on_where_the_answer_broke_off() -> None:
+    said = answer((PARKING,), ["Parking behind the house", "costs five dollars."])
+    assert [text for _, text in said] == ["Parking behind the house", "is free."]
+
+
 @pytest.mark.parametrize(
     "clause",
     [

@@ -13,7 +13,7 @@ from pipeline.escalation import Away, TransferTarget
 from pipeline.hours import Hours
 from pipeline.plan import Clause, EndsCall, Plan, Says
 from pipeline.state import CallState, HangUp, Memory, News, Transfer
-from pipeline.understanding.acts import AsksFact, Understood, Wishes
+from pipeline.understanding.acts import AsksFact, Understood, Unknown, Wishes
 from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT
 from tests.pipeline.fakes import decision, plan_of
@@ -229,13 +229,13 @@ def test_within_hours_the_call_is_handed_over() -> None:
 GARAGE = Hours.model_validate({"monday-friday": "8:30-17:00", "exceptions": {"christmas": "closed"}})
 
 
-def asked(utterance: str, own: bool) -> str:
+def asked(utterance: str, own: bool, heard: Understood | None = None) -> str:
     """What a question about the hours is answered from; `own`: the agent has a fact of its own."""
     fields = {name: getattr(AGENT, name) for name in Agent.model_fields}
     facts = AGENT.facts if own else tuple(fact for fact in AGENT.facts if fact.id != "hours")
     garage = Agent.model_validate(fields | {"hours": GARAGE, "facts": facts})
     answering, _ = manager(agent=garage)
-    plan = answering.plan(utterance, Understood((AsksFact(garage.fact("hours")),), 1.0))
+    plan = answering.plan(utterance, heard or Understood((AsksFact(garage.fact("hours")),), 1.0))
     assert plan.fact is not None
     return plan.fact.text
 
@@ -244,6 +244,11 @@ def test_a_question_about_hours_is_answered_for_the_day_that_is_asked_about() ->
     assert asked("when are you open", own=False) == "We are open Monday to Friday from eight thirty to five."
     assert asked("are you open at Christmas", own=False) == "On Christmas Day we are closed."
     assert asked("are you there tomorrow", own=False) == "Tomorrow we are open from eight thirty to five."
+
+
+def test_a_bare_day_between_flows_asks_for_the_hours_of_it() -> None:
+    unclear = Understood((Unknown(),), 0.4, "model")
+    assert asked("And tomorrow?", own=False, heard=unclear) == "Tomorrow we are open from eight thirty to five."
 
 
 def test_a_fact_of_its_own_is_said_as_it_stands() -> None:

@@ -9,7 +9,7 @@ import pytest
 from models.settings import parse_settings
 from pipeline.feasts import FEASTS
 from pipeline.hours import CLOSED, Hours
-from pipeline.hours_asked import answered
+from pipeline.hours_asked import answered, asks_only_for_a_day
 from pipeline.hours_said import LONGEST_WEEK, SpokenHours
 from pipeline.slots.dates import dates_said
 from pipeline.slots.types import Language
@@ -238,3 +238,20 @@ def test_every_day_with_a_name_is_understood_by_the_name_that_the_agent_gives_it
         assert closed.exceptions[name] == CLOSED
         assert not closed.on(day)
         assert "closed" in answer or "cerrad" in answer, (name, answer)
+
+
+@pytest.mark.parametrize(
+    ("language", "utterance", "only"),
+    [
+        ("en", "And tomorrow?", True),
+        ("en", "Okay, what about Saturday then?", True),
+        ("en", "Monday, until when?", True),
+        ("en", "Tomorrow.", False),
+        ("en", "Is it ready tomorrow?", False),
+        ("en", "How about Tuesday at ten?", False),
+        ("es", "¿Y el sábado?", True),
+        ("es", "¿Puedo ir el sábado?", False),
+    ],
+)
+def test_who_asks_for_nothing_but_a_day_is_told_apart(language: Language, utterance: str, only: bool) -> None:
+    assert asks_only_for_a_day(utterance, language, WEDNESDAY) is only

@@ -93,7 +93,7 @@ def test_what_is_on_offer_is_looked_up_again_in_the_other_language() -> None:
 def test_the_other_agent_asks_for_what_it_needs_when_it_begins_with_a_flow() -> None:
     played = talk([(3.0, "quería una cita")], for_s=10)
     assert changes(played) == [(1, "es", "Mesa de pruebas")]
-    assert played.call.manager.state.stack == (Place("book", "choose"),)
+    assert [(place.flow, place.node) for place in played.call.manager.state.stack] == [("book", "choose")]
 
 
 def test_a_write_under_way_is_told_of_in_the_language_it_was_asked_for_in() -> None:
