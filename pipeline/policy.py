@@ -275,9 +275,9 @@ class DialoguePolicy:
     ) -> Plan:
         if wish is understood.act and understood.confidence >= SURE_IN_FLOW:
             assert wish.route.flow is not None
-            return self.step_plan(
-                utterance, self._engine.start(state, wish.route.flow, utterance, turn), ending="may_go_on"
-            )
+            left = self._engine.without_refused(state, utterance)
+            begun = self._engine.start(left, wish.route.flow, utterance, turn)
+            return self.step_plan(utterance, begun, ending="may_go_on")
         asked = self._asked_back(utterance, dataclasses.replace(understood, doubted=wish), state)
         assert asked is not None  # Only what says how it is asked back comes here with less certainty.
         return asked

@@ -47,7 +47,7 @@ from pipeline.workflow.definition import (
 from pipeline.workflow.guards import Conditions
 from pipeline.workflow.offers import Offers
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
-from pipeline.workflow.telling import only_tells, tells
+from pipeline.workflow.telling import Telling, only_tells
 from pipeline.workflow.wording import FlowError, Wording, portion
 
 MOST_NODES = 200
@@ -100,6 +100,7 @@ class WorkflowEngine:
         self._conditions = Conditions(variables, hours, now, caller=caller)
         self._changes = Changes(self._words, tools, language)
         self._offers = Offers(self._words)
+        self._telling = Telling(flows, self._words)
         self._talks = TalkNodes(self._words, variables, tools)
         self._language = language
 
@@ -111,7 +112,7 @@ class WorkflowEngine:
         given_up = [index for index, place in enumerate(state.stack) if place.flow in begins.instead_of]
         under_way = state.stack[: given_up[0]] if given_up else state.stack
         begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start, wish=utterance)), tries=0)
-        return self._run(self._take_offered(begun, utterance, turn, anew=True))
+        return self._run(self._telling.taken(begun, utterance, turn, anew=True))
 
     def answer(self, state: CallState, utterance: str, turn: int, *, certainty: float = 1.0) -> Step:
         """The caller's words at the node where the call stands. Raises FlowError if it waits for no answer.
@@ -149,6 +150,17 @@ class WorkflowEngine:
         asked = tuple(name for flow in flows for name in (*self._flow(flow).variables(), *self._flow(flow).forget))
         over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0)
         return Step(over, (self._words.render(state, text),))
+
+    def without_refused(self, state: CallState, utterance: str) -> CallState:
+        """Without the flow whose question for a yes or no gets a no and another wish ("No, I want to cancel")."""
+        node = self._node(state) if state.stack else None
+        yes_or_no = isinstance(node, AskNode) and self._words.variable(node.variable).type == "yes_no"
+        if not yes_or_no or after_no(utterance, self._language) == utterance:
+            return state
+        stack = state.stack[:-1]
+        while stack and isinstance(self._flow(stack[-1].flow).nodes.get(stack[-1].node), FlowNode):
+            stack = stack[:-1]  # It was called from there.
+        return dataclasses.replace(state, stack=stack, waiting="answer" if stack else "free")
 
     def prompt(self, state: CallState) -> str:
         """What was last asked, to be asked again after something else came up; empty if nothing was."""
@@ -204,12 +216,7 @@ class WorkflowEngine:
 
     def told_flows(self, utterance: str) -> Mapping[str, int]:
         """How many values it surely tells that each flow would ask for, of kinds that are seldom said otherwise."""
-        context = dataclasses.replace(self._words.plain(), asked=False)
-        told = {name for name, variable in self._words.variables.items() if tells(variable, utterance, context)}
-        if not told:
-            return {}
-        asked = {name: self._will_ask_for((Place(name, flow.start),)) for name, flow in self._flows.items()}
-        return {name: len(told.intersection(variables)) for name, variables in asked.items()}
+        return self._telling.told_flows(utterance)
 
     def only_tells(self, part: str) -> bool:
         """Whether a part of an utterance tells a number that flows ask for, and nothing else."""
@@ -267,11 +274,11 @@ class WorkflowEngine:
         if reading is not None:
             value = Value(reading.value, reading.words, reading.confidence * certainty, turn)
             known = dataclasses.replace(state.with_values(**{node.variable: value}), tries=0)
-            known = self._take_offered(known, utterance, turn, besides=node.variable)
+            known = self._telling.taken(known, utterance, turn, besides=node.variable)
             return self._reconsidered(known, flow, changed) if changed else self._run(_go(known, node.go))
         if changed:
             return self._reconsidered(state, flow, changed)
-        offered = self._take_offered(state, utterance, turn, besides=node.variable)
+        offered = self._telling.taken(state, utterance, turn, besides=node.variable)
         several = fitting(variable, utterance, context)
         if node.narrow and 0 < len(several) < len(context.options):
             listed = self._words.listed(several)
@@ -371,46 +378,6 @@ class WorkflowEngine:
         missed = dataclasses.replace(state, tries=tries)
         return Step(missed, (self._words.render(state, text, fitting=named),), fitted=False)
 
-    def _take_offered(
-        self, state: CallState, utterance: str, turn: int, *, besides: str = "", anew: bool = False
-    ) -> CallState:
-        """What the utterance tells unasked of the variables that the flows under way will ask for; `anew`: of those of
-        the flow just begun, also if they are known from earlier in the call: a new wish may be about something else."""
-        for name in self._will_ask_for(state.stack[-1:] if anew else state.stack):
-            if name == besides or (name in state.values and not anew):
-                continue
-            variable = self._words.variable(name)
-            context = dataclasses.replace(self._words.context(state, variable), asked=False)
-            if variable.options_from is not None and not context.options:
-                state = state.with_early(name, utterance, turn) if utterance else state
-                continue
-            reading = read(variable, utterance, context)
-            if reading is None or self._is_taken(state, name, reading, turn):
-                continue
-            if name not in state.values or state.values[name].value != reading.value:
-                state = state.with_values(**{name: Value(reading.value, reading.words, reading.confidence, turn)})
-        return state
-
-    def _is_taken(self, state: CallState, name: str, reading: Reading, turn: int) -> bool:
-        """Whether the same words have told another variable of that type: one name is not the owner's and the pet's."""
-        variables = self._words.variables
-        return any(
-            value.turn == turn and value.words == reading.words and variables[other].type == variables[name].type
-            for other, value in state.values.items()
-            if other in variables and other != name
-        )
-
-    def _will_ask_for(self, stack: Sequence[Place]) -> tuple[str, ...]:
-        """The variables of these flows and of those that they call."""
-        flows: dict[str, None] = {}
-        ahead = [place.flow for place in stack]
-        while ahead:
-            name = ahead.pop(0)
-            if name not in flows:
-                flows[name] = None
-                ahead += [node.flow for node in self._flow(name).nodes.values() if isinstance(node, FlowNode)]
-        return tuple(dict.fromkeys(variable for name in flows for variable in self._flow(name).variables()))
-
     # -- free conversations ----------------------------------------------------------------------------------------
 
     def conversation(self, state: CallState) -> Conversation:
@@ -481,7 +448,7 @@ class WorkflowEngine:
         # A read-back that got no yes is over; the model may have it read back again.
         asked = "" if talk.calling else talk.asked
         heard = with_talk(state, dataclasses.replace(talk, turns=talk.turns + 1, calling="", asked=asked))
-        return Step(self._take_offered(heard, utterance, turn), thinks=True)
+        return Step(self._telling.taken(heard, utterance, turn), thinks=True)
 
     def _begin_in_talk(self, state: CallState, node: TalkNode, tool: str, says: tuple[str, ...]) -> Step:
         talk = dataclasses.replace(talk_of(state), calling=tool, tools=talk_of(state).tools + 1, asked="")

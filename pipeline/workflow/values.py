@@ -12,8 +12,10 @@ from pipeline.tools.definition import Tool
 from pipeline.tools.runner import INVALID_ARGUMENTS, VERIFICATION_NEEDED
 from pipeline.workflow.check import Finding, Surroundings
 from pipeline.workflow.definition import CALLER, AnyNode, CallNode, DecideNode, Guard, SetNode, TalkNode, texts
-from pipeline.workflow.wording import FORMS, PLACEHOLDER, form_of
+from pipeline.workflow.wording import FORMS, PLACEHOLDER
 
+_FORMED = re.compile(r"\{[a-z][a-z0-9_]*:([^{}]*)\}")
+"""A value with the form that it is to take, whatever is written for it."""
 _FORMS: Mapping[SlotType, tuple[re.Pattern[str], tuple[str, ...]]] = MappingProxyType(
     {
         "yes_no": (re.compile(r"yes|no"), ("yes", "no")),
@@ -79,10 +81,9 @@ def _forms(where: str, node: AnyNode) -> Iterator[Finding]:
     elif isinstance(node, TalkNode):
         templates += (text for used in node.tools.values() for text in used.arguments.values())
     for text in templates:
-        for found in PLACEHOLDER.finditer(text):
-            form = form_of(found[0])
-            if form is not None and form not in FORMS:
-                yield Finding("error", where, f"{found[0]}: no form {form!r}; expected one of {', '.join(FORMS)}")
+        for found in _FORMED.finditer(text):
+            if found[1] not in FORMS:
+                yield Finding("error", where, f"{found[0]}: no form {found[1]!r}; expected one of {', '.join(FORMS)}")
 
 
 def _set(where: str, name: str, text: str, variables: Mapping[str, Variable]) -> Iterator[Finding]:

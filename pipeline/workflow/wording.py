@@ -29,14 +29,15 @@ NEXT_OPENING = "next_opening"
 """When the business opens next, in what is said."""
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?::[a-z]+)?\}")
 """What stands for a value, perhaps with the form that it takes ("{hour:text}")."""
-FORMS = ("speech", "text", "digits")
-"""As it is spoken, as people write it, its digits one by one."""
+FORMS = ("speech", "text", "digits", "all")
+"""As it is spoken, as people write it, its digits one by one; of a list, "a, b, and c" instead of "a, b, or c"."""
 _FORM = re.compile(r":([a-z]+)\}$")
 
 _CHOICE = Variable(type="choice")
 _PHONE = Variable(type="phone")
 _TEXT = Variable(type="text")
 _OR: Mapping[Language, str] = {"en": "or", "es": "o"}
+_AND: Mapping[Language, str] = {"en": "and", "es": "y"}
 
 
 class FlowError(RuntimeError):
@@ -104,7 +105,7 @@ class Wording:
                 return self._formed(state, name, form_of(match[0]) or "speech")
             if name == NEXT_OPENING:
                 return SpokenHours(self._hours, self._language).next_opening(self._now())
-            return self.listed(state.lists.get(name, ()))
+            return self.listed(state.lists.get(name, ()), every=form_of(match[0]) == "all")
 
         return " ".join(PLACEHOLDER.sub(said, text).split())
 
@@ -119,12 +120,12 @@ class Wording:
         except ValueError:
             return value  # A tool's return that is none of its type ("on request" for a price) is said as it came.
 
-    def listed(self, options: Sequence[Option]) -> str:
-        """The first few things on offer."""
+    def listed(self, options: Sequence[Option], *, every: bool = False) -> str:
+        """The first few things on offer, to choose from; `every`: that there are."""
         items = [option.spoken for option in portion(options)]
         if len(items) <= 1:
             return "".join(items)
-        return f"{', '.join(items[:-1])}, {_OR[self._language]} {items[-1]}"
+        return f"{', '.join(items[:-1])}, {(_AND if every else _OR)[self._language]} {items[-1]}"
 
     # -- for tools -------------------------------------------------------------------------------------------------
 

@@ -61,8 +61,8 @@ CLEAR = "clear: {do: set, forget: [number, state, arrives], go: end}"
         (("failed: down", "failed: look"), "error flows.order.nodes.look.failed: leads back to the same call"),
         (("failed: down", "failed: clear"), "error flows.order.nodes.look.failed: the flow ends without a word"),
         (
-            ("order {number}. Any", "order {number:spelt}. Any"),
-            "error flows.order.nodes.unknown: {number:spelt}: no form",
+            ("order {number}. Any", "order {number:Text}. Any"),
+            "error flows.order.nodes.unknown: {number:Text}: no form",
         ),
         (("order {number}. Any", "order {numbr}. Any"), "error flows.order.nodes.unknown: {numbr} names nothing"),
         (("variable: number", "variable: nummer"), "error flows.order.nodes.which.variable: no variable 'nummer'"),

@@ -209,7 +209,7 @@ def test_a_booking_is_looked_for_by_the_number_of_the_call_and_then_by_the_one_i
 def test_one_of_several_bookings_is_cancelled_on_a_yes_and_stays_on_a_no() -> None:
     mine = {"mine": ToolResult("ok", {"bookings": ROOMS})}
     lines = ("the green room", "yes")
-    assert talk(farm(), "drop", mine).says == ("You have the blue room, or the green room. Which one shall I cancel?",)
+    assert talk(farm(), "drop", mine).says == ("You have the blue room, and the green room. Which one shall I cancel?",)
     assert talk(farm(), "drop", mine, *lines[:1]).says == ("So I cancel the green room. Is that right?",)
     assert talk(farm(), "drop", mine, *lines).says[0].startswith("It is cancelled.")
     assert talk(farm(), "drop", mine, lines[0], "no").says[0].startswith("Okay, everything stays as it is.")

@@ -21,6 +21,13 @@ from tests.pipeline.rig import NOW, looked_up
 HOURS, CLEANING = AGENT.fact("hours"), AGENT.fact("cleaning")
 ENGINE = WorkflowEngine(AGENT.flows, AGENT.variables, call_id="CA1", now=lambda: NOW)
 
+CALLS_BACK = {
+    "start": "same",
+    "cancelled": "No call then.",
+    "nodes": {
+        "same": {"do": "ask", "variable": "same", "say": ("The same number?",), "go": "end", "exhausted": "end"},
+    },
+}
 CALLS_HELP = {"start": "stay", "nodes": {"stay": {"do": "say", "say": "Stay where you are.", "go": "end"}}}
 
 
@@ -147,6 +154,18 @@ def test_an_emergency_told_beside_a_value_is_no_answer(confidence: float, begins
     )
     assert name_only.state is not None
     assert "name" in name_only.state.values
+
+
+def test_a_no_and_another_wish_give_up_what_only_asked_for_a_yes_or_no() -> None:
+    flows = {**AGENT.flows, "call": Flow.model_validate(CALLS_BACK)}
+    engine = WorkflowEngine(flows, {**AGENT.variables, "same": Variable(type="yes_no")}, call_id="CA1", now=lambda: NOW)
+    policy, state = DialoguePolicy(AGENT, engine), engine.start(looked_up(), "call", "", 1).state
+    wish = Understood((Wishes(route("booking")),), 0.9, "model", 0.05)
+    for said, left in (("no dear, I only want to make an appointment", 1), ("I only want to make an appointment", 2)):
+        plan = policy.decide(said, wish, state, 2, "")
+        assert plan.state is not None
+        assert len(plan.state.stack) == left
+        assert plan.state.stack[-1].flow == "book"
 
 
 def test_what_is_no_answer_after_all_keeps_the_questions_beside_it() -> None:
