@@ -201,6 +201,14 @@ def fitting_options(variable: Variable, heard: Heard, context: ReadingContext) -
     return tuple(candidate.option for candidate in match.candidates) if match else ()
 
 
+def fits_none(variable: Variable, heard: Heard, context: ReadingContext) -> bool:
+    """Whether a day or time was said outright at which nothing is on offer."""
+    candidates = _candidates(variable, context)
+    asked = _asked_time(candidates, heard, context) if candidates else None
+    said = asked is not None and bool(asked.dates or asked.times or asked.part)
+    return said and asked is not None and not any(asked.fits(candidate) for candidate in candidates)
+
+
 def choosing_words(variable: Variable, heard: Heard, context: ReadingContext) -> str:
     """The words that say something about the choice; empty if none do."""
     match = _matching(variable, heard, context)

@@ -12,7 +12,7 @@ import re
 from datetime import date
 from typing import get_args
 
-from pipeline.slots.choices import choosing_words, fitting_options, read_choice, spoken_choice
+from pipeline.slots.choices import choosing_words, fits_none, fitting_options, read_choice, spoken_choice
 from pipeline.slots.dates import dates_said, read_date, spoken_date
 from pipeline.slots.digits import read_digits, read_phone, spoken_digits, spoken_phone
 from pipeline.slots.emails import read_email, spoken_email
@@ -26,7 +26,7 @@ from pipeline.slots.variables import SlotType, Variable
 from pipeline.slots.wording import Heard, hear
 from pipeline.slots.yes_no import read_yes_no, spoken_yes_no
 
-__all__ = ["Option", "Reading", "ReadingContext", "claimed", "fitting", "prepare", "read", "spoken"]
+__all__ = ["Option", "Reading", "ReadingContext", "claimed", "fitting", "nothing_then", "prepare", "read", "spoken"]
 
 
 def read(variable: Variable, utterance: str, context: ReadingContext) -> Reading | None:
@@ -50,6 +50,11 @@ def fitting(variable: Variable, utterance: str, context: ReadingContext) -> tupl
     if variable.type != "choice":
         return ()
     return fitting_options(variable, hear(utterance, context.language), context)
+
+
+def nothing_then(variable: Variable, utterance: str, context: ReadingContext) -> bool:
+    """Whether the utterance says a day or time, and nothing of what may be chosen is then."""
+    return variable.type == "choice" and fits_none(variable, hear(utterance, context.language), context)
 
 
 def claimed(variable: Variable, utterance: str, context: ReadingContext) -> str:

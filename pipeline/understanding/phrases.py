@@ -42,6 +42,8 @@ class Phrases(StrictModel):
     """The same, if there is nothing else."""
     narrow: str
     """Asked in a form if several of the things on offer fit: {fitting}."""
+    none_then: str
+    """Said before what is on offer to who wished for a day or time at which nothing is."""
     not_meant: str
     """What is said to a no to that, between flows."""
     waits: tuple[str, ...]

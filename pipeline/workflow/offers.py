@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.slots.reading import Reading, claimed, fitting, read
+from pipeline.slots.reading import Reading, claimed, fitting, nothing_then, read
 from pipeline.slots.types import LIKELY
 from pipeline.state import CallState, Value
+from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import AskNode
 from pipeline.workflow.wording import MOST_LISTED, Wording, portion
 
@@ -42,7 +43,7 @@ class Offers:
 
     def told_early(self, state: CallState, node: AskNode) -> tuple[CallState, str]:
         """With the one thing on offer that fits what was said before it was; or the question which of several it is to
-        be. What was said early counts once."""
+        be, or, where nothing is on offer at that day or time, that and what is. What was said early counts once."""
         variable, early = self._words.variable(node.variable), state.early[node.variable]
         state = state.without_early(node.variable)
         context = dataclasses.replace(self._words.context(state, variable), asked=False)
@@ -54,4 +55,6 @@ class Offers:
             if 1 < len(several) < len(context.options) and node.narrow:
                 state = dataclasses.replace(state, narrowed=tuple(option.value for option in several))
                 return state, self._words.render(state, node.narrow, fitting=self._words.listed(several))
+        if any(nothing_then(variable, one.words, context) for one in early):
+            return state, f"{phrases(self._words.language).none_then} {self._words.render(state, node.say[0])}"
         return state, ""

@@ -271,7 +271,11 @@ def test_the_only_one_that_fits_what_was_said_first_is_taken() -> None:
 
 
 def test_what_fits_nothing_is_offered_whole_and_what_was_said_first_counts_once() -> None:
-    assert play("groom", "A bath on Saturday with Pilar.").says[0].startswith("I have Thursday")
+    assert (
+        play("groom", "A bath on Saturday with Pilar.")
+        .says[0]
+        .startswith("I'm sorry, I have nothing then. I have Thursday")
+    )
     changed = play("groom", "A bath on Friday with Pilar.", "Hugo, please, for the claws")
     assert "slot" not in values(changed)
     assert not changed.state.early
