@@ -159,7 +159,14 @@ class DialoguePolicy:
     ) -> Plan:
         if (asked_back := self._asked_back(utterance, understood, state)) is not None:
             return asked_back
-        match understood.act:
+        meant = understood.act
+        if understood.confidence < SURE_IN_FLOW and isinstance(meant, Unknown | Wishes):
+            begins = isinstance(meant, Wishes) and meant.route.kind == "flow"
+            flows = tuple(dict.fromkeys(route.flow for route in self._agent.routes if route.flow is not None))
+            number = None if begins else self._engine.start_with_number(state, flows, utterance, turn)
+            if number is not None:
+                return self.step_plan(utterance, number, ending="may_go_on")
+        match meant:
             case Wishes(route=route):
                 plan = self._wished(utterance, route, state, turn, last_said)
                 if plan is not None:

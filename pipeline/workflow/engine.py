@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -113,6 +113,19 @@ class WorkflowEngine:
         under_way = state.stack[: given_up[0]] if given_up else state.stack
         begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start, wish=utterance)), tries=0)
         return self._run(self._telling.taken(begun, utterance, turn, anew=True))
+
+    def start_with_number(self, state: CallState, flows: Iterable[str], utterance: str, turn: int) -> Step | None:
+        """Begin the one of these flows that would ask for the number which is said without more
+        ("sorry, it's 4 7 1 1"); None if there is none, or another thing is asked for first."""
+        found = self._telling.flow_of_number(utterance, flows)
+        if found is None:
+            return None
+        flow, variable = found
+        begun = self.start(state.without((variable,)), flow, utterance, turn)
+        node = self._node(begun.state) if begun.state.waiting == "answer" else None
+        if isinstance(node, AskNode) and node.variable == variable:
+            return self.answer(begun.state, utterance, turn)
+        return begun if begun.state.knows(variable) else None
 
     def answer(self, state: CallState, utterance: str, turn: int, *, certainty: float = 1.0) -> Step:
         """The caller's words at the node where the call stands. Raises FlowError if it waits for no answer.

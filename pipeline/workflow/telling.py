@@ -18,6 +18,8 @@ _TELLING = ("choice", "digits", "phone", "email")
 facts are asked too."""
 _NAMED = ("digits", "phone", "email")
 """Types whose values are said with what they are ("the tracking number is ...")."""
+FEWEST_OF_A_NUMBER = 3
+"""Digits of a number that is hardly said for anything but itself."""
 _FEW_WORDS = 3
 """So many words may be left beside a value and what it is called ("it is", "and my")."""
 
@@ -62,6 +64,21 @@ class Telling:
             return {}
         asked = {name: self._asked_for((Place(name, flow.start),)) for name, flow in self._flows.items()}
         return {name: len(told.intersection(variables)) for name, variables in asked.items()}
+
+    def flow_of_number(self, utterance: str, flows: Iterable[str]) -> tuple[str, str] | None:
+        """The one of these flows that would ask for a number of the length that is said, and the variable it is;
+        None if there is none, or several."""
+        context = self._words.plain()
+        told = {
+            name
+            for name, variable in self._words.variables.items()
+            if variable.type == "digits" and variable.fewest_digits >= FEWEST_OF_A_NUMBER
+            if (reading := read(variable, utterance, context)) is not None and reading.confidence >= LIKELY
+        }
+        asked = [
+            (flow, variable) for flow in flows for variable in self._asked_for((Place(flow, ""),)) if variable in told
+        ]
+        return asked[0] if len(asked) == 1 else None
 
     def taken(self, state: CallState, utterance: str, turn: int, *, besides: str = "", anew: bool = False) -> CallState:
         """What the utterance tells unasked of the variables that the flows under way will ask for; `anew`: of those of

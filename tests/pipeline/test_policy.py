@@ -28,6 +28,13 @@ CALLS_BACK = {
         "same": {"do": "ask", "variable": "same", "say": ("The same number?",), "go": "end", "exhausted": "end"},
     },
 }
+TRACKS = {
+    "start": "which",
+    "nodes": {
+        "which": {"do": "ask", "variable": "ticket", "say": ("Which ticket?",), "go": "told", "exhausted": "end"},
+        "told": {"do": "say", "say": "Ticket {ticket}.", "go": "end"},
+    },
+}
 CALLS_HELP = {"start": "stay", "nodes": {"stay": {"do": "say", "say": "Stay where you are.", "go": "end"}}}
 
 
@@ -64,6 +71,21 @@ def texts(plan: Plan) -> list[str]:
 def test_where_nothing_is_under_way_calling_off_is_taken_note_of(said: str, heard: str) -> None:
     plan = decide(said, understood(Wishes(route("never_mind"))), CallState())
     assert texts(plan)[0].startswith(heard)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("Sorry, wrong glasses, it's four zero nine three.", True), ("4093", True), ("I am ninety three", False)],
+)
+def test_a_number_that_one_flow_asks_for_begins_it(said: str, found: bool) -> None:
+    flows = {**AGENT.flows, "track": Flow.model_validate(TRACKS)}
+    variables = {**AGENT.variables, "ticket": Variable(type="digits", fewest_digits=4, most_digits=4)}
+    tracking = Route(name="track", kind="flow", flow="track", examples=("my parcel", "where is it", "track it"))
+    engine = WorkflowEngine(flows, variables, call_id="CA1", now=lambda: NOW)
+    agent = AGENT.model_copy(update={"routes": (*AGENT.routes, tracking), "flows": flows, "variables": variables})
+    for act in (Unknown(), Wishes(Route(name="oops", kind="say", line="Wrong number?", examples=("a", "b", "c")))):
+        plan = DialoguePolicy(agent, engine).decide(said, Understood((act,), 0.5, "model"), looked_up(), 2, "")
+        assert (texts(plan) == ["Ticket four zero nine three."]) is found
 
 
 def test_two_questions_get_two_answers() -> None:
