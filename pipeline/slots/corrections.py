@@ -301,6 +301,11 @@ def _stated(known: Known, parts: _Parts) -> Reading | None:
             return _other_time(known, parts.stated, known.context) or _other_part(known, parts.whole)
         case "text" | "yes_no":
             return None
+        case "code":
+            reading = _if_other(read(known.variable, parts.stated, known.context), known)
+            # "Eight thirty" is another time rather than another plate.
+            both = reading is not None and not reading.value.isdigit() and not reading.value.isalpha()
+            return reading if reading is not None and (both or len(reading.value) == len(known.value)) else None
         case _:
             return _if_other(read(known.variable, parts.stated, known.context), known)
 

@@ -9,10 +9,10 @@ from pipeline.slots.reading import ReadingContext, read
 from pipeline.slots.types import LIKELY, SURE
 from pipeline.slots.variables import Variable
 
-_TELLING = ("choice", "digits", "phone", "email")
+_TELLING = ("choice", "digits", "code", "phone", "email")
 """Types whose values are seldom said but to tell them: no small numbers, yes and no, and no days or times, of which
 facts are asked too."""
-_NAMED = ("digits", "phone", "email")
+_NAMED = ("digits", "code", "phone", "email")
 """Types whose values are said with what they are ("the tracking number is ...")."""
 _FEW_WORDS = 3
 """So many words may be left beside a value and what it is called ("it is", "and my")."""
