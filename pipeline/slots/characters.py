@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from pipeline.slots.numbers import Token, digits_at, tokens
+from pipeline.slots.numbers import Token, cardinal, digits_at, tokens
 from pipeline.slots.types import Language
 from pipeline.slots.wording import Heard
 
@@ -61,7 +61,8 @@ _COURTESIES = frozenset({"as", "for", "like", "please", "thanks", "thank", "that
 _NO_LETTERS = frozenset("ok am pm st nd rd th mm hm hmm mr mrs ms dr tv".split())
 """Without a vowel or in capitals, and no letters that are read out, unless digits follow at once."""
 _MOST_READ_TOGETHER = 4
-_NO_DIGITS: Mapping[Language, frozenset[str]] = {"en": frozenset(), "es": frozenset({"un", "una"})}
+_NO_DIGITS: Mapping[Language, frozenset[str]] = {"en": frozenset({"a"}), "es": frozenset({"un", "una", "mil"})}
+"""What begins an amount, and no digits that are read out ("thanks a million")."""
 
 Kind = Literal["letters", "digits", "o", "oh"]
 
@@ -132,7 +133,10 @@ def _character_at(items: Sequence[Token], place: int, heard: Heard) -> tuple[Cha
     if item.text[0].isdigit():
         digits = re.sub(r"\D", "", item.text)
         return (Character(digits, item.start, item.end, "digits"), place + 1) if digits.isascii() else None
-    number = digits_at(items, place, language, begun=True)
+    whole = cardinal(items, place, language)
+    # "Two hundred and twenty" is 220 here.
+    hundreds = whole is not None and 100 <= whole[0] < 1000
+    number = (str(whole[0]), whole[1]) if whole and hundreds else digits_at(items, place, language, begun=True)
     return (Character(number[0], item.start, items[number[1] - 1].end, "digits"), number[1]) if number else None
 
 

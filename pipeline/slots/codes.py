@@ -17,6 +17,8 @@ from pipeline.slots.wording import Heard, goes_on_from_another, settle
 
 _FEWEST_UNASKED = 4
 _FEWEST_LETTERS = 3
+_FEWEST_READ_TOGETHER = 5
+"""Letters that a transcriber wrote as one word: fewer are a name such as USPS."""
 _FEWEST_WITH_DIGITS = 2
 _FEWEST_OF_BOTH = 4
 """Letters and digits from which words around them do not count against a code."""
@@ -90,7 +92,8 @@ def _counts(run: _Run, runs: Sequence[_Run], variable: Variable, heard: Heard, c
     taken_back = _TAKEN_BACK[heard.language] if len(runs) > 1 else ""
     told = [variable.description, _CALLED[heard.language], taken_back, *(heard.text[r.start : r.end] for r in runs)]
     if little_else(heard.text, told, heard.language):
-        return variable.pattern is not None or size >= (_FEWEST_WITH_DIGITS if digits else _FEWEST_LETTERS)
+        letters = _FEWEST_LETTERS if run.spelled else _FEWEST_READ_TOGETHER
+        return variable.pattern is not None or size >= (_FEWEST_WITH_DIGITS if digits else letters)
     if variable.pattern is not None:
         return size >= _FEWEST_LETTERS and (digits or run.spelled)
     both = size >= _FEWEST_OF_BOTH and digits and not run.value.isdigit()
