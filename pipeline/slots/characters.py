@@ -128,11 +128,12 @@ def _character_at(items: Sequence[Token], place: int, heard: Heard) -> tuple[Cha
         return replace(found[0], text=found[0].text * repeats, start=item.start), found[1]
     if _read_together(items, place, heard):
         return Character(item.text.upper(), item.start, item.end, "letters"), place + 1
-    if item.text in _NO_DIGITS[language] or ":" in item.text or _ordinal(items, place, heard):
+    if item.text in _NO_DIGITS[language] or _ordinal(items, place, heard):
         return None
-    if item.text[0].isdigit():
-        digits = re.sub(r"\D", "", item.text)
-        return (Character(digits, item.start, item.end, "digits"), place + 1) if digits.isascii() else None
+    if re.fullmatch(r"[0-9][0-9.,/]*", item.text):
+        return Character(re.sub(r"\D", "", item.text), item.start, item.end, "digits"), place + 1
+    if not item.text.isalpha():
+        return None
     whole = cardinal(items, place, language)
     # "Two hundred and twenty" is 220 here.
     hundreds = whole is not None and 100 <= whole[0] < 1000
@@ -189,7 +190,11 @@ def _explained(items: Sequence[Token], letter: str, after: int, heard: Heard) ->
         if tuple(item.text for item in items[place : place + size]) != lead_in or place + size >= len(items):
             continue
         example = items[place + size].text
-        if len(example) > 1 and example[0].isalpha() and (lead_in == ("as", "in") or example[0].upper() == letter):
+        if (
+            len(example) > 1
+            and re.match("[a-z]", example)
+            and (lead_in == ("as", "in") or example[0].upper() == letter)
+        ):
             return example[0].upper(), place + size + 1
         if letter == "X" and example == "x":
             return _named_letter(items, place + size, heard) or (letter, after)

@@ -13,7 +13,7 @@ from pipeline.slots.little_else import little_else
 from pipeline.slots.numbers import stem, telling_words, tokens
 from pipeline.slots.types import LIKELY, SURE, Found, Language, ReadingContext
 from pipeline.slots.variables import Variable
-from pipeline.slots.wording import Heard, goes_on_from_another, settle
+from pipeline.slots.wording import Heard, core, goes_on_from_another, settle
 
 _FEWEST_UNASKED = 4
 _FEWEST_LETTERS = 3
@@ -48,7 +48,6 @@ _SAID: Mapping[Language, Mapping[str, str]] = {"en": {}, "es": {"V": "uve", "W":
 """Letters that a voice would not tell apart by themselves, or take for a word."""
 _ROUND = "O as in Oscar"
 """Between digits, where an O would be taken for a nought."""
-_STOP = re.compile(r"[.,;!?]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +66,11 @@ def read_code(variable: Variable, heard: Heard, context: ReadingContext) -> Foun
     """Upper-case letters and digits. Without a pattern, an answer must be a code and little else; unasked, it must
     stand beside what its description says."""
     runs: list[_Run] = []
-    for atoms in character_runs(heard):
-        run = _run(atoms, variable, heard)
-        if runs and goes_on_from_another(heard, run.start):
-            if re.search(r"\b(?:or|o)\W*$", heard.flat[: run.start]):
+    for characters in character_runs(heard):
+        run = _fitted(characters, variable.pattern, heard) if variable.pattern else _once(characters, heard)
+        before = heard.flat[: run.start]
+        if runs and goes_on_from_another(heard, run.start) and not re.search(r"\bnot\W*$", before):
+            if re.search(r"\b(?:or|o)\W*$", before):
                 return None
             ended = _ended_anew(runs[-1], run, variable)
             if ended is None:
@@ -96,8 +96,7 @@ def _counts(run: _Run, runs: Sequence[_Run], variable: Variable, heard: Heard, c
         return variable.pattern is not None or size >= (_FEWEST_WITH_DIGITS if digits else letters)
     if variable.pattern is not None:
         return size >= _FEWEST_LETTERS and (digits or run.spelled)
-    both = size >= _FEWEST_OF_BOTH and digits and not run.value.isdigit()
-    return both and little_else(heard.text, told, heard.language, most=_MOST_BESIDES)
+    return _is_mixed(run.value) and little_else(heard.text, told, heard.language, most=_MOST_BESIDES)
 
 
 def _called(run: _Run, variable: Variable, heard: Heard) -> bool:
@@ -135,33 +134,48 @@ def _shape(value: str) -> str:
 # -- runs ----------------------------------------------------------------------------------------------------------
 
 
-def _run(atoms: Sequence[Character], variable: Variable, heard: Heard) -> _Run:
-    """A run as one value, without what does not fit the pattern, or is counted ("7XKL220. Two adults")."""
-    whole = _joined(atoms)
-    cuts = [place for place in range(1, len(atoms)) if _parted(atoms[place - 1], atoms[place], heard, _STOP)]
-    if variable.pattern is None:
-        after = heard.flat[atoms[-1].end :]
-        stops = [place for place in cuts if _parted(atoms[place - 1], atoms[place], heard, re.compile(r"[.;!?]"))]
-        counts = stops and re.match(r" [a-z]", after) and atoms[stops[-1]].kind == "digits"
-        halves = [(_joined(atoms[:place]), _joined(atoms[place:])) for place in cuts]
-        again = [one for one, other in halves if one.value == other.value and len(one.value) >= _FEWEST_OF_BOTH]
-        return replace(again[0], end=whole.end) if again else _joined(atoms[: stops[-1]]) if counts else whole
-    pattern = re.compile(variable.pattern)
-    if pattern.fullmatch(whole.value):
+def _once(characters: Sequence[Character], heard: Heard) -> _Run:
+    """A run as one value, without its repetition, and without what is counted after it ("7XKL220. Two adults")."""
+    whole = _joined(characters)
+    for place in _cuts(characters, heard, r"[.,;!?]"):
+        one, again = _joined(characters[:place]), _joined(characters[place:])
+        if one.value == again.value and len(one.value) >= _FEWEST_OF_BOTH:
+            return replace(one, end=whole.end)
+    ends = _cuts(characters, heard, r"[.;!?]")
+    counts = re.match(r" [a-z]", heard.flat[whole.end :]) and whole.end < core(heard)[1]
+    if len(ends) == 1 and counts and characters[ends[0]].kind == "digits":
+        one = _joined(characters[: ends[0]])
+        return one if _is_mixed(one.value) else whole
+    return whole
+
+
+def _is_mixed(value: str) -> bool:
+    """Whether it is letters and digits, and enough of them for a code."""
+    return len(value) >= _FEWEST_OF_BOTH and not value.isdigit() and not value.isalpha()
+
+
+def _fitted(characters: Sequence[Character], pattern: str, heard: Heard) -> _Run:
+    """A run as the one value that fits the pattern; the whole, where none does or several do."""
+    whole = _joined(characters)
+    if re.fullmatch(pattern, whole.value):
         return whole
-    others = {other for other in _otherwise_round(whole.value) if pattern.fullmatch(other)}
+    others = {other for other in _otherwise_round(whole.value) if re.fullmatch(pattern, other)}
     if len(others) == 1:
         return replace(whole, value=others.pop(), confidence=LIKELY)
+    cuts = _cuts(characters, heard, r"[.,;!?]")
     if len(cuts) > _MOST_CUTS:
         return whole
-    ends = [0, *cuts, len(atoms)]
-    parts = [_joined(atoms[start:end]) for at, start in enumerate(ends) for end in ends[at + 1 :]]
-    fitting = [part for part in parts if pattern.fullmatch(part.value)]
+    ends = [0, *cuts, len(characters)]
+    parts = [_joined(characters[start:end]) for at, start in enumerate(ends) for end in ends[at + 1 :]]
+    fitting = [part for part in parts if re.fullmatch(pattern, part.value)]
     return fitting[0] if len({part.value for part in fitting}) == 1 else whole
 
 
-def _parted(atom: Character, following: Character, heard: Heard, mark: re.Pattern[str]) -> bool:
-    return mark.search(heard.flat[atom.end : following.start]) is not None
+def _cuts(characters: Sequence[Character], heard: Heard, marks: str) -> list[int]:
+    """Before which characters one of the marks stands."""
+    ends = [0, *(each.end for each in characters[:-1])]
+    starts = [0, *(each.start for each in characters[1:])]
+    return [place for place in range(1, len(ends)) if re.search(marks, heard.flat[ends[place] : starts[place]])]
 
 
 def _otherwise_round(value: str) -> Iterator[str]:
@@ -176,24 +190,24 @@ def _otherwise_round(value: str) -> Iterator[str]:
         yield "".join(text)
 
 
-def _joined(atoms: Sequence[Character]) -> _Run:
+def _joined(characters: Sequence[Character]) -> _Run:
     text = ""
-    for place, atom in enumerate(atoms):
-        text += _round(atoms, place) if atom.kind in ("o", "oh") else atom.text
-    spelled = all(len(atom.text) == 1 for atom in atoms)
-    return _Run(text, atoms[0].start, atoms[-1].end, spelled)
+    for place, each in enumerate(characters):
+        text += _round(characters, place) if each.kind in ("o", "oh") else each.text
+    spelled = all(len(each.text) == 1 for each in characters)
+    return _Run(text, characters[0].start, characters[-1].end, spelled)
 
 
-def _round(atoms: Sequence[Character], place: int) -> str:
+def _round(characters: Sequence[Character], place: int) -> str:
     """A nought or the letter: 'oh' beside a digit, and 'o' between digits, is a nought."""
     first = last = place
-    while first > 0 and atoms[first - 1].kind in ("o", "oh"):
+    while first > 0 and characters[first - 1].kind in ("o", "oh"):
         first -= 1
-    while last < len(atoms) - 1 and atoms[last + 1].kind in ("o", "oh"):
+    while last < len(characters) - 1 and characters[last + 1].kind in ("o", "oh"):
         last += 1
-    beside = [0 <= at < len(atoms) and atoms[at].kind == "digits" for at in (first - 1, last + 1)]
-    said = any(atom.kind == "oh" for atom in atoms[first : last + 1])
-    return ("0" if (any(beside) if said else all(beside)) else "O") * len(atoms[place].text)
+    beside = [0 <= at < len(characters) and characters[at].kind == "digits" for at in (first - 1, last + 1)]
+    said = any(each.kind == "oh" for each in characters[first : last + 1])
+    return ("0" if (any(beside) if said else all(beside)) else "O") * len(characters[place].text)
 
 
 def spoken_code(value: str, language: Language) -> str:

@@ -53,6 +53,9 @@ def test_a_pattern_says_what_is_meant(pattern: str, utterance: str, value: str |
     [
         ("4BDX90, no wait", None),
         ("not 4BDX90", None),
+        ("4BDX90, not 91", "4BDX90"),
+        ("Four. B. D. X. Nine zero please.", "4BDX90"),
+        ("C as in çedilla, 4, 4", "C44"),
         ("4BDX90, no, BDX", None),  # Part of it, and which?
         ("4BDX90, sorry, 4BDY90, no, 4BDZ90", "4BDZ90"),
         ("double double double four", None),
