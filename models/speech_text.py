@@ -48,6 +48,7 @@ def spoken_words(text: str) -> tuple[SpokenWord, ...]:
             dotted=pause.startswith("."),
             before=tuple(_bare(other)[1] for other in written[max(0, index - 2) : index]),
             after=_bare(written[index + 1])[1] if index + 1 < len(written) else "",
+            pause_before=said[-1].pause if said else None,
         )
         parts = _said(context)
         if context.dotted and index + 1 < len(written) and _is_abbreviation(core, parts):
@@ -110,6 +111,8 @@ class _Context:
     before: tuple[str, ...]
     """Up to two words before it, the nearest last."""
     after: str
+    pause_before: str | None = None
+    """The pause after the word before it; None: it is the first, or part of a word."""
 
     @property
     def previous(self) -> str:
@@ -395,6 +398,15 @@ def _initials(match: re.Match[str], _: _Context) -> Parts:
     return _parts(_letters(match[0]))
 
 
+def _spelled(_: re.Match[str], context: _Context) -> Parts | None:
+    """The A of letters that are read out ("A B C", "one, A"), no article: that would be a capital where a sentence
+    begins."""
+    letter = re.compile(r"[A-Z]")
+    after_letter = context.pause_before == "" and letter.fullmatch(context.previous) is not None
+    beside = after_letter or context.pause_before == "," or letter.fullmatch(context.after) is not None
+    return _parts(_letters(context.core)) if context.core == "A" and beside else None
+
+
 _SPELLED = {".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "+": "plus", ":": "colon"}
 
 
@@ -446,6 +458,7 @@ _RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
         (rf"(?P<number>{_AMOUNT})(?P<unit>[a-z]+)", _measured),
         (r"(?P<left>[a-z]+)\.?-(?P<right>[a-z]+)", _named_range),
         (r"(?:[a-z]\.)+[a-z]", _initials),
+        (r"A", _spelled),
     )
 )
 

@@ -175,6 +175,8 @@ def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapp
         return {**named, **more}
     for read_stated in (_stated, _other_end):
         found = {name: reading for name, each in known.items() if (reading := read_stated(each, parts)) is not None}
+        # The digits of "five T R nine" are no time.
+        found = {name: found[name] for name in found if _is_code(known[name], found[name].value)} or found
         if found:
             return found if len(found) == 1 else {}
     return {}
@@ -301,8 +303,18 @@ def _stated(known: Known, parts: _Parts) -> Reading | None:
             return _other_time(known, parts.stated, known.context) or _other_part(known, parts.whole)
         case "text" | "yes_no":
             return None
+        case "code":
+            reading = _if_other(read(known.variable, parts.stated, known.context), known)
+            # "Eight thirty" is another time rather than another plate.
+            alike = reading is not None and (_is_code(known, reading.value) or len(reading.value) == len(known.value))
+            return reading if alike else None
         case _:
             return _if_other(read(known.variable, parts.stated, known.context), known)
+
+
+def _is_code(known: Known, value: str) -> bool:
+    """Whether it can be nothing but a code: letters and digits."""
+    return known.variable.type == "code" and not value.isdigit() and not value.isalpha()
 
 
 def _if_other(reading: Reading | None, known: Known) -> Reading | None:

@@ -94,11 +94,11 @@ def spoken_digits(value: str, language: Language) -> str:
     """'5550134' -> 'five five five, zero one three four'. Raises ValueError if it is no digits."""
     if re.fullmatch(r"[0-9]+", value) is None:
         raise ValueError(f"expected digits such as '5550134', got {value!r}; give the canonical value")
-    return ", ".join(_each_digit(group, language) for group in _groups(value))
+    return ", ".join(_each_digit(group, language) for group in groups(value))
 
 
-def _groups(digits: str) -> list[str]:
-    """Threes, the last one or two of them fours; what is too short for that in whole."""
+def groups(digits: str) -> list[str]:
+    """In threes, the last one or two of them fours; what is too short for that in whole."""
     if len(digits) <= 4:
         return [digits]
     if len(digits) == 5:

@@ -38,9 +38,9 @@ _BEGINS_WITH_NO: Mapping[Language, re.Pattern[str]] = {
 }
 
 
-def little_else(utterance: str, told: Iterable[str], language: Language) -> bool:
-    """Whether there is hardly anything in an utterance besides the words `told` of it."""
-    return not _besides(utterance, told) - _AROUND[language]
+def little_else(utterance: str, told: Iterable[str], language: Language, *, most: int = 0) -> bool:
+    """Whether there is hardly anything in an utterance besides the words `told` of it: at most `most` words."""
+    return len(_besides(utterance, told) - _AROUND[language]) <= most
 
 
 def bare_no(utterance: str, language: Language) -> bool:

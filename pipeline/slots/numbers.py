@@ -325,15 +325,20 @@ def is_pronoun(one: Found[Decimal], heard: Heard) -> bool:
 
 def described(start: int, end: int, variable: Variable, items: Sequence[Token]) -> bool:
     """Whether a telling word of the variable's description stands right before or after [start, end)."""
-    telling = {_stem(word) for word in plain_words(variable.description) if len(word) > 3}
-    telling = (telling - _GENERIC) or telling
+    telling = telling_words(variable)
     words = [item for item in items if item.text[0].isalpha()]
     before = [item.text for item in words if item.end <= start][-3:]
     after = [item.text for item in words if item.start >= end][:2]
-    return any(_stem(word) in telling for word in (*before, *after))
+    return any(stem(word) in telling for word in (*before, *after))
 
 
-def _stem(word: str) -> str:
+def telling_words(variable: Variable) -> frozenset[str]:
+    """The stems of the words of its description that tell it from others."""
+    telling = frozenset(stem(word) for word in plain_words(variable.description) if len(word) > 3)
+    return (telling - _GENERIC) or telling
+
+
+def stem(word: str) -> str:
     return word[:-2] if word.endswith("es") and len(word) > 5 else word.rstrip("s")
 
 
@@ -376,7 +381,7 @@ def _runs(items: Sequence[Token], language: Language) -> Iterator[Found[Digits]]
     while place < len(items):
         start, text, end = place, "", place
         while place < len(items):
-            part = _digits_at(items, place, language, begun=bool(text))
+            part = digits_at(items, place, language, begun=bool(text))
             if part is not None:
                 text, place = text + part[0], part[1]
                 end = place
@@ -392,18 +397,19 @@ def _runs(items: Sequence[Token], language: Language) -> Iterator[Found[Digits]]
         yield Found(Digits(text, plus), items[start - 1].start if plus else items[start].start, items[end - 1].end)
 
 
-def _digits_at(items: Sequence[Token], place: int, language: Language, *, begun: bool) -> tuple[str, int] | None:
+def digits_at(items: Sequence[Token], place: int, language: Language, *, begun: bool) -> tuple[str, int] | None:
+    """The digits that are said as one at a token, and the token after them; `begun`: digits were said before."""
     item = items[place]
     if item.text[0].isdigit():
         digits = re.sub(r"[.,]", "", item.text)
         return (digits, place + 1) if digits.isascii() and digits.isdigit() else None
     repeats = _REPEATS[language].get(item.text)
     if repeats is not None and place + 1 < len(items):
-        repeated = _digits_at(items, place + 1, language, begun=True)
+        repeated = digits_at(items, place + 1, language, begun=True)
         return (repeated[0] * repeats, repeated[1]) if repeated and len(repeated[0]) == 1 else None
     if language == "en" and item.text in ("oh", "o"):
         # An 'oh' that begins a run is a digit only if more follow at once ("oh, five" is a sigh).
-        follows = place + 1 < len(items) and _digits_at(items, place + 1, language, begun=True) is not None
+        follows = place + 1 < len(items) and digits_at(items, place + 1, language, begun=True) is not None
         return ("0", place + 1) if begun or follows else None
     whole = cardinal(items, place, language)
     if whole is not None and whole[0] >= 1000:

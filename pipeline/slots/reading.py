@@ -13,6 +13,7 @@ from datetime import date
 from typing import get_args
 
 from pipeline.slots.choices import choosing_words, fits_none, fitting_options, read_choice, spoken_choice
+from pipeline.slots.codes import read_code, spoken_code
 from pipeline.slots.dates import dates_said, read_date, spoken_date
 from pipeline.slots.digits import read_digits, read_phone, spoken_digits, spoken_phone
 from pipeline.slots.emails import read_email, spoken_email
@@ -92,6 +93,8 @@ def spoken(variable: Variable, value: str, context: ReadingContext) -> str:
             return spoken_phone(variable, value, language)
         case "digits":
             return spoken_digits(value, language)
+        case "code":
+            return spoken_code(value, language)
 
 
 def prepare(language: Language) -> None:
@@ -112,7 +115,7 @@ def _moments(heard: Heard, context: ReadingContext) -> list[Found[object]]:
 def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
     match variable.type:
         case "text":
-            return read_text(heard, context)
+            return read_text(variable, heard, context)
         case "name":
             return read_name(heard, context)
         case "choice":
@@ -133,3 +136,5 @@ def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[st
             return read_phone(variable, heard, context)
         case "digits":
             return read_digits(variable, heard, context)
+        case "code":
+            return read_code(variable, heard, context)

@@ -29,6 +29,9 @@ def from_system(variable: Variable, text: str) -> str:
             return text[:10]
         case "time" if _MOMENT.fullmatch(text):
             return text[-5:] if len(text) == len("19:30") else _time(text)
+        case "code":
+            code = re.sub(r"[\s./\-]", "", text).upper()
+            return code if re.fullmatch(r"[A-Z0-9]+", code) else text
         case _:
             return text
 

@@ -13,7 +13,9 @@ from pipeline.slots.currencies import currency_of
 from pipeline.slots.spans import spans_of
 from pipeline.slots.wording import plain_words
 
-SlotType = Literal["text", "name", "choice", "yes_no", "number", "money", "date", "time", "email", "phone", "digits"]
+SlotType = Literal[
+    "text", "name", "choice", "yes_no", "number", "money", "date", "time", "email", "phone", "digits", "code"
+]
 
 HOURS = "hours"
 """In the place of from-to: when the business is open."""
@@ -24,7 +26,8 @@ class Variable(StrictModel):
 
     type: SlotType
     """How it is read and said. Canonical values: date 'YYYY-MM-DD', time 'HH:MM' (24 h), money '120.00', number decimal
-    text, phone E.164, digits '0123', email in lower case, name 'Capitalised Words', yes_no 'yes' or 'no'."""
+    text, phone E.164, digits '0123', email in lower case, name 'Capitalised Words', yes_no 'yes' or 'no', code
+    '7XKL220' (letters and digits as people say them: a plate, a booking reference, a post code)."""
     description: str = ""
     """What it is, in a few words ("number of people"). Near one of them, a number or digits are taken unasked."""
     choices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -43,7 +46,8 @@ class Variable(StrictModel):
     """For time: where one lies whose half of the day is not said ("at seven"), as from-to (17:00-23:00) or `hours`:
     when the business is open. A half that is said counts all the same. None: between seven and seven in the day."""
     pattern: str | None = None
-    """A regular expression that the whole canonical value must match."""
+    """A regular expression that the whole canonical value must match. A code with one is found among other words too;
+    without it, an answer must be little else."""
     fill: Literal["reader", "model"] = "reader"
     """'model': what the reader cannot make out is asked of the language model, which may point at the caller's words or
     at what is on offer (pipeline/filling.py). For models of a few billion parameters; see docs/agents.md."""

@@ -36,7 +36,7 @@ def written(variable: Variable, value: str, context: ReadingContext) -> str:
             return _choice(variable, value, context)
         case "yes_no":
             return spoken(variable, value, context)
-        case "text" | "name" | "email" | "digits":
+        case "text" | "name" | "email" | "digits" | "code":
             return value
 
 

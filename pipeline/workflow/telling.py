@@ -13,10 +13,10 @@ from pipeline.state import CallState, Place, Value
 from pipeline.workflow.definition import Flow, FlowNode
 from pipeline.workflow.wording import Wording
 
-_TELLING = ("choice", "digits", "phone", "email")
+_TELLING = ("choice", "digits", "code", "phone", "email")
 """Types whose values are seldom said but to tell them: no small numbers, yes and no, and no days or times, of which
 facts are asked too."""
-_NAMED = ("digits", "phone", "email")
+_NAMED = ("digits", "code", "phone", "email")
 """Types whose values are said with what they are ("the tracking number is ...")."""
 FEWEST_OF_A_NUMBER = 3
 """Digits of a number that is hardly said for anything but itself."""
@@ -49,6 +49,13 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def _is_number(variable: Variable) -> bool:
+    """Whether it is hardly said for anything but itself: digits, some at least, or a code that must look a certain way."""
+    if variable.type == "code":
+        return variable.pattern is not None
+    return variable.type == "digits" and variable.fewest_digits >= FEWEST_OF_A_NUMBER
+
+
 class Telling:
     """Of one agent's flows, for one call."""
 
@@ -72,7 +79,7 @@ class Telling:
         told = {
             name
             for name, variable in self._words.variables.items()
-            if variable.type == "digits" and variable.fewest_digits >= FEWEST_OF_A_NUMBER
+            if _is_number(variable)
             if (reading := read(variable, utterance, context)) is not None and reading.confidence >= LIKELY
         }
         asked = [

@@ -25,6 +25,7 @@ _FORMS: Mapping[SlotType, tuple[re.Pattern[str], tuple[str, ...]]] = MappingProx
         "time": (re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d"), ("19:30",)),
         "email": (re.compile(r"[^@\sA-Z]+@[^@\sA-Z]+"), ("ann@shop.example",)),
         "phone": (re.compile(r"\+[1-9]\d{6,14}"), ("+14155550100",)),
+        "code": (re.compile(r"[A-Z0-9]+"), ("7XKL220",)),
         "name": (re.compile(r".+"), ("Ann Lee",)),
     }
 )

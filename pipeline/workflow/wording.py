@@ -30,7 +30,8 @@ NEXT_OPENING = "next_opening"
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?::[a-z]+)?\}")
 """What stands for a value, perhaps with the form that it takes ("{hour:text}")."""
 FORMS = ("speech", "text", "digits", "all")
-"""As it is spoken, as people write it, its digits one by one; of a list, "a, b, and c" instead of "a, b, or c"."""
+"""As it is spoken, as people write it, its digits one by one (of a code, its letters too); of a list, "a, b, and c"
+instead of "a, b, or c"."""
 _FORM = re.compile(r":([a-z]+)\}$")
 
 _CHOICE = Variable(type="choice")
@@ -190,7 +191,7 @@ def written_as(variable: Variable, value: str, form: str, context: ReadingContex
     """A value in one of FORMS. Raises ValueError for a value that is not canonical."""
     if form == "text":
         return written(variable, value, context)
-    if form == "digits" and any(each.isdigit() for each in value):
+    if form == "digits" and variable.type != "code" and any(each.isdigit() for each in value):
         return one_by_one(value, context.language)
     return spoken(variable, value, context)
 

@@ -45,6 +45,8 @@ from models.speech_text import PAUSES, spoken_text, spoken_words
         ("I am here. No. I am not.", "I am here. No. I am not."),
         ("No. 5, e.g. this", "number five, for example this"),
         ("U.S. rules", "U S rules"),
+        ("It's A B C, one, A at ten", "It's eigh B C, one, eigh at ten"),
+        ("X A is option B. A person helps.", "X eigh is option B. A person helps."),
         # addresses
         ("help@dental.com", "help at dental dot com"),
         ("https://www.dental.com/book?x=1", "double you double you double you dot dental dot com slash book"),

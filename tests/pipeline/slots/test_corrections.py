@@ -27,6 +27,7 @@ VARIABLES: Mapping[str, Variable] = {
     "hour": Variable(type="time", description="time of the visit"),
     "party": Variable(type="number", description="number of people"),
     "phone": Variable(type="phone"),
+    "plate": Variable(type="code", description="license plate"),
     "size": Variable(type="choice", choices={"small": ("small", "pequeño"), "large": ("large", "grande")}),
 }
 
@@ -99,6 +100,22 @@ def test_a_correction_in_spanish_changes_only_what_it_is_about(utterance: str, w
 )
 def test_another_one_on_offer_is_the_one_nearest_to_what_was_chosen(utterance: str, value: str) -> None:
     assert changed(utterance, "en", opening="2026-12-03T08:15") == {"opening": value}
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language", "wanted"),
+    [
+        ("No, it's 5TRW 992", "en", {"plate": "5TRW992"}),
+        ("no, five T R W nine nine two", "en", {"plate": "5TRW992"}),
+        ("No, the plate is 5TRW9921", "en", {"plate": "5TRW9921"}),
+        ("It's not 5TRW991, it's 5TRW992", "en", {"plate": "5TRW992"}),
+        ("no, seven thirty", "en", {"hour": "19:30"}),
+        ("No, it's right, 5TRW991", "en", {}),
+        ("No, es cinco, te, erre, uve doble, nueve nueve dos", "es", {"plate": "5TRW992"}),
+    ],
+)
+def test_a_code_is_corrected_by_another_one(utterance: str, language: Language, wanted: dict[str, str]) -> None:
+    assert changed(utterance, language, plate="5TRW991", hour="20:00") == wanted
 
 
 @pytest.mark.parametrize(("utterance", "language"), [("actually make it the other one", "en"), ("mejor el otro", "es")])

@@ -24,6 +24,11 @@ def test_a_value_and_little_else(language: Language, said: str, told: list[str],
     assert little_else(said, told, language) is little
 
 
+def test_a_few_other_words_may_be_allowed() -> None:
+    assert little_else("Friday is my birthday", ["Friday"], "en", most=1)
+    assert not little_else("Friday is my grandmother's birthday", ["Friday"], "en", most=1)
+
+
 @pytest.mark.parametrize(
     ("language", "said", "left"),
     [

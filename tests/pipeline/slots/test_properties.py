@@ -70,6 +70,11 @@ def test_digits_are_understood_when_said_back(language: Language, value: str) ->
     assert said_back(Variable(type="digits"), value, ReadingContext(TODAY, language)) == value
 
 
+@given(languages, st.from_regex(r"\A(?:[A-Z0-9]{1,11}[0-9][A-Z0-9]{1,8}|[A-Z]{3,12})\Z"))
+def test_a_code_is_understood_when_said_back(language: Language, value: str) -> None:
+    assert said_back(Variable(type="code"), value, ReadingContext(TODAY, language)) == value
+
+
 @given(languages, st.from_regex(r"\A[2-9][0-9]{2}[2-9][0-9]{6}\Z"))
 def test_a_phone_number_is_understood_when_said_back(language: Language, national: str) -> None:
     assert said_back(Variable(type="phone"), f"+1{national}", ReadingContext(TODAY, language)) == f"+1{national}"

@@ -28,6 +28,7 @@ OFFERED = (Option("nadia", "Doctor Nadia Haddad"), Option("2026-12-04T19:00", "F
         ("number", "2.5", "2.5", "2,5"),
         ("phone", "+14155550100", "+1 415 555 0100", "+1 415 555 0100"),
         ("digits", "0123", "0123", "0123"),
+        ("code", "5TRW991", "5TRW991", "5TRW991"),
         ("name", "Ann Lee", "Ann Lee", "Ann Lee"),
         ("email", "ann@shop.example", "ann@shop.example", "ann@shop.example"),
         ("text", "by the door", "by the door", "by the door"),

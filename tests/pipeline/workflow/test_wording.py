@@ -26,6 +26,16 @@ def test_what_is_said_is_spoken_unless_it_says_otherwise(words: Wording) -> None
     assert words.render(STATE, "At {hour:text}, door {door:digits}.") == "At 7 pm, door four two."
 
 
+def test_the_letters_of_a_code_are_said_with_its_digits() -> None:
+    plate = Wording(
+        {"plate": Variable(type="code")}, caller="", now=lambda: datetime(2026, 11, 25), hours=Hours(), language="en"
+    )
+    state = CallState(values={"plate": Value("5TR91")})
+    said = "five, T R, nine one"
+    assert plate.render(state, "{plate}; {plate:digits}; {plate:text}") == f"{said}; {said}; 5TR91"
+    assert plate.arguments(state, {"plate": "{plate}"}) == {"plate": "5TR91"}
+
+
 def test_what_tools_get_is_as_it_is_kept_unless_it_says_otherwise(words: Wording) -> None:
     given = {"at": "{hour}", "text": "See you at {hour:text}. Call {caller:text}.", "note": "{hour:speech}"}
     assert words.arguments(STATE, given) == {
