@@ -50,7 +50,7 @@ def _words(text: str) -> list[str]:
 
 
 def _is_number(variable: Variable) -> bool:
-    """Whether it is hardly said for anything but itself: digits, some at least, or a code that must look a certain way."""
+    """Whether it is hardly said for anything but itself: some digits at least, or a code of a certain pattern."""
     if variable.type == "code":
         return variable.pattern is not None
     return variable.type == "digits" and variable.fewest_digits >= FEWEST_OF_A_NUMBER
