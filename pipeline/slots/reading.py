@@ -12,6 +12,7 @@ import re
 from datetime import date
 from typing import get_args
 
+from pipeline.slots.bearers import bearer_of
 from pipeline.slots.choices import choosing_words, fitting_options, read_choice, spoken_choice
 from pipeline.slots.dates import dates_said, read_date, spoken_date
 from pipeline.slots.digits import read_digits, read_phone, spoken_digits, spoken_phone
@@ -109,7 +110,7 @@ def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[st
         case "text":
             return read_text(heard, context)
         case "name":
-            return read_name(heard, context)
+            return read_name(heard, context, bearer_of(variable.description))
         case "choice":
             return read_choice(variable, heard, context)
         case "yes_no":

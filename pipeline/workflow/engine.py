@@ -373,7 +373,7 @@ class WorkflowEngine:
             if name == besides or (name in state.values and not anew):
                 continue
             variable = self._words.variable(name)
-            context = dataclasses.replace(self._words.context(state, variable), asked=False)
+            context = dataclasses.replace(self._words.context(state, variable), asked=False, opening=anew)
             if variable.options_from is not None and not context.options:
                 state = state.with_early(name, utterance, turn) if utterance else state
                 continue
