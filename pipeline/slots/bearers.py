@@ -50,8 +50,8 @@ _MY_KIN: Mapping[Language, str] = {
 _IS_CALLED = r"(?:'s name(?:'s| is)?|(?:'s| is)? (?:called|named))"
 _MY_PET: Mapping[Language, str] = {
     "en": (
-        rf"(?:my|our|his|her|their)(?: \w+){{0,2}}? {_PET['en']}{_IS_CALLED}?"
-        rf"|(?:the|an?|this|one|another)(?: \w+){{0,2}}? {_PET['en']}{_IS_CALLED}"
+        rf"(?:my|our|his|her|their)(?: [\w']+){{0,2}}? {_PET['en']}{_IS_CALLED}?"
+        rf"|(?:the|an?|this|one|another)(?: [\w']+){{0,2}}? {_PET['en']}{_IS_CALLED}"
     ),
     "es": (
         rf"(?:mi|nuestr[oa])(?: viej[oa])? {_PET['es']}(?: viej[oa]| pequen[oa]| blanc[oa]| negr[oa]| persa| siames)?"
@@ -103,7 +103,7 @@ _ASKED_OF_PETS: Mapping[Language, str] = {
         r"(?:his|her|its|their|the) (?:full )?name(?:'s| is|s| would be)?|name's|name is"
         r"|(?:he|she|it)(?:'s| is) (?:called|named)|we call (?:him|her|it)|(?:he|she|it) (?:goes by|answers to)"
         r"|called|named"
-        rf"|{_MY_PET['en']}|(?P<weak>(?:he|she)(?:'s| is)|(?:my|our|the)(?: \w+){{0,2}}? {_PET['en']}(?:'s| is)?)"
+        rf"|{_MY_PET['en']}|(?P<weak>(?:he|she)(?:'s| is)|(?:my|our|the)(?: [\w']+){{0,2}}? {_PET['en']}(?:'s| is)?)"
         rf"|{_ANSWERED['en']}"
     ),
     "es": (
@@ -115,7 +115,8 @@ _OWN: Mapping[Language, str] = {
     "en": (
         r"(?P<own>(?:my|the) (?:full )?name(?:'s| is|s)|(?P<introduces>this is|i am|i'm)"
         r"|under(?: the name(?: of)?)?|in the name of|named me"
-        r"|(?:owner|caller|customer|client)'s name(?:'s| is)|(?<!'s\s)(?<!her\s)(?<!his\s)(?<!its\s)(?<!their\s)name(?:'s| is))"
+        r"|(?:owner|caller|customer|client)'s name(?:'s| is)"
+        r"|(?<!'s\s)(?<!her\s)(?<!his\s)(?<!its\s)(?<!their\s)name(?:'s| is))"
     ),
     "es": (
         r"(?P<own>(?:mi|el) nombre(?: completo)? es|me llamo|llamarme|a nombre de|(?P<introduces>soy)|le habla|habla)"
@@ -167,9 +168,10 @@ class LeadIns:
     """Behind one that nobody asked for."""
 
 
-def _lead_ins(language: Language, bearer: Bearer) -> LeadIns:
-    own, kin = _PLAINLY_OWN[language], _MY_KIN[language]
-    theirs = _THEIRS_OF_PEOPLE[language]
+@lru_cache(maxsize=8)
+def lead_ins(language: Language, bearer: Bearer) -> LeadIns:
+    """What leads up to a bearer's names."""
+    own, theirs, kin = _PLAINLY_OWN[language], _THEIRS_OF_PEOPLE[language], _MY_KIN[language]
     match bearer:
         case "pet":
             asked, behind = _ASKED_OF_PETS[language], _IS_A_PETS[language]
@@ -186,12 +188,6 @@ def _lead_ins(language: Language, bearer: Bearer) -> LeadIns:
     return LeadIns(phrase(asked), phrase(unasked), phrase(plain), behind)
 
 
-@lru_cache(maxsize=8)
-def lead_ins(language: Language, bearer: Bearer) -> LeadIns:
-    """What leads up to a bearer's names."""
-    return _lead_ins(language, bearer)
-
-
 @lru_cache(maxsize=256)
 def bearer_of(description: str) -> Bearer:
     """Whose name a variable so described holds."""
@@ -200,12 +196,6 @@ def bearer_of(description: str) -> Bearer:
     if match is None:
         return "person"
     return "pet" if match["pet"] else "caller"
-
-
-def names_a_pet(words: str, language: Language) -> bool:
-    """Whether words call an animal ("the cat")."""
-    match = _NAMED[language].search(fold(words))
-    return match is not None and match["pet"] is not None
 
 
 def spoken_of(heard: Heard, place: int) -> Bearer | None:

@@ -34,10 +34,11 @@ _ANNOUNCED: Mapping[Language, re.Pattern[str]] = {
     "es": re.compile(r" (?:al habla|al aparato|por aqui)\b"),
 }
 """Behind the name of who calls, even if it is a single word."""
-_STOP = re.compile(r"\s*[,.;]\s+")
+_STOP = re.compile(r"\s*[,.;]\s+[¿¡]*")
 _NOBODYS: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
-        r"(?:and |or )?(?:is|are|was|were|does|do|did|has|have|can|could|will|would) (?:he|she|they|it|that|this|there)\b"
+        r"(?:and |or )?(?:is|are|was|were|does|do|did|has|have|can|could|will|would)"
+        r" (?:he|she|they|it|that|this|there)\b"
         r"|(?:right|correct|isn't it|is that (?:you|right))\b"
     ),
     "es": re.compile(r"(?:y |o )?(?:esta|estan|es|son|tiene|puede) (?:el|ella|ellos|eso|ahi)\b|verdad\b|no\?"),

@@ -32,7 +32,10 @@ _VOCATIVE: Mapping[Language, str] = {
 }
 """By which callers call whom they speak to."""
 _SAID_BEFORE: Mapping[Language, str] = {
-    "en": r"(?:(?:like|as) )?i(?:'ve)? (?:just |already )?(?:said|told you|mentioned)(?: so)?(?: already| before| earlier)?",
+    "en": (
+        r"(?:(?:like|as) )?i(?:'ve)? (?:just |already )?(?:said|told you|mentioned)(?: so)?"
+        r"(?: already| before| earlier)?"
+    ),
     "es": r"(?:como )?(?:ya )?(?:se )?(?:lo |le )?(?:he dicho|dije|decia|habia dicho)(?: ya| antes)?",
 }
 _AFTER: Mapping[Language, re.Pattern[str]] = {
@@ -50,10 +53,8 @@ _ADDRESSES: Mapping[Language, re.Pattern[str]] = {
     language: re.compile(rf"(?:{words})(?!\w)") for language, words in _VOCATIVE.items()
 }
 _SPEAKS_ON: Mapping[Language, re.Pattern[str]] = {
-    "en": re.compile(
-        r"\s*[,;] (?:(?:he|she|they)(?:'s|'re| is| are)\b|and (?:i'm|i am|my name|this is)\b|(?:i'm|my name is) )"
-    ),
-    "es": re.compile(r"\s*[,;] (?:es una? |tiene |y (?:yo )?(?:soy|me llamo)\b|(?:soy|me llamo) )"),
+    "en": re.compile(r"\s*[,;] (?:(?:he|she|they)(?:'s|'re| is| are)\b|and (?:i'm|i am|my name|this is)\b)"),
+    "es": re.compile(r"\s*[,;] (?:es una? |tiene |y (?:yo )?(?:soy|me llamo)\b)"),
 }
 """Behind a name that answers: more of whose it is, or another one's."""
 _TITLES: Mapping[Language, re.Pattern[str]] = {
@@ -73,7 +74,7 @@ _NO_NAME: Mapping[Language, frozenset[str]] = {
         great well sure right correct wrong i'd i'll i've i'm that's what's don't can't speaking spell spelled spelt
         spelling as um uh er tomorrow today morning afternoon evening tonight noon week next last first second one
         available urgent ready back late early actually wait mean definitely true false terrible difficult
-        complicated nope yep he she
+        complicated nope yep he she look listen honestly
         dentist doctor everyone all him them bye goodbye nothing nobody none""".split()
     ),
     "es": frozenset(
@@ -330,10 +331,13 @@ def _name_words(
             place = joint.end()
             continue
         match = _WORD.match(heard.text, place, end)
-        if match is None or not _may_be_name(match[0], heard, place, words, capitals=capitals):
+        if match is None or (heard.language == "en" and _is_contracted(fold(match[0]))):
             break
-        told, place = _without_contraction(match, heard.language)
+        told = _without_contraction(match, heard.language)
+        if not _may_be_name(told.text, heard, place, words, capitals=capitals):
+            break
         words.append(told)
+        place = match.end()
         if told.end < place:
             break
     while words and not words[-1].spelled and fold(words[-1].text) in _PARTICLES[heard.language]:
@@ -346,7 +350,7 @@ def _name_words(
 def _ends_at_comma(
     heard: Heard, place: int, words: Sequence[_Word], spelled: Sequence[_Word], *, capitals: bool
 ) -> bool:
-    """Whether the words from there on, behind a comma, are no more of the name: "Ann Lee, dear", "Ann Lee, Rex is ..."."""
+    """Whether what stands behind a comma is no more of the name: "Ann Lee, dear", "Ann Lee, Rex is ill"."""
     if _spelled_at(spelled, place) is not None or _JOINT[heard.language].match(heard.flat, place):
         return False
     if capitals:
@@ -359,11 +363,11 @@ def _ends_at_comma(
     return _ADDRESSES[heard.language].match(heard.flat, place) is not None
 
 
-def _without_contraction(match: re.Match[str], language: Language) -> tuple[_Word, int]:
-    """A word without what is contracted with it, and where what follows begins: "Rex's" is Rex."""
+def _without_contraction(match: re.Match[str], language: Language) -> _Word:
+    """A word without what is contracted with it: "Rex's" is Rex."""
     contracted = _CONTRACTION.search(fold(match[0])) if language == "en" else None
     end = match.start() + contracted.start() if contracted else match.end()
-    return _Word(match[0][: end - match.start()], match.start(), end), match.end()
+    return _Word(match[0][: end - match.start()], match.start(), end)
 
 
 def _once(words: list[_Word]) -> list[_Word]:
@@ -388,8 +392,6 @@ def _spelled_at(spelled: Sequence[_Word], place: int) -> _Word | None:
 def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *, capitals: bool) -> bool:
     plain = fold(word)
     language = heard.language
-    if language == "en" and _is_contracted(plain):
-        return False
     if capitals and _ANOTHERS[language].search(heard.flat[:place]):
         return False
     if plain in _PARTICLES[language]:
@@ -407,7 +409,7 @@ def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *,
     if plain in _BEGIN_NAMES and not words and word[0].isupper() and _names_follow(heard, place + len(word)):
         return True
     if plain in _NO_NAME[language] or plain in number_words(language):
-        joined = len(plain) > 1 and "'" not in plain and re.search(r"[\w.] $", heard.flat[:place]) is not None
+        joined = len(plain) > 1 and re.search(r"[\w.] $", heard.flat[:place]) is not None
         return joined and word[0].isupper() and _among_names(words, language)
     if not calendar:
         return True

@@ -96,6 +96,8 @@ def prepare(language: Language) -> None:
     context = ReadingContext(date(2026, 12, 1), language, options)
     for kind in get_args(SlotType):
         read(Variable(type=kind), "1", context)
+    for bearer in ("pet", "caller"):
+        read(Variable(type="name", description=bearer), "1", context)
 
 
 def _moments(heard: Heard, context: ReadingContext) -> list[Found[object]]:
