@@ -39,9 +39,14 @@ _NOBODYS: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
         r"(?:and |or )?(?:is|are|was|were|does|do|did|has|have|can|could|will|would)"
         r" (?:he|she|they|it|that|this|there)\b"
-        r"|(?:right|correct|isn't it|is that (?:you|right))\b"
+        r"|(?:right|correct|isn't it|is that (?:you|right))\b|how (?:much|many|long)\b|(?:please )?connect me\b"
+        r"|(?:do|can|could|would|will) you (?:\w+ )?(?:that|those|these|it|them|there|one|ones)\b"
+        r"|(?:it(?!'s| is| was)|they|those|these)\b|(?:my|our) \w+,"
     ),
-    "es": re.compile(r"(?:y |o )?(?:esta|estan|es|son|tiene|puede) (?:el|ella|ellos|eso|ahi)\b|verdad\b|no\?"),
+    "es": re.compile(
+        r"(?:y |o )?(?:esta|estan|es|son|tiene|puede) (?:el|ella|ellos|eso|ahi)\b|verdad\b|no\?"
+        r"|cuant[oa]s?\b|(?:mi|nuestr[oa]) \w+,"
+    ),
 }
 """What follows a name by which somebody or something else is asked for."""
 _CLOSED: Mapping[Language, re.Pattern[str]] = {
@@ -55,7 +60,7 @@ _BEGINS_NONE = phrase(
     r"|hyundai|kia|volkswagen|bmw|audi|lexus|acura|jeep|dodge|chevy|chevrolet|gmc|buick|cadillac|tesla|volvo|fiat|seat"
     r"|renault|peugeot|citroen|skoda|opel|chrysler|mitsubishi|porsche|land|american|delta|apple|google|amazon|uber"
     r"|general|royal|national|first|real|central|main|check|semana|noche|reyes|ano|dia|virgen|dios|muchas|quick|bad|emergency"
-    r"|nobody|somebody|someone|anybody|anyone|still|right|mom|mum|dad|just|only|every\w*|some|any|another|other|both"
+    r"|front|human|customer|root|wisdom|deep|chicken|super|pastor|atencion|nobody|somebody|someone|anybody|anyone|still|right|mom|mum|dad|just|only|every\w*|some|any|another|other|both"
     r"|most|many|all|no|not|what|when|where|who|why|how|which|is|are|do|does|did|can|could|should|may i|let|let's"
 )
 _HOLDS_NONE = phrase(
@@ -71,7 +76,7 @@ _HOLDS_NONE = phrase(
     r"|benz|civic|corolla|camry|focus|rover|retriever|labrador|terrier|bulldog|poodle|spaniel|dane|christ|god|dios|lord"
     r"|goodness|heavens|moly|cow|luck|news|question|questions|problem|trouble|emergency|urgente?|oil|engine|tires?"
     r"|brakes?|car|light|change|appointment|cita|reservation|reserva|booking|table|order|pedido|tracking|number"
-    r"|numero|check|check-?up|cleaning|limpieza|booster|haircut|moment|minute|second|maps|eats|pay|medicare|visa"
+    r"|numero|check|check-?up|cleaning|limpieza|filling|crown|braces|aligners|tooth|teeth|canal|booster|haircut|moment|minute|second|maps|eats|pay|medicare|visa"
     r"|mastercard|paypal|whatsapp|facebook|instagram|yelp|please|thanks|thank|you|me|we|us|it|here|there"
     r"|morning|afternoon|evening|night|tonight|tomorrow|today|manana|tarde|tardes|noche|noches|hoy|dias?|semana"
 )
