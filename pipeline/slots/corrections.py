@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import SequenceMatcher
 
+from pipeline.slots.bearers import bearer_of
 from pipeline.slots.digits import with_other_end
 from pipeline.slots.little_else import little_else
 from pipeline.slots.reading import Reading, ReadingContext, claimed, fitting, read
 from pipeline.slots.times import clock, in_part, part_of_day, parts_named, times_said
 from pipeline.slots.types import DOUBTFUL, LIKELY, Language, Option
 from pipeline.slots.variables import Variable
-from pipeline.slots.wording import Heard, core, hear, phrase, plain_words
+from pipeline.slots.wording import Heard, core, fold, hear, phrase, plain_words
 
 _MARKS: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
@@ -95,13 +96,14 @@ _AT_ITS_END: Mapping[Language, re.Pattern[str]] = {
 }
 _CALLS_WRONG: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
-        r"(?:the|my|that) (\w+)(?: \w+)? (?:is|was|isn't)(?: \w+)? (?:wrong|incorrect|right|correct)"
+        r"(?:the|my|that) (\w+)(?:'s)?(?: \w+)? (?:is|was|isn't)(?: \w+)? (?:wrong|incorrect|right|correct)"
         r"|(?:the|my) (\w+)'s (?:wrong|not right|incorrect)|(?:wrong|another|(?:a )?different|some other) (\w+)"
-        r"|change (?:the|my) (\w+)|^(?:no |um |just |only )*(?:the|my) (\w+)(?: please)?$"
+        r"|change (?:the|my) (\w+)|^(?:no |um |just |only )*(?:the|my) (\w+)(?:'s name)?(?: please)?$"
     ),
     "es": phrase(
         r"(?:el|la|mi) (\w+)(?: \w+)? (?:esta mal|es incorrect[oa]|no es correct[oa]|no esta bien|no es)"
-        r"|cambi\w+ (?:el|la|mi) (\w+)|otr[oa] (\w+)|^(?:no |eh |solo )*(?:el|la|mi) (\w+)(?: por favor)?$"
+        r"|cambi\w+ (?:el|la|mi) (\w+)|otr[oa] (\w+)"
+        r"|^(?:no |eh |solo )*(?:el nombre de )?(?:el|la|mi) (\w+)(?: por favor)?$"
     ),
 }
 _CALLED: Mapping[Language, re.Pattern[str]] = {
@@ -114,6 +116,21 @@ _KINDS: Mapping[Language, Mapping[str, str]] = {
     "es": {"time": "hora", "date": "dia fecha", "name": "nombre", "phone": "telefono numero", "email": "correo"},
 }
 """What callers call a value of a type."""
+_MERELY: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:just|only)\s+(?P<name>[^,.;:!?]+)(?=[,.;:!?]|$)"),
+    "es": re.compile(r"\b(?:solo|solamente|nada mas que)\s+(?P<name>[^,.;:!?]+)(?=[,.;:!?]|$)"),
+}
+"""Before all of a name of which too much was heard."""
+_WITHOUT: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"(?:without|leave out|drop|take out|take off|remove|minus)(?: the)? (?P<words>\w+(?: \w+)?)"),
+    "es": phrase(r"(?:sin|quite|quita|borre|elimine)(?: el| la)? (?P<words>\w+(?: \w+)?)"),
+}
+"""Before words that are no part of a name."""
+_OWN_NAME: Mapping[Language, re.Pattern[str]] = {
+    "en": phrase(r"my (?:\w+ )?name"),
+    "es": phrase(r"mi nombre"),
+}
+"""Of several names, no pet's."""
 _ASKS_WHETHER: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"^\W*(?:(?:and|so|but|oh|wait)\W+)*(?:is|isn't|are|was)\b"),
     "es": re.compile(r"^\W*(?:(?:y|pero|ah)\W+)*(?:es|esta|era|seria)\b.*\?"),
@@ -121,6 +138,8 @@ _ASKS_WHETHER: Mapping[Language, re.Pattern[str]] = {
 """Who wants to know whether it is so changes nothing ("Is it with Marco?")."""
 _ALIKE = 0.5
 """Likeness from which one name is taken for a better hearing of another."""
+_SURELY_ALIKE = 0.6
+"""The same where it tells one name from another."""
 _HALF_DAY_MIN = 12 * 60
 _FEW_WORDS = 4
 """An answer of so many words that names a part of the day says that alone ("tomorrow in the evening")."""
@@ -157,6 +176,7 @@ def corrections(
     """
     if agreed or not marks_a_correction(utterance, language):
         parts = _taken_apart(utterance, language, agreed=agreed)
+        known = _names_meant(known, parts, language)
         return {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
     return told(utterance, known, language)
 
@@ -165,8 +185,10 @@ def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapp
     """What an answer to "what should I change?" changes: nothing if it may be about several of the values."""
     parts = _taken_apart(utterance, language, agreed=False)
     if (match := _CALLED[language].match(hear(utterance, language).flat)) is not None:
-        called = _the_one_called({_stem(match[1])}, {name: each.variable for name, each in known.items()}, language)
+        variables = {name: each.variable for name, each in known.items()}
+        called = _the_one_called({_stem(match[1])}, match[0], variables, language)
         known = {called: known[called]} if called else known
+    known = _names_meant(known, parts, language)
     named = {name: reading for name, each in known.items() if (reading := _named(each, parts)) is not None}
     if named:
         # One of a few fixed choices may be named in passing: "Friday evening".
@@ -178,7 +200,7 @@ def told(utterance: str, known: Mapping[str, Known], language: Language) -> Mapp
         # The digits of "five T R nine" are no time.
         found = {name: found[name] for name in found if _is_code(known[name], found[name].value)} or found
         if found:
-            return found if len(found) == 1 else {}
+            return found if len(found) == 1 else _most_alike(found, known)
     return {}
 
 
@@ -226,11 +248,12 @@ def called_wrong(utterance: str, variables: Mapping[str, Variable], language: La
     if match is None:
         return None
     words = {_stem(word) for group in match.groups() if group for word in plain_words(group)}
-    return _the_one_called(words, variables, language)
+    return _the_one_called(words, match[0], variables, language)
 
 
-def _the_one_called(words: Set[str], variables: Mapping[str, Variable], language: Language) -> str | None:
-    """The variable that these words call by its name, its description or its kind; None if it is none or several."""
+def _the_one_called(words: Set[str], called: str, variables: Mapping[str, Variable], language: Language) -> str | None:
+    """The variable that these words of what is called call by its name, its description, its kind or whose name it is;
+    None if it is none or several."""
     fitting_names = [
         name
         for name, variable in variables.items()
@@ -241,7 +264,31 @@ def _the_one_called(words: Set[str], variables: Mapping[str, Variable], language
             for word in plain_words(text)
         }
     ]
+    named = {name: bearer_of(each.description) for name, each in variables.items() if each.type == "name"}
+    if not fitting_names and (bearer := bearer_of(" ".join(words))) != "person":
+        fitting_names = [name for name in named if named[name] == bearer]
+    if len(fitting_names) > 1 and _OWN_NAME[language].search(fold(called)):
+        fitting_names = [name for name in fitting_names if named.get(name) != "pet"]
     return fitting_names[0] if len(fitting_names) == 1 else None
+
+
+def _names_meant(known: Mapping[str, Known], parts: _Parts, language: Language) -> Mapping[str, Known]:
+    """Without the names that the words are not about: "it's not Bella" is about the one whose value is Bella, "just
+    Ann" about the one with an Ann in it."""
+    heard = hear(parts.whole, language)
+    merely = " ".join(match["name"] for match in _MERELY[language].finditer(heard.flat))
+    words = set(plain_words(f"{parts.denied} {merely}"))
+    names = {name for name, each in known.items() if each.variable.type == "name"}
+    meant = {name for name in names if words & set(plain_words(known[name].value))}
+    return {name: each for name, each in known.items() if name not in names or name in meant} if meant else known
+
+
+def _most_alike(found: Mapping[str, Reading], known: Mapping[str, Known]) -> Mapping[str, Reading]:
+    """Of several names, the one that this resembles; nothing if it is none or several."""
+    if any(known[name].variable.type != "name" for name in found):
+        return {}
+    alike = {name: each for name, each in found.items() if _likeness(each.value, known[name].value) >= _SURELY_ALIKE}
+    return alike if len(alike) == 1 else {}
 
 
 def _stem(word: str) -> str:
@@ -281,7 +328,8 @@ def _named(known: Known, parts: _Parts) -> Reading | None:
         case "choice":
             return _chosen(known, parts.whole, unasked)
         case "name":
-            return _other_name(known, parts, read(known.variable, _mend_denial(parts), unasked))
+            less = _less_of_name(known, parts.whole)
+            return less or _other_name(known, parts, read(known.variable, _mend_denial(parts), unasked))
         case "time":
             return _other_time(known, parts.whole, unasked) or _only_part(known, parts.stated)
         case "phone" | "digits":
@@ -445,6 +493,32 @@ def _other_name(known: Known, parts: _Parts, reading: Reading | None) -> Reading
     return _if_other(replace(reading, value=" ".join(mended)), known)
 
 
+def _less_of_name(known: Known, text: str) -> Reading | None:
+    """The name where too much of it was heard: "just Ann Lee", "without the dear"."""
+    heard = hear(text, known.context.language)
+    was = known.value.split()
+    for match in _MERELY[heard.language].finditer(heard.flat):
+        reading = read(known.variable, heard.text[match.start("name") : match.end("name")], known.context)
+        if reading is not None and _is_alike(reading.value.split(), was):
+            return _if_other(reading, known)
+    for match in _WITHOUT[heard.language].finditer(heard.flat):
+        left_out = set(plain_words(match["words"]))
+        left = [word for word in was if not left_out & set(plain_words(word))]
+        if left and len(left) < len(was):
+            return Reading(" ".join(left), heard.words(*match.span()), LIKELY)
+    return None
+
+
+def _is_alike(said: Sequence[str], was: Sequence[str]) -> bool:
+    """Whether the words are some of the name's, or another hearing of it."""
+    shared = not _other_words(said, was)
+    return shared or _likeness(" ".join(said), " ".join(was)) >= _ALIKE
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.lower(), other.lower()).ratio()
+
+
 def _other_words(said: Sequence[str], was: Sequence[str]) -> bool:
     """Whether it is more than a part of the name said again."""
     return not {word.lower() for word in said} <= {word.lower() for word in was}
@@ -460,5 +534,5 @@ def _place(was: Sequence[str], word: str, parts: _Parts, heard: Heard) -> int | 
         return len(was) - 1
     if _FIRST_NAME[heard.language].search(heard.flat) and heard.language == "en":
         return 0
-    likeness = [SequenceMatcher(None, each.lower(), word.lower()).ratio() for each in was]
+    likeness = [_likeness(each, word) for each in was]
     return likeness.index(max(likeness)) if max(likeness) >= _ALIKE else None

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
+from pipeline.slots.bearers import Bearer, LeadIns, lead_ins, spoken_of
 from pipeline.slots.date_words import MONTHS, WEEKDAYS, month_words
+from pipeline.slots.name_heads import head_name
 from pipeline.slots.numbers import number_words
 from pipeline.slots.types import LIKELY, SURE, UNSURE, Found, Language, ReadingContext
 from pipeline.slots.wording import CLOSING, COURTESY, Heard, fold, phrase
@@ -16,50 +18,6 @@ _MOST_WORDS: Mapping[Language, int] = {"en": 4, "es": 6}
 _ALIKE = 0.5
 """Likeness from which a spelled word is another one spelled out."""
 
-_KIN: Mapping[Language, str] = {
-    "en": (
-        r"(?:my|our) (?:little |older |younger |youngest |oldest )?(?:wife|husband|spouse|partner|girlfriend|boyfriend"
-        r"|fiancee?|son|daughter|kid|child|boy|girl|mother|mom|mum|father|dad|brother|sister|aunt|uncle|cousin|niece"
-        r"|nephew|grand(?:son|daughter|mother|father|ma|pa)|(?:mother|father|brother|sister|son|daughter)-in-law"
-        r"|friend|neighbou?r|roommate)(?:'s name is| is called| called| named)?"
-    ),
-    "es": (
-        r"(?:mi|nuestr[oa]) (?:mujer|esposa|marido|esposo|pareja|novi[oa]|prometid[oa]|hij[oa]|nin[oa]|madre|mama|padre"
-        r"|papa|herman[oa]|ti[oa]|prim[oa]|sobrin[oa]|niet[oa]|abuel[oa]|suegr[oa]|cunad[oa]|yerno|nuera|amig[oa]"
-        r"|vecin[oa])(?: pequen[oa]| mayor)?(?: que)?(?: se llama)?"
-    ),
-}
-"""Before the name of somebody else whom it is for."""
-_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
-    "en": phrase(
-        r"(?:my|the|her|his|their|your) (?:(?:first|last|full|family|middle) )?(?:name|surname)(?:'s| is|s| would be)?"
-        r"|(?:first|last|family) name(?: is)?|name's|name is|call me|that would be|that'd be|spelled|spelt|this is|i am"
-        r"|i'm|im|for|under|it's|it is|its|that's|that is|name|(?:book|put) (?:it|me|that)(?: down)? under"
-        r"|under the name(?: of)?|speaking with|you're speaking (?:to|with)"
-    ),
-    "es": phrase(
-        r"(?:mi|el|su) (?:nombre|apellido)(?: completo)?(?: es)?|me llamo|se llama"
-        r"|a nombre de(?:(?: la| el)(?= senor))?|soy|es para|para|es|habla|le habla|nombre|apellido"
-    ),
-}
-_UNASKED_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
-    "en": phrase(
-        rf"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|name's|name is|this is|i am|i'm|for {_KIN['en']}|for"
-        r"|under(?: the name(?: of)?)?|in the name of|named me"
-    ),
-    "es": phrase(
-        rf"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|soy|para {_KIN['es']}|para"
-        r"|le habla|habla"
-    ),
-}
-_PLAIN_LEAD_IN: Mapping[Language, re.Pattern[str]] = {
-    "en": phrase(
-        r"(?:my|the|her|his) (?:full )?name(?:'s| is|s)|under(?: the name(?: of)?)?|in the name of|named me"
-        rf"|{_KIN['en']}"
-    ),
-    "es": phrase(rf"(?:mi|su|el) nombre(?: completo)? es|me llamo|se llama|llamarme|a nombre de|{_KIN['es']}"),
-}
-"""Before nothing but a name, wherever it stands in an answer."""
 _JOINT: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(
         r"that's|that is|it's|its|i spell it|spelled|spelt|spelling|spell that|(?:new|next|second) word"
@@ -68,13 +26,37 @@ _JOINT: Mapping[Language, re.Pattern[str]] = {
     "es": phrase(r"se deletrea|se escribe|con|(?:y )?(?:mi )?(?:(?P<first>nombre)|apellidos?)(?: es)?"),
 }
 """Between the parts of a name, or a name and its spelling."""
+_VOCATIVE: Mapping[Language, str] = {
+    "en": r"dear|honey|hon|love|sweetie|sweetheart|darling|sir|madam|ma'am|miss|mate|buddy|pal|my (?:dear|love|friend)",
+    "es": r"carino|corazon|cielo|guap[oa]|maj[oa]|hij[oa]|joven|mi (?:amor|vida|cielo)|senor(?:it)?a?|caballero",
+}
+"""By which callers call whom they speak to."""
+_SAID_BEFORE: Mapping[Language, str] = {
+    "en": (
+        r"(?:(?:like|as) )?i(?:'ve)? (?:just |already )?(?:said|told you|mentioned)(?: so)?"
+        r"(?: already| before| earlier)?"
+    ),
+    "es": r"(?:como )?(?:ya )?(?:se )?(?:lo |le )?(?:he dicho|dije|decia|habia dicho)(?: ya| antes)?",
+}
 _AFTER: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
-        rf"[\s,.;:!\-]*(?:(?:{CLOSING['en']}|is (?:the|my) name|speaking|here|so much|a lot"
-        rf"|with an? \w(?: and an? \w)?)[\s,.;:!\-]*)*"
+        rf"[\s,.;:!\-]*(?:(?:{CLOSING['en']}|{_VOCATIVE['en']}|{_SAID_BEFORE['en']}"
+        r"|(?:is |'s )?(?:the|my|his|her|its|their) name|speaking|here|so much|a lot|with an? \w(?: and an? \w)?)(?!\w)"
+        r"[\s,.;:!\-]*)*"
     ),
-    "es": re.compile(rf"[\s,.;:!\-]*(?:(?:{CLOSING['es']}|al habla|para servirle)[\s,.;:!\-]*)*"),
+    "es": re.compile(
+        rf"[\s,.;:!\-]*(?:(?:{CLOSING['es']}|{_VOCATIVE['es']}|{_SAID_BEFORE['es']}|al habla|para servirle)(?!\w)"
+        r"[\s,.;:!\-]*)*"
+    ),
 }
+_ADDRESSES: Mapping[Language, re.Pattern[str]] = {
+    language: re.compile(rf"(?:{words})(?!\w)") for language, words in _VOCATIVE.items()
+}
+_SPEAKS_ON: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\s*[,;] (?:(?:he|she|they)(?:'s|'re| is| are)\b|and (?:i'm|i am|my name|this is)\b)"),
+    "es": re.compile(r"\s*[,;] (?:es una? |tiene |y (?:yo )?(?:soy|me llamo)\b)"),
+}
+"""Behind a name that answers: more of whose it is, or another one's."""
 _TITLES: Mapping[Language, re.Pattern[str]] = {
     "en": phrase(r"(?:mr|mrs|ms|miss|mister|missus|dr|doctor)\.?"),
     "es": phrase(r"(?:sr|sra|srta|don|dona|senor|senora|senorita|dr|dra|doctor|doctora)\.?"),
@@ -92,7 +74,7 @@ _NO_NAME: Mapping[Language, frozenset[str]] = {
         great well sure right correct wrong i'd i'll i've i'm that's what's don't can't speaking spell spelled spelt
         spelling as um uh er tomorrow today morning afternoon evening tonight noon week next last first second one
         available urgent ready back late early actually wait mean definitely true false terrible difficult
-        complicated nope yep
+        complicated nope yep he she look listen honestly
         dentist doctor everyone all him them bye goodbye nothing nobody none""".split()
     ),
     "es": frozenset(
@@ -127,7 +109,7 @@ _MAYBE_NAMES = frozenset(
     }
 )
 """Names that are common words too: taken only with a capital and among nothing but capitals."""
-_BEGIN_NAMES = frozenset({"an", "do", "my", "so", "to"})
+_BEGIN_NAMES = frozenset({"an", "do", "he", "my", "so", "to"})
 """The same, and further names must follow: "Do Thi Hoa"."""
 _TAKES_BACK: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"(?:^no[,.]|(?!^)\bno\b|\b(?:nope|sorry|i mean|actually|wait|rather|correction)\b)[\s,.]+(?=\w)"),
@@ -145,6 +127,10 @@ _SAID_ANEW: Mapping[Language, re.Pattern[str]] = {
     ),
 }
 """Between a name and the one that takes its place ("Peter, no, Pedro Alvarez")."""
+_CONTRACTION = re.compile(r"(?<=\w)'(?:s|ll|d|ve|re|m)$")
+"""At the end of an English word, and no part of it: "Rex's", "Rex'll"."""
+_CONTRACTED = frozenset({"he", "she", "who", "those", "these", "let", "everybody", "somebody", "someone", "o"})
+"""Contracted, they are no names, whatever else is not one either."""
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['\-](?=[^\W\d_]))*")
 _AS_IN = r"(?:\s?[,\-]?\s?(?:as in|like|for|as|de|como|de como)\s(?P<example>[^\W\d_]+(?:-[^\W\d_]{2,})?))"
 _LETTER = rf"(?:(?P<double>double|doble)\s)?(?P<letter>[^\W\d_])(?!['\w]){_AS_IN}?"
@@ -160,20 +146,25 @@ class _Word:
     spelled: bool = False
 
 
-def read_name(heard: Heard, context: ReadingContext) -> Found[str] | None:
-    """A person's name of up to four words (six in Spanish). Spelled letters correct the word that they resemble.
+def read_name(heard: Heard, context: ReadingContext, bearer: Bearer) -> Found[str] | None:
+    """A name of up to four words (six in Spanish). Spelled letters correct the word that they resemble.
 
-    Unasked, only capitalised words after "my name is", "this is", "for" and the like.
+    Unasked, only capitalised words after "my name is", "this is", "for", "my dog" and the like, as suits the bearer; or
+    those with which an utterance begins.
     """
     spelled = spelled_words(heard)
+    leads = lead_ins(heard.language, bearer)
     if not context.asked:
-        return _unasked(heard, spelled, _UNASKED_LEAD_IN[heard.language])
+        own, last = _led_up_to(heard, spelled, leads.unasked, bearer)
+        begun = _before(heard, leads.behind) or (_at_head(heard) if context.opening and bearer != "pet" else None)
+        # Whoever has said who he is may name somebody else too.
+        return own or begun or last if bearer == "caller" else last or begun
     start = _after_correction(heard)
     for sentence in _sentences(heard, start, spelled):
-        found = _asked(heard, sentence, spelled)
+        found = _asked(heard, sentence, spelled, leads, bearer)
         if found is not None:
             return found
-    return _unasked(heard, spelled, _PLAIN_LEAD_IN[heard.language])
+    return _led_up_to(heard, spelled, leads.plain, bearer)[1] or _before(heard, leads.behind)
 
 
 def _sentences(heard: Heard, start: int, spelled: Sequence[_Word]) -> list[tuple[int, int]]:
@@ -198,13 +189,15 @@ def _after_correction(heard: Heard) -> int:
     return found[-1].end() if found else 0
 
 
-def _asked(heard: Heard, sentence: tuple[int, int], spelled: Sequence[_Word]) -> Found[str] | None:
+def _asked(
+    heard: Heard, sentence: tuple[int, int], spelled: Sequence[_Word], leads: LeadIns, bearer: Bearer
+) -> Found[str] | None:
     start, end = sentence
     start = _past_courtesy(heard, start, end)
-    led = _led(heard, start, end)
+    led, by = _led(heard, start, end, leads, bearer)
     begin = led if led is not None else start
-    words, rest = _name_words(heard, begin, end, spelled, capitals=False)
-    if not words:
+    words, rest = _name_words(heard, begin, end, spelled, capitals="weak" in by)
+    if not words or ("introduces" in by and _is_possessive(words, heard)):
         return None
     closed = _AFTER[heard.language].fullmatch(heard.flat, rest, end)
     if not closed and led is None and not any(word.spelled for word in words) and not _stands_alone(words, heard, rest):
@@ -220,11 +213,17 @@ def _asked(heard: Heard, sentence: tuple[int, int], spelled: Sequence[_Word]) ->
 def _stands_alone(words: Sequence[_Word], heard: Heard, rest: int) -> bool:
     """Whether it is plainly a name, and what follows something else: "Jane Doe, and I'd like to move a visit"."""
     capitals = all(word.text[0].isupper() for word in words)
+    if _SPEAKS_ON[heard.language].match(heard.flat, words[-1].end):
+        return capitals
     return len(words) > 1 and capitals and re.match(r"\s*[,.;]", heard.flat[words[-1].end : rest + 1]) is not None
 
 
-def _unasked(heard: Heard, spelled: Sequence[_Word], lead_in: re.Pattern[str]) -> Found[str] | None:
-    best: Found[str] | None = None
+def _led_up_to(
+    heard: Heard, spelled: Sequence[_Word], lead_in: re.Pattern[str], bearer: Bearer
+) -> tuple[Found[str] | None, Found[str] | None]:
+    """The last name that the caller tells as his own, and the last one of all."""
+    own: Found[str] | None = None
+    last: Found[str] | None = None
     for match in lead_in.finditer(heard.flat):
         start = re.compile(r"[\s,:]*").match(heard.flat, match.end())
         begin = start.end() if start else match.end()
@@ -234,9 +233,52 @@ def _unasked(heard: Heard, spelled: Sequence[_Word], lead_in: re.Pattern[str]) -
             anew = _name_words(heard, takes_back.end(), len(heard.flat), spelled, capitals=True)
             words, rest = anew if anew[0] else (words, rest)
         # "This is Bright Dental, right?" is no introduction.
-        if words and not re.match(r"[\s,]*(?:right|correct|verdad|no)?\?", heard.flat[rest:]):
-            best = _named(words, heard, LIKELY)
-    return best
+        if not words or re.match(r"[\s,]*(?:right|correct|verdad|no)?\?", heard.flat[rest:]):
+            continue
+        by = _marks(match)
+        if "theirs" in by and not _may_be_theirs(heard, match.start(), bearer):
+            continue
+        if "introduces" in by and _is_possessive(words, heard):
+            continue
+        last = _named(words, heard, LIKELY)
+        own = last if "own" in by else own
+    return own, last
+
+
+def _marks(match: re.Match[str]) -> frozenset[str]:
+    """What is marked of a lead-in; see `LeadIns`."""
+    return frozenset(name for name, words in match.groupdict().items() if words is not None)
+
+
+def _is_possessive(words: Sequence[_Word], heard: Heard) -> bool:
+    """Whether it names somebody to tell of another: "I'm Ann's mother"."""
+    return re.match(r"'s \w", heard.flat[words[-1].end :]) is not None
+
+
+def _may_be_theirs(heard: Heard, place: int, bearer: Bearer) -> bool:
+    """Whether who says "his name" there may speak of the bearer."""
+    named = spoken_of(heard, place)
+    return named is None or (named == "pet") == (bearer == "pet")
+
+
+def _before(heard: Heard, behind: re.Pattern[str]) -> Found[str] | None:
+    """A name that is told by what stands behind it ("Vogt is my name")."""
+    for match in behind.finditer(heard.flat):
+        begins = [word.start() for word in re.finditer(r"(?<!\S)\S", heard.flat[: match.start()])]
+        for begin in begins[-_MOST_WORDS[heard.language] :]:
+            words, _ = _name_words(heard, begin, match.start(), (), capitals=True)
+            if words and words[-1].end == match.start():
+                return _named(words, heard, LIKELY)
+    return None
+
+
+def _at_head(heard: Heard) -> Found[str] | None:
+    """A name with which the utterance begins."""
+    head = head_name(heard)
+    if head is None:
+        return None
+    words, rest = _name_words(heard, *head, (), capitals=True)
+    return _named(words, heard, LIKELY) if words and rest == head[1] else None
 
 
 def _past_courtesy(heard: Heard, start: int, end: int) -> int:
@@ -245,13 +287,17 @@ def _past_courtesy(heard: Heard, start: int, end: int) -> int:
     return match.end() if match else start
 
 
-def _led(heard: Heard, start: int, end: int) -> int | None:
-    """Where the name begins after its lead-ins ("it's, um, my name is"); None without any."""
-    place = None
-    while (match := _LEAD_IN[heard.language].match(heard.flat, start, end)) is not None and match.end() > start:
+def _led(heard: Heard, start: int, end: int, leads: LeadIns, bearer: Bearer) -> tuple[int | None, frozenset[str]]:
+    """Where the name begins after its lead-ins ("it's, um, my name is"), None without any; and what marks the last."""
+    place: int | None = None
+    by: frozenset[str] = frozenset()
+    while (match := leads.asked.match(heard.flat, start, end)) is not None and match.end() > start:
+        if "theirs" in _marks(match) and not _may_be_theirs(heard, match.start(), bearer):
+            break
+        by = _marks(match)
         gap = re.compile(r"[\s,:]*").match(heard.flat, match.end())
         start = place = _past_courtesy(heard, gap.end() if gap else match.end(), end)
-    return place
+    return place, by
 
 
 def _name_words(
@@ -270,6 +316,8 @@ def _name_words(
         if gap is not None:
             if any(mark in gap[0] for mark in ".;") and not _spelled_at(spelled, gap.end()) and not _open(words):
                 break
+            if "," in gap[0] and words and _ends_at_comma(heard, gap.end(), words, spelled, capitals=capitals):
+                break
             place = gap.end()
             continue
         letters = _spelled_at(spelled, place)
@@ -283,15 +331,43 @@ def _name_words(
             place = joint.end()
             continue
         match = _WORD.match(heard.text, place, end)
-        if match is None or not _may_be_name(match[0], heard, place, words, capitals=capitals):
+        if match is None or (heard.language == "en" and _is_contracted(fold(match[0]))):
             break
-        words.append(_Word(match[0], place, match.end()))
+        told = _without_contraction(match, heard.language)
+        if not _may_be_name(told.text, heard, place, words, capitals=capitals):
+            break
+        words.append(told)
         place = match.end()
+        if told.end < place:
+            break
     while words and not words[-1].spelled and fold(words[-1].text) in _PARTICLES[heard.language]:
         place = words.pop().start
     if not any(not _is_particle(word, heard) for word in words) or len(words) > _MOST_WORDS[heard.language]:
         return [], place
     return _once([*words[surnames:], *words[:surnames]]), place
+
+
+def _ends_at_comma(
+    heard: Heard, place: int, words: Sequence[_Word], spelled: Sequence[_Word], *, capitals: bool
+) -> bool:
+    """Whether what stands behind a comma is no more of the name: "Ann Lee, dear", "Ann Lee, Rex is ill"."""
+    if _spelled_at(spelled, place) is not None or _JOINT[heard.language].match(heard.flat, place):
+        return False
+    if capitals:
+        # But "Bond, James Bond".
+        return re.match(rf"(?:\w+ ){{1,2}}{re.escape(fold(words[0].text))}\b", heard.flat[place:]) is None
+    if all(word.text[0].isupper() for word in words):
+        clause = re.split(rf"[,.;:!?]|\b{CLOSING[heard.language]}\b", heard.text[place:], maxsplit=1)[0].split()
+        names = [word for word in clause if fold(word) not in _PARTICLES[heard.language]]
+        return not names or any(not word[0].isupper() or word.endswith("'s") for word in names)
+    return _ADDRESSES[heard.language].match(heard.flat, place) is not None
+
+
+def _without_contraction(match: re.Match[str], language: Language) -> _Word:
+    """A word without what is contracted with it: "Rex's" is Rex."""
+    contracted = _CONTRACTION.search(fold(match[0])) if language == "en" else None
+    end = match.start() + contracted.start() if contracted else match.end()
+    return _Word(match[0][: end - match.start()], match.start(), end)
 
 
 def _once(words: list[_Word]) -> list[_Word]:
@@ -320,7 +396,7 @@ def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *,
         return False
     if plain in _PARTICLES[language]:
         return bool(words) or word[0].isupper()
-    if capitals and not word[0].isupper():
+    if not word[0].isupper() and (capitals or any(each.text[0].isupper() for each in words)):
         return False
     if plain in _MAYBE_NAMES:
         return word[0].isupper() and all(each.text[0].isupper() for each in words)
@@ -333,13 +409,21 @@ def _may_be_name(word: str, heard: Heard, place: int, words: Sequence[_Word], *,
     if plain in _BEGIN_NAMES and not words and word[0].isupper() and _names_follow(heard, place + len(word)):
         return True
     if plain in _NO_NAME[language] or plain in number_words(language):
-        joined = len(plain) > 1 and "'" not in plain and re.search(r"[\w.] $", heard.flat[:place]) is not None
+        joined = len(plain) > 1 and re.search(r"[\w.] $", heard.flat[:place]) is not None
         return joined and word[0].isupper() and _among_names(words, language)
     if not calendar:
         return True
     # Only English writes days and months with capitals.
     surname = language == "es" and _among_names(words, language)
     return word[0].isupper() and (surname or (not words and _name_follows(heard, place + len(word))))
+
+
+def _is_contracted(plain: str) -> bool:
+    """Whether it is a word with a verb that is no name: "he's", "we'll", "don't"."""
+    contracted = _CONTRACTION.search(plain)
+    return plain.endswith("n't") or (
+        contracted is not None and plain[: contracted.start()] in _NO_NAME["en"] | _CONTRACTED
+    )
 
 
 def _among_names(words: Sequence[_Word], language: Language) -> bool:

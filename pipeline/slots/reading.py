@@ -12,6 +12,7 @@ import re
 from datetime import date
 from typing import get_args
 
+from pipeline.slots.bearers import bearer_of
 from pipeline.slots.choices import choosing_words, fits_none, fitting_options, read_choice, spoken_choice
 from pipeline.slots.codes import read_code, spoken_code
 from pipeline.slots.dates import dates_said, read_date, spoken_date
@@ -103,6 +104,8 @@ def prepare(language: Language) -> None:
     context = ReadingContext(date(2026, 12, 1), language, options)
     for kind in get_args(SlotType):
         read(Variable(type=kind), "1", context)
+    for bearer in ("pet", "caller"):
+        read(Variable(type="name", description=bearer), "1", context)
 
 
 def _moments(heard: Heard, context: ReadingContext) -> list[Found[object]]:
@@ -117,7 +120,7 @@ def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[st
         case "text":
             return read_text(variable, heard, context)
         case "name":
-            return read_name(heard, context)
+            return read_name(heard, context, bearer_of(variable.description))
         case "choice":
             return read_choice(variable, heard, context)
         case "yes_no":

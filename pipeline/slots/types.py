@@ -41,6 +41,8 @@ class ReadingContext:
     """What is on offer now, in the order in which it was said."""
     asked: bool = True
     """Whether this variable was asked for; else nothing is read without an explicit mark."""
+    opening: bool = False
+    """Whether the utterance begins something, and answers nothing: then callers often say first who they are."""
     window: tuple[Span, ...] = ()
     """Where a time of day lies whose half is not said; empty: by day."""
 

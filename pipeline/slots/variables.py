@@ -29,7 +29,8 @@ class Variable(StrictModel):
     text, phone E.164, digits '0123', email in lower case, name 'Capitalised Words', yes_no 'yes' or 'no', code
     '7XKL220' (letters and digits as people say them: a plate, a booking reference, a post code)."""
     description: str = ""
-    """What it is, in a few words ("number of people"). Near one of them, a number or digits are taken unasked."""
+    """What it is, in a few words ("number of people"). Near one of them, a number or digits are taken unasked; of a
+    name it tells whose it is: a pet's ("name of the dog"), the caller's ("name of the owner") or anybody's."""
     choices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """For choice: each canonical value and the ways in which callers say it; the first is how the agent says it."""
     options_from: str | None = None

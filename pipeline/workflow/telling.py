@@ -94,7 +94,7 @@ class Telling:
             if name == besides or (name in state.values and not anew):
                 continue
             variable = self._words.variable(name)
-            context = replace(self._words.context(state, variable), asked=False)
+            context = replace(self._words.context(state, variable), asked=False, opening=anew)
             if variable.options_from is not None and not context.options:
                 state = state.with_early(name, utterance, turn) if utterance else state
                 continue

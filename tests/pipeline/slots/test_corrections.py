@@ -137,6 +137,76 @@ def test_a_yes_changes_only_what_it_names_otherwise(utterance: str, wanted: dict
     assert changed(utterance, "en", agreed=True, **TABLE) == wanted
 
 
+NAMED = {
+    "pet": Known(Variable(type="name", description="name of the pet"), "Nina", ReadingContext(TODAY)),
+    "owner": Known(Variable(type="name", description="name of the caller"), "Paula Hart", ReadingContext(TODAY)),
+}
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language", "wanted"),
+    [
+        ("No, it's not Nina, it's Nora", "en", {"pet": "Nora"}),
+        ("No, not Hart, it's Harte", "en", {"owner": "Paula Harte"}),
+        ("No, the hamster is called Pip", "en", {"pet": "Pip"}),
+        ("No, his name is Pip", "en", {"pet": "Pip"}),
+        ("No, my name is Pauline Hart", "en", {"owner": "Pauline Hart"}),
+        ("No, it's Pauline Hart", "en", {"owner": "Pauline Hart"}),
+        ("No, just Paula", "en", {"owner": "Paula"}),
+        ("No, it's Ted", "en", {}),
+        ("Yes, but it's just Ted", "en", {}),
+        ("No, no es Nina, es Nora", "es", {"pet": "Nora"}),
+        ("No, la coneja se llama Mora", "es", {"pet": "Mora"}),
+        ("No, me llamo Paula Gil", "es", {"owner": "Paula Gil"}),
+        ("No, es solo Paula", "es", {"owner": "Paula"}),
+    ],
+)
+def test_of_two_names_the_one_is_corrected_that_it_is_about(
+    utterance: str, language: Language, wanted: dict[str, str]
+) -> None:
+    both = {name: replace(each, context=replace(each.context, language=language)) for name, each in NAMED.items()}
+    assert {name: reading.value for name, reading in corrections(utterance, both, language).items()} == wanted
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language", "agreed", "value"),
+    [
+        ("Just Helen Marsh, without the honey.", "en", False, "Helen Marsh"),
+        ("Without the honey, please", "en", False, "Helen Marsh"),
+        ("Yes, but it's just Helen Marsh.", "en", False, "Helen Marsh"),
+        ("Yes, only Helen Marsh", "en", True, "Helen Marsh"),
+        ("Helen Marsh", "en", False, None),
+        ("Yes, Helen Marsh", "en", True, None),
+        ("Just a moment, Helen", "en", False, None),
+        ("Yes, without a doubt", "en", True, None),
+        ("Sí, pero es solo Helen Marsh", "es", False, "Helen Marsh"),
+        ("Quite el honey", "es", False, "Helen Marsh"),
+    ],
+)
+def test_a_name_of_which_too_much_was_heard_may_be_cut_down(
+    utterance: str, language: Language, agreed: bool, value: str | None
+) -> None:
+    assert changed(utterance, language, agreed, name="Helen Marsh Honey") == ({"name": value} if value else {})
+
+
+@pytest.mark.parametrize(
+    ("utterance", "language", "name"),
+    [
+        ("The pet's name", "en", "pet"),
+        ("the hamster's name is wrong", "en", "pet"),
+        ("The owner's name is wrong", "en", "owner"),
+        ("my name", "en", "owner"),
+        ("the name is wrong", "en", None),
+        ("el nombre de la perra", "es", "pet"),
+        ("mi nombre está mal", "es", "owner"),
+    ],
+)
+def test_of_two_names_the_one_called_wrong_is_told_by_whose_it_is(
+    utterance: str, language: Language, name: str | None
+) -> None:
+    assert called_wrong(utterance, {key: each.variable for key, each in NAMED.items()}, language) == name
+
+
 EARLY = Known(Variable(type="time"), "07:00", ReadingContext(TODAY, window=spans_of("17:00-23:00")))
 
 

@@ -31,6 +31,7 @@ class Group(StrictModel):
     variable: Variable
     language: Language = "en"
     asked: bool = True
+    opening: bool = False
     options: tuple[Offer, ...] = ()
     rows: tuple[tuple[str, str | None] | tuple[str, str | None, float], ...]
 
@@ -63,7 +64,7 @@ def test_an_utterance_is_read_as_tabled(
     group: Group, today: date, utterance: str, value: str | None, confidence: float | None
 ) -> None:
     options = tuple(Option(each.value, each.spoken, each.keywords) for each in group.options)
-    context = ReadingContext(today, group.language, options, group.asked)
+    context = ReadingContext(today, group.language, options, group.asked, group.opening)
     reading = read(group.variable, utterance, context)
     assert (reading and reading.value) == value, reading
     if reading is not None:
