@@ -14,7 +14,7 @@ from pipeline.escalation import Patience, Reason
 from pipeline.plan import CallsTool, Clause, EndsCall, Plan, Says, Thinks, clauses_of_text
 from pipeline.slots.little_else import after_no
 from pipeline.slots.wording import plain_words
-from pipeline.state import AskedBack, CallState, HangUp, Transfer
+from pipeline.state import AskedBack, CallState, HangUp, Postponed, Transfer
 from pipeline.tools.calls import ToolCall
 from pipeline.understanding.acts import Answers, AsksFact, Changes, Understood, Unknown, Waits, Wishes
 from pipeline.workflow.answering import FEW_WORDS
@@ -168,6 +168,7 @@ class DialoguePolicy:
                 return self.step_plan(utterance, number, ending="may_go_on")
         match meant:
             case Wishes(route=route):
+                state = _postponing(state, understood, utterance, turn)
                 plan = self._wished(utterance, route, state, turn, last_said)
                 if plan is not None:
                     return dataclasses.replace(plan, facts=understood.facts)
@@ -406,3 +407,9 @@ class DialoguePolicy:
 
     def _asks_or_open(self, utterance: str) -> Words:
         return "may_go_on" if asks(utterance, self._agent.language) else "open"
+
+
+def _postponing(state: CallState, understood: Understood, utterance: str, turn: int) -> CallState:
+    """With the second of two wishes, to be granted after the first."""
+    second = next((act.route.flow for act in understood.acts[1:] if isinstance(act, Wishes) and act.route.flow), None)
+    return state if second is None else dataclasses.replace(state, postponed=Postponed(second, utterance, turn))

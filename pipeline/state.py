@@ -116,6 +116,15 @@ class AskedBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """A wish that was said with another one: it is granted after that."""
+
+    flow: str
+    utterance: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallState:
     """One call's state. Changes make new ones."""
 
@@ -143,6 +152,8 @@ class CallState:
     """Utterances in a row that could not be answered."""
     unclear: int = 0
     """Utterances in a row that could not be understood."""
+    postponed: Postponed | None = None
+    """What the caller wished for besides what is under way."""
     asked_back: AskedBack | None = None
     """What the caller was just asked about what they had said."""
     impatience: int = 0

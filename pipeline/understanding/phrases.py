@@ -44,6 +44,8 @@ class Phrases(StrictModel):
     """Asked in a form if several of the things on offer fit: {fitting}."""
     none_then: str
     """Said before what is on offer to who wished for a day or time at which nothing is."""
+    next_wish: str
+    """Said between two things that were wished for in one breath."""
     not_meant: str
     """What is said to a no to that, between flows."""
     waits: tuple[str, ...]

@@ -56,13 +56,23 @@ def several(agent: Agent, parts: Sequence[Part], *, in_flow: bool, excluded: Seq
 
 def compatible(agent: Agent, labels: Sequence[str], *, in_flow: bool) -> tuple[str, ...]:
     """Of several labels, in the order said, those that can be done at once, the weightiest first: a wish or an answer
-    before facts. Empty if they are not at least two."""
+    before facts, and of two wishes for flows the one that was said first. Empty if they are not at least two."""
     acts = {label: act_of(agent, label) for label in labels}
     wishes = [label for label, act in acts.items() if isinstance(act, Wishes) and act.route.kind in _WISHED]
     answers = [label for label, act in acts.items() if in_flow and isinstance(act, Answers | Changes)]
     facts = [label for label, act in acts.items() if isinstance(act, AsksFact)]
-    taken = (*wishes[:1], *answers[:1], *facts) if facts else ()
+    two = wishes[:2] if len(wishes) > 1 and not in_flow and _one_after_the_other(agent, wishes[:2]) else wishes[:1]
+    taken = (*two, *answers[:1], *facts) if facts or len(two) > 1 else ()
     return taken if len(taken) > 1 else ()
+
+
+def _one_after_the_other(agent: Agent, labels: Sequence[str]) -> bool:
+    """Whether these are flows of which neither takes the place of the other ("move it, book it for Tuesday")."""
+    acts = (act_of(agent, label) for label in labels)
+    flows = [act.route.flow for act in acts if isinstance(act, Wishes) and act.route.flow is not None]
+    if len(set(flows)) < len(labels):
+        return False
+    return not any(other in agent.flows[flow].instead_of for flow in flows for other in flows)
 
 
 def _meaning(
@@ -85,7 +95,7 @@ def _meaning(
             return (label, share) if asks else told
         case Wishes(route=route) if route.kind == "say":
             return "nothing"
-        case Wishes(route=route) if route.kind == "flow" or (route.kind in _WISHED and sure):
+        case Wishes(route=route) if route.kind in _WISHED and (sure or route.kind == "flow"):
             return (label, share) if last or route.kind != "farewell" else "unclear"
         case Wishes():
             return "unclear"

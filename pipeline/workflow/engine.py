@@ -21,7 +21,7 @@ from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, rea
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
-from pipeline.state import CallState, Ending, HangUp, Place, Transfer, Value
+from pipeline.state import CallState, Ending, HangUp, Place, Postponed, Transfer, Value
 from pipeline.tools.calls import ToolCall, ToolResult
 from pipeline.tools.definition import Tool
 from pipeline.understanding.phrases import phrases
@@ -112,6 +112,8 @@ class WorkflowEngine:
         given_up = [index for index, place in enumerate(state.stack) if place.flow in begins.instead_of]
         under_way = state.stack[: given_up[0]] if given_up else state.stack
         begun = dataclasses.replace(state, stack=(*under_way, Place(flow, begins.start, wish=utterance)), tries=0)
+        if begun.postponed is not None and begun.postponed.flow == flow:
+            begun = dataclasses.replace(begun, postponed=None)
         return self._run(self._telling.taken(begun, utterance, turn, anew=True))
 
     def start_with_number(self, state: CallState, flows: Iterable[str], utterance: str, turn: int) -> Step | None:
@@ -161,7 +163,7 @@ class WorkflowEngine:
             return None
         flows = {place.flow for place in state.stack}
         asked = tuple(name for flow in flows for name in (*self._flow(flow).variables(), *self._flow(flow).forget))
-        over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0)
+        over = dataclasses.replace(state.without(asked), stack=(), waiting="free", tries=0, postponed=None)
         return Step(over, (self._words.render(state, text),))
 
     def without_refused(self, state: CallState, utterance: str) -> CallState:
@@ -482,6 +484,10 @@ class WorkflowEngine:
         """Pass nodes until something must be waited for."""
         says: list[str] = []
         for _ in range(MOST_NODES):
+            if not state.stack and state.postponed is not None:
+                says = [*_without_last_question(says), phrases(self._language).next_wish]
+                state = self._with_postponed(state, state.postponed)
+                continue
             if not state.stack:
                 return Step(dataclasses.replace(state, waiting="free", tries=0), tuple(says))
             if state.stack[-1].node == END:
@@ -528,6 +534,11 @@ class WorkflowEngine:
                     return Step(dataclasses.replace(state, waiting="over"), said, HangUp())
         raise FlowError(f"flow {_place(state).flow!r} goes in circles at {_place(state).node!r}")
 
+    def _with_postponed(self, state: CallState, wish: Postponed) -> CallState:
+        place = Place(wish.flow, self._flow(wish.flow).start, wish=wish.utterance)
+        begun = dataclasses.replace(state, stack=(place,), tries=0, postponed=None)
+        return self._telling.taken(begun, wish.utterance, wish.turn, anew=True)
+
     def _leave(self, state: CallState) -> CallState:
         """A flow has ended: go on where it was called, or where it had broken in."""
         stack, forget = state.stack[:-1], self._flow(_place(state).flow).forget
@@ -562,6 +573,14 @@ class WorkflowEngine:
             return self._flows[name]
         except KeyError:
             raise FlowError(f"there is no flow {name!r}; expected one of {', '.join(self._flows)}") from None
+
+
+def _without_last_question(says: list[str]) -> list[str]:
+    """Something else is asked instead of "is there anything else?"."""
+    if not says or not says[-1].endswith("?"):
+        return says
+    told = says[-1].removesuffix(last_question(says[-1])).strip()
+    return [*says[:-1], told] if told else says[:-1]
 
 
 def _saying(says: tuple[str, ...], step: Step) -> Step:

@@ -88,6 +88,30 @@ def test_a_number_that_one_flow_asks_for_begins_it(said: str, found: bool) -> No
         assert (texts(plan) == ["Ticket four zero nine three."]) is found
 
 
+def both_wishes(*answers: str) -> tuple[list[str], CallState]:
+    """What is said last to who has asked where a ticket is and for a booking, and has then answered."""
+    flows = {**AGENT.flows, "track": Flow.model_validate(TRACKS)}
+    variables = {**AGENT.variables, "ticket": Variable(type="digits", fewest_digits=4, most_digits=4)}
+    tracking = Route(name="track", kind="flow", flow="track", examples=("my parcel", "where is it", "track it"))
+    engine = WorkflowEngine(flows, variables, call_id="CA1", now=lambda: NOW)
+    agent = AGENT.model_copy(update={"routes": (*AGENT.routes, tracking), "flows": flows, "variables": variables})
+    policy = DialoguePolicy(agent, engine)
+    both = understood(Wishes(tracking), Wishes(route("booking")))
+    plan = policy.decide("where is my parcel, and I want to book for Tuesday at ten", both, looked_up(), 2, "")
+    for answer in answers:
+        assert plan.state is not None
+        plan = policy.decide(answer, understood(Answers()), plan.state, 3, "")
+    assert plan.state is not None
+    return texts(plan), plan.state
+
+
+def test_of_two_wishes_the_second_is_granted_after_the_first_with_what_was_told_of_it() -> None:
+    assert both_wishes()[0] == ["Which ticket?"]
+    said, state = both_wishes("4093")
+    assert said == ["Ticket four zero nine three.", "Now for the other thing.", "What is your name?"]
+    assert (state.values["opening"].words, state.postponed) == ("Tuesday at ten", None)
+
+
 def test_two_questions_get_two_answers() -> None:
     plan = decide("when and how much", understood(AsksFact(HOURS), AsksFact(CLEANING)), looked_up())
     assert plan.facts == (HOURS, CLEANING)

@@ -7,6 +7,7 @@ import pytest
 from models.types import Meant
 from pipeline.agent import Route
 from pipeline.understanding.several import Part, compatible, several
+from pipeline.workflow.definition import Flow
 from tests.pipeline.agents import AGENT
 
 FAIR = 0.8
@@ -85,6 +86,19 @@ def test_what_would_do_harm_must_be_sure_and_a_goodbye_the_last_word() -> None:
     goodbye = part("goodbye", "farewell")
     assert labels(HOURS, goodbye) == ("farewell", "q:hours")
     assert labels(goodbye, HOURS) == ()
+
+
+@pytest.mark.parametrize(("instead_of", "meant"), [((), ("move", "booking")), (("book",), ())])
+def test_two_wishes_are_meant_one_after_the_other_unless_one_takes_the_other_s_place(
+    instead_of: tuple[str, ...], meant: tuple[str, ...]
+) -> None:
+    nodes = {"told": {"do": "say", "say": "Moved.", "go": "end"}}
+    moving = Flow.model_validate({"start": "told", "instead_of": instead_of, "nodes": nodes})
+    move = Route(name="move", kind="flow", flow="move", examples=("a", "b", "c"))
+    agent = AGENT.model_copy(update={"routes": (*AGENT.routes, move), "flows": {**AGENT.flows, "move": moving}})
+    parts = [part("I need to move my visit on Monday", "move"), BOOK]
+    assert tuple(label for label, _ in several(agent, parts, in_flow=False)) == meant
+    assert several(agent, parts, in_flow=True) == ()
 
 
 @pytest.mark.parametrize("name", ["never_mind"])
