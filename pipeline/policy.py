@@ -26,6 +26,8 @@ LIKELY_ENOUGH = 0.6
 """What an utterance means that turns out to be no answer must be so probable among the rest."""
 HARDLY_AN_ANSWER = 0.15
 """Below this, the model does not believe what a reader has read in an utterance that it takes for something else."""
+HARDLY_A_QUESTION = 0.4
+"""Below this, the model does not believe that words in a flow which are no question ask for a fact."""
 TRIES_BEFORE_KEYPAD = 2
 """Utterances in a row that came to nothing."""
 _COURTESIES = ("line", "repeat", "waiting")
@@ -251,7 +253,8 @@ class DialoguePolicy:
             return self._said_again(utterance, state, last_said)
         if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
             return dataclasses.replace(plan, facts=understood.facts)
-        if understood.facts:
+        a_question = understood.confidence >= HARDLY_A_QUESTION or asks(utterance, self._agent.language)
+        if understood.facts and (a_question or understood.way == "rules"):
             again = clauses_of_text(self._engine.question(state), "form")
             return Says(utterance, state, again, facts=understood.facts)
         if step.fitted:

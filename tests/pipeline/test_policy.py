@@ -151,6 +151,17 @@ def test_a_question_in_a_flow_is_answered_and_the_flow_comes_back_with_its_own()
     assert texts(plan) == ["What is your name?"]
 
 
+@pytest.mark.parametrize(
+    ("said", "share", "told"),
+    [("I clean boats", 0.3, False), ("I clean boats", 0.5, True), ("is it ninety?", 0.3, True)],
+)
+def test_what_is_no_question_in_a_flow_asks_for_a_fact_only_if_the_model_believes_it(
+    said: str, share: float, told: bool
+) -> None:
+    plan = decide(said, understood(AsksFact(CLEANING), confidence=share, answers=0.1), booking())
+    assert bool(plan.facts) is told
+
+
 def test_a_value_and_a_question_are_both_taken() -> None:
     asked = understood(AsksFact(CLEANING), answers=0.3)
     plan = decide("my name is John Miller, what's a cleaning", asked, booking("Tuesday at ten"))
