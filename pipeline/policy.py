@@ -245,6 +245,8 @@ class DialoguePolicy:
         if step.fitted and not (anywhere and sure) and not (doubted and sure) and not aside:
             asked = understood.facts if len(understood.acts) > 1 or (understood.way == "model" and sure) else ()
             return dataclasses.replace(answered, facts=asked)
+        if step.lacks and not (sure and route is not None):
+            return self.step_plan(utterance, step, ending="open")
         if (asked_back := self._asked_back(utterance, understood, state)) is not None:
             return asked_back
         if isinstance(act, Waits):

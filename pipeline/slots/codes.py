@@ -64,7 +64,7 @@ class _Run:
 
 def read_code(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
     """Upper-case letters and digits. Without a pattern, an answer must be a code and little else; unasked, it must
-    stand beside what its description says."""
+    stand beside what its description says, or be letters and digits that match the pattern."""
     runs: list[_Run] = []
     for characters in character_runs(heard):
         run = _fitted(characters, variable.pattern, heard) if variable.pattern else _once(characters, heard)
@@ -88,7 +88,8 @@ def _counts(run: _Run, runs: Sequence[_Run], variable: Variable, heard: Heard, c
     if variable.pattern is not None and re.fullmatch(variable.pattern, run.value) is None:
         return False
     if not context.asked:
-        return size >= _FEWEST_UNASKED and (digits or run.spelled) and _called(run, variable, heard)
+        unmistakable = variable.pattern is not None and _is_mixed(run.value)
+        return unmistakable or (size >= _FEWEST_UNASKED and (digits or run.spelled) and _called(run, variable, heard))
     taken_back = _TAKEN_BACK[heard.language] if len(runs) > 1 else ""
     told = [variable.description, _CALLED[heard.language], taken_back, *(heard.text[r.start : r.end] for r in runs)]
     if little_else(heard.text, told, heard.language):

@@ -13,8 +13,9 @@ from difflib import SequenceMatcher
 
 from pipeline.slots.bearers import bearer_of
 from pipeline.slots.digits import with_other_end
-from pipeline.slots.little_else import little_else
+from pipeline.slots.little_else import after_no, little_else
 from pipeline.slots.reading import Reading, ReadingContext, claimed, fitting, read
+from pipeline.slots.texts import text_anew
 from pipeline.slots.times import clock, in_part, part_of_day, parts_named, times_said
 from pipeline.slots.types import DOUBTFUL, LIKELY, Language, Option
 from pipeline.slots.variables import Variable
@@ -330,6 +331,8 @@ def _named(known: Known, parts: _Parts) -> Reading | None:
         case "name":
             less = _less_of_name(known, parts.whole)
             return less or _other_name(known, parts, read(known.variable, _mend_denial(parts), unasked))
+        case "text":
+            return _other_text(known, parts)
         case "time":
             return _other_time(known, parts.whole, unasked) or _only_part(known, parts.stated)
         case "phone" | "digits":
@@ -363,6 +366,17 @@ def _stated(known: Known, parts: _Parts) -> Reading | None:
 def _is_code(known: Known, value: str) -> bool:
     """Whether it can be nothing but a code: letters and digits."""
     return known.variable.type == "code" and not value.isdigit() and not value.isalpha()
+
+
+def _other_text(known: Known, parts: _Parts) -> Reading | None:
+    """Another text, called by its description, or much like the one before ("no, 301 Lake Drive")."""
+    heard = hear(parts.whole, known.context.language)
+    anew = text_anew(known.variable, heard, known.context)
+    if anew is not None:
+        return _if_other(Reading(anew.value, anew.value, anew.confidence), known)
+    reading = read(known.variable, after_no(parts.stated, heard.language), known.context)
+    alike = reading is not None and _likeness(reading.value, known.value) >= _SURELY_ALIKE
+    return _if_other(reading, known) if alike else None
 
 
 def _if_other(reading: Reading | None, known: Known) -> Reading | None:

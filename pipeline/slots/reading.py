@@ -20,9 +20,9 @@ from pipeline.slots.digits import read_digits, read_phone, spoken_digits, spoken
 from pipeline.slots.emails import read_email, spoken_email
 from pipeline.slots.money import read_money, spoken_money
 from pipeline.slots.names import read_name
-from pipeline.slots.numbers import read_number, spoken_number
+from pipeline.slots.numbers import numbers, read_number, spoken_number
 from pipeline.slots.texts import read_text
-from pipeline.slots.times import read_time, spoken_time, times_said
+from pipeline.slots.times import NAMED_STREET, read_time, spoken_time, times_said
 from pipeline.slots.types import Found, Language, Option, Reading, ReadingContext
 from pipeline.slots.variables import SlotType, Variable
 from pipeline.slots.wording import Heard, hear
@@ -115,6 +115,13 @@ def _moments(heard: Heard, context: ReadingContext) -> list[Found[object]]:
     return [*dates, *times]
 
 
+def _house_numbers(heard: Heard) -> list[Found[object]]:
+    """Numbers before the name of a street."""
+    return [
+        Found(None, one.start, one.end) for one in numbers(heard) if NAMED_STREET.match(heard.text, one.end) is not None
+    ]
+
+
 def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[str] | None:
     match variable.type:
         case "text":
@@ -126,7 +133,7 @@ def _find(variable: Variable, heard: Heard, context: ReadingContext) -> Found[st
         case "yes_no":
             return read_yes_no(heard, context)
         case "number":
-            return read_number(variable, heard, context, taken=_moments(heard, context))
+            return read_number(variable, heard, context, taken=[*_moments(heard, context), *_house_numbers(heard)])
         case "money":
             return read_money(variable, heard, context)
         case "date":

@@ -134,7 +134,9 @@ _COUNTS_EN: Mapping[str, int] = {
 }
 _ODD_COUNTS_EN = tuple(words for words, minutes in _COUNTS_EN.items() if minutes % 5)
 """'Two to four' is a stretch of time, 'two minutes to four' and 'two past four' are none."""
-_NAMED_STREET = re.compile(r" [A-Z][a-z]+ (?:Street|St|Avenue|Ave|Road|Rd|Drive|Lane)\b")
+NAMED_STREET = re.compile(
+    r" (?:[A-Z][a-z]+ ){1,2}(?:Street|St|Avenue|Ave|Road|Rd|Drive|Lane|Court|Boulevard|Way|Place|Circle|Terrace)\b"
+)
 """'At 5 Main Street': figures before a name are an address."""
 _COUNTS_GUESTS: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\b(?:tables? for|party of|group of|room for|reservation for|number)\s$"),
@@ -371,8 +373,8 @@ def _is_other_number(match: re.Match[str], mark: Mark, heard: Heard) -> bool:
         return True
     if match["at"]:
         # "A table for eight at six": the number before it counts something else.
-        return _NAMED_STREET.match(heard.text[match.end() :]) is not None
-    street = _NAMED_STREET.match(heard.text[match.end() :]) is not None
+        return NAMED_STREET.match(heard.text[match.end() :]) is not None
+    street = NAMED_STREET.match(heard.text[match.end() :]) is not None
     return street or before.search(heard.flat[: match.start()]) is not None
 
 

@@ -55,8 +55,15 @@ def by_rules(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: 
 
 
 def _in_doubt(wish: Wishes, decision: RouteDecision) -> bool:
-    """Of a wish that says how it is asked back."""
-    return wish.route.asks_back is not None and wish.route.kind == "flow" and decision.confidence < UNASKED
+    """Of a wish that says how it is asked back; the nearest examples must be of its opinion too."""
+    if wish.route.asks_back is None or wish.route.kind != "flow" or decision.confidence == 1.0:
+        return False
+    return decision.confidence < UNASKED or not _agreed(decision)
+
+
+def _agreed(decision: RouteDecision) -> bool:
+    """Whether most votes of the nearest examples go to the same route; so too where nobody votes."""
+    return not decision.meant.shares or decision.meant.shares[0][0] == decision.label
 
 
 def lead(decision: RouteDecision) -> float | None:
@@ -78,7 +85,7 @@ def _act(agent: Agent, utterance: str, decision: RouteDecision, *, in_flow: bool
     if route is not None and (begins or kind in ("person", "cancel", "farewell", "repeat")):
         return Wishes(route)
     # Who is annoyed talks much like who insults; and a line that is said to everybody answers nothing else.
-    agreed = not decision.meant.shares or decision.meant.shares[0][0] == decision.label
+    agreed = _agreed(decision)
     # In a flow only a question is more than an answer: "Are you a robot?", but not "Yes".
     says = kind == "say" and (not in_flow or (surely_else and asking))
     if route is not None and agreed and (says or (kind == "abuse" and surely_else)):

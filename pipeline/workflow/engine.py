@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipeline.hours import Hours
+from pipeline.slots.lacking import HAD, lacks_it
 from pipeline.slots.little_else import after_no, bare_no
 from pipeline.slots.others import asks_for_others
 from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
@@ -72,6 +73,8 @@ class Step:
     act: Act | None = None
     fitted: bool = True
     """Whether the utterance fitted what was asked."""
+    lacks: bool = False
+    """The caller does not have what was asked for."""
     thinks: bool = False
     """It stands in a free conversation, and a model is to be asked how that goes on; then `moved` goes on from here."""
 
@@ -311,6 +314,9 @@ class WorkflowEngine:
         if offers and settles_nothing and (other := self._changes.other_day(offered, flow, node, utterance, turn)):
             after, go = other
             return self._run(_go(after.with_early(node.variable, utterance, turn), go))
+        if variable.type in HAD and lacks_it(utterance, self._language):
+            given_up = self._run(_go(offered, node.exhausted))
+            return dataclasses.replace(given_up, fitted=False, lacks=True)
         if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
             return self._others(state, node, context.options)
         return self._miss(offered, node)

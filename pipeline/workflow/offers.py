@@ -55,6 +55,9 @@ class Offers:
             if 1 < len(several) < len(context.options) and node.narrow:
                 state = dataclasses.replace(state, narrowed=tuple(option.value for option in several))
                 return state, self._words.render(state, node.narrow, fitting=self._words.listed(several))
-        if any(nothing_then(variable, one.words, context) for one in early):
+        # Of a move, the time that was said may be that of the booking.
+        others = (name for name in state.values if name in self._words.variables and name != node.variable)
+        chosen = any(self._words.variable(name).options_from is not None for name in others)
+        if not chosen and any(nothing_then(variable, one.words, context) for one in early):
             return state, f"{phrases(self._words.language).none_then} {self._words.render(state, node.say[0])}"
         return state, ""

@@ -31,8 +31,9 @@ CALLS_BACK = {
 TRACKS = {
     "start": "which",
     "nodes": {
-        "which": {"do": "ask", "variable": "ticket", "say": ("Which ticket?",), "go": "told", "exhausted": "end"},
+        "which": {"do": "ask", "variable": "ticket", "say": ("Which ticket?",), "go": "told", "exhausted": "none"},
         "told": {"do": "say", "say": "Ticket {ticket}.", "go": "end"},
+        "none": {"do": "say", "say": "Without it I cannot look.", "go": "end"},
     },
 }
 CALLS_HELP = {"start": "stay", "nodes": {"stay": {"do": "say", "say": "Stay where you are.", "go": "end"}}}
@@ -86,6 +87,19 @@ def test_a_number_that_one_flow_asks_for_begins_it(said: str, found: bool) -> No
     for act in (Unknown(), Wishes(Route(name="oops", kind="say", line="Wrong number?", examples=("a", "b", "c")))):
         plan = DialoguePolicy(agent, engine).decide(said, Understood((act,), 0.5, "model"), looked_up(), 2, "")
         assert (texts(plan) == ["Ticket four zero nine three."]) is found
+
+
+@pytest.mark.parametrize(("confidence", "other"), [(0.7, False), (0.95, True)])
+def test_who_does_not_have_what_is_asked_for_is_not_asked_again_unless_he_surely_wants_something_else(
+    confidence: float, other: bool
+) -> None:
+    flows = {**AGENT.flows, "track": Flow.model_validate(TRACKS)}
+    variables = {**AGENT.variables, "ticket": Variable(type="digits", fewest_digits=4, most_digits=4)}
+    engine = WorkflowEngine(flows, variables, call_id="CA1", now=lambda: NOW)
+    state = engine.start(looked_up(), "track", "", 1).state
+    meant = Understood((Wishes(route("booking")),), confidence, "model", 0.1)
+    plan = DialoguePolicy(AGENT, engine).decide("I don't have the ticket any more", meant, state, 2, "")
+    assert texts(plan)[0] == ("I have Tuesday at ten in the morning," if other else "Without it I cannot look.")
 
 
 def both_wishes(*answers: str) -> tuple[list[str], CallState]:

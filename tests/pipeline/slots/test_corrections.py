@@ -27,6 +27,7 @@ VARIABLES: Mapping[str, Variable] = {
     "hour": Variable(type="time", description="time of the visit"),
     "party": Variable(type="number", description="number of people"),
     "phone": Variable(type="phone"),
+    "street": Variable(type="text", description="street address for the driver"),
     "plate": Variable(type="code", description="license plate"),
     "size": Variable(type="choice", choices={"small": ("small", "pequeño"), "large": ("large", "grande")}),
 }
@@ -116,6 +117,23 @@ def test_another_one_on_offer_is_the_one_nearest_to_what_was_chosen(utterance: s
 )
 def test_a_code_is_corrected_by_another_one(utterance: str, language: Language, wanted: dict[str, str]) -> None:
     assert changed(utterance, language, plate="5TRW991", hour="20:00") == wanted
+
+
+@pytest.mark.parametrize(
+    ("utterance", "wanted"),
+    [
+        ("the address, it's 19 Quarry Road", {"street": "19 Quarry Road"}),
+        ("No, the street address should be 4 Hill Lane", {"street": "4 Hill Lane"}),
+        ("no, it's 71 Quarry Road", {"street": "71 Quarry Road"}),
+        ("no, the address is wrong", {}),
+        ("no, six people", {"party": "6"}),
+        ("No, that's not right", {}),
+    ],
+)
+def test_a_text_is_corrected_where_it_is_called_or_resembles_the_one_before(
+    utterance: str, wanted: dict[str, str]
+) -> None:
+    assert changed(utterance, "en", street="17 Quarry Road", party="4") == wanted
 
 
 @pytest.mark.parametrize(("utterance", "language"), [("actually make it the other one", "en"), ("mejor el otro", "es")])
