@@ -28,6 +28,10 @@ HARDLY_AN_ANSWER = 0.15
 """Below this, the model does not believe what a reader has read in an utterance that it takes for something else."""
 HARDLY_A_QUESTION = 0.4
 """Below this, the model does not believe that words in a flow which are no question ask for a fact."""
+SURELY_SAID = 0.9
+"""From here on, thanks or a wrong number in a flow are that, and no answer that nobody could read."""
+LEAST_OF_A_WISH = 0.25
+"""Below this, what a model takes an utterance for begins no flow."""
 TRIES_BEFORE_KEYPAD = 2
 """Utterances in a row that came to nothing."""
 _COURTESIES = ("line", "repeat", "waiting")
@@ -168,6 +172,8 @@ class DialoguePolicy:
             number = None if begins else self._engine.start_with_number(state, flows, utterance, turn)
             if number is not None:
                 return self.step_plan(utterance, number, ending="may_go_on")
+        if isinstance(meant, Wishes) and meant.route.kind == "flow" and understood.way == "model":
+            meant = meant if understood.confidence >= LEAST_OF_A_WISH else Unknown()
         match meant:
             case Wishes(route=route):
                 state = _postponing(state, understood, utterance, turn)
@@ -235,10 +241,15 @@ class DialoguePolicy:
         sure = understood.confidence >= SURE_IN_FLOW
         answered = self._answered(utterance, step, state)
         anywhere = isinstance(act, Waits) or (route is not None and route.kind in _ANYWHERE)
+        sure = sure or (route is not None and route.kind == "cancel" and self._names(route, utterance))
         chooses = step.fitted and self._chooses(utterance, route, state)
         anywhere = anywhere and not chooses
         doubted = not chooses and understood.answers is not None and understood.answers < HARDLY_AN_ANSWER
         aside = understood.way == "rules" and self._asks_aside(utterance, understood, state)
+        # "One eighteen Oak Street" is no question where the business is.
+        tells = step.fitted and isinstance(act, AsksFact) and not asks(utterance, self._agent.language)
+        if tells and self._engine.asks_for_text(state):
+            return answered
         wished = None if chooses or not step.fitted else self._wished_besides(utterance, understood, state)
         if wished is not None:
             return self._begun_or_asked_back(utterance, understood, wished, state, turn)
@@ -253,8 +264,11 @@ class DialoguePolicy:
             return self._waits(utterance, state)
         if route is not None and route.kind == "repeat":
             return self._said_again(utterance, state, last_said)
-        if route is not None and (plan := self._wished_in_flow(utterance, route, step, state, turn)) is not None:
-            return dataclasses.replace(plan, facts=understood.facts)
+        surely = understood.confidence >= SURELY_SAID and understood.way != "rules"
+        if route is not None:
+            plan = self._wished_in_flow(utterance, route, step, state, turn, surely=surely)
+            if plan is not None:
+                return dataclasses.replace(plan, facts=understood.facts)
         a_question = understood.confidence >= HARDLY_A_QUESTION or asks(utterance, self._agent.language)
         if understood.facts and (a_question or understood.way == "rules"):
             again = clauses_of_text(self._engine.question(state), "form")
@@ -263,8 +277,8 @@ class DialoguePolicy:
             return answered
         if isinstance(act, Unknown) and sure and step.state.place == state.place:
             return self._declined(utterance, step, state)
-        plan = self.step_plan(utterance, step, ending="open")
-        return dataclasses.replace(plan, unfit=self._engine.fillable(state) is not None)
+        missed = self.step_plan(utterance, step, ending="open")
+        return dataclasses.replace(missed, unfit=self._engine.fillable(state) is not None)
 
     def _wished_besides(self, utterance: str, understood: Understood, state: CallState) -> Wishes | None:
         """The wish for another flow that an utterance rather is, although a reader has read something in it ("His
@@ -307,11 +321,15 @@ class DialoguePolicy:
         with no no, and no example of calling off is in it."""
         if route is None or route.kind != "cancel" or not self._engine.asks_for_value(state):
             return False
-        said = f" {' '.join(plain_words(utterance))} "
-        if any(f" {' '.join(plain_words(example))} " in said for example in route.examples):
+        if self._names(route, utterance):
             return False
         begins_with_no = after_no(utterance, self._agent.language) != utterance
         return not begins_with_no and self._engine.surely_answers(state, utterance)
+
+    def _names(self, route: Route, utterance: str) -> bool:
+        """Whether an example of the route is in what was said, word for word."""
+        said = f" {' '.join(plain_words(utterance))} "
+        return any(f" {' '.join(plain_words(example))} " in said for example in route.examples)
 
     def _in_talk(
         self, utterance: str, understood: Understood, step: Step, state: CallState, turn: int, last_said: str
@@ -338,8 +356,10 @@ class DialoguePolicy:
         more = self._engine.asks_for_value(state) or one_word
         return self.step_plan(utterance, step, ending="may_go_on" if more else "complete")
 
-    def _wished_in_flow(self, utterance: str, route: Route, step: Step, state: CallState, turn: int) -> Plan | None:
-        """None: it is no other wish than the one under way, or cannot be granted here."""
+    def _wished_in_flow(
+        self, utterance: str, route: Route, step: Step, state: CallState, turn: int, *, surely: bool = False
+    ) -> Plan | None:
+        """None: it is no other wish than the one under way, or cannot be granted here. `surely`: whatever it is."""
         match route.kind:
             case "person":
                 return self._to_person(utterance, state, "request", turn, target=route.target)
@@ -350,7 +370,7 @@ class DialoguePolicy:
                 return self._bare_no(utterance, route, state) or self._farewell(utterance, state)
             case "abuse" if not step.fitted:
                 return self._abused(utterance, state, again=self._engine.question(state))
-            case "say" if not step.fitted and asks(utterance, self._agent.language):
+            case "say" if not step.fitted and (surely or asks(utterance, self._agent.language)):
                 return self._said_in_between(utterance, route.line or "", state)
             case "flow" if not step.fitted:
                 assert route.flow is not None

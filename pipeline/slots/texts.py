@@ -22,15 +22,18 @@ _NOTHING: Mapping[Language, re.Pattern[str]] = {
 _HESITATION: Mapping[Language, str] = {"en": r"(?:um+|uh+|erm?|hmm+)", "es": r"(?:eh+|em+|mm+)"}
 _NAMED: Mapping[Language, str] = {
     "en": r"(?:it's|it is|that's|that is|they're|they are) (?:called|named)(?! (?:off|back|in|out|for|me|us)\b)"
-    r"|(?:the|its|his|her|their|(?:my|our|the) \w+'s) name(?:'s| is)|name's",
-    "es": r"se llaman?|(?:el|su) nombre (?:es|seria)",
+    r"|(?:the|its|his|her|their|(?:my|our|the) \w+'s) name(?:'s| is)|name's|(?:like|as) i said"
+    r"|mine(?:'s| is)|(?:i'm|i am|we're|we are|it's|it is|that's|i live|we live) (?:at|on)(?= (?:\d|\w+ \w+))",
+    "es": r"se llaman?|(?:el|su) nombre (?:es|seria)|como (?:le )?(?:he dicho|dije)|(?:vivo|vivimos|estoy|estamos) en"
+    r"(?= (?:la |el )?(?:calle|avenida|plaza|paseo|carretera|camino|ronda)\b)",
 }
 """Before what something is called."""
 _OWN: Mapping[Language, str] = {"en": "my|our|the", "es": "mi|mis|nuestr[oa]s?|el|la|los|las"}
 _IS: Mapping[Language, str] = {"en": r"(?:'s| is| are| would be)", "es": r"(?: es| son| seria)"}
 _OWN_NAMED: Mapping[Language, str] = {language: rf"(?:{own}) " for language, own in _OWN.items()}
 _IS_TO_BE: Mapping[Language, str] = {
-    "en": r",? (?:it's|it is|is|should be|must be|has to be|to|make it|now is)|'s",
+    "en": r"(?:,? (?:(?:it )?(?:should|must|has to) be|it's|it is|is|to|make it|now is)|'s)"
+    r"(?: (?:just|only|actually))?",
     "es": r",? (?:es|seria|tiene que ser|debe ser|debia ser|a|por|ponga)",
 }
 """Between what a text is called and what it is to be instead."""

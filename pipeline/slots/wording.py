@@ -42,13 +42,14 @@ _SUITS_NOT: Mapping[Language, re.Pattern[str]] = {
         r"(?:(?:doesn't|does not|don't|do not|won't|will not|wouldn't|isn't|is not|aren't)"
         r"(?! (?:bad|matter|too bad|so bad|a problem|an issue|hurt))"
         r"|(?:is|are|would be) (?:too |really |very |so )*(?:bad|out|tough|tricky|hard|difficult|impossible|no good)"
-        r"|(?:i|we) (?:can't|cannot|couldn't|won't|work|am working|have (?:to|an?|my|work|school)|don't have)"
+        r"|(?:i|we) (?:can't|cannot|couldn't|won't|work|sleep|am working|have (?:to|an?|my|work|school)|don't have)"
         r"|(?:i'm|i am|we're|we are) (?:in|at|away|busy|not|working|out|travell?ing|booked|abroad))\b"
     ),
     "es": re.compile(
         r"[\s,]*(?:por la (?:manana|tarde|noche)[\s,]+)?"
         r"(?:no (?:puedo|podemos|puede|estoy|estamos|voy|me (?:va|viene|sirve|es|queda)|nos (?:va|viene)|es posible)"
-        r"|trabaj(?:o|amos)|(?:estoy|estamos) (?:fuera|ocupad\w+|trabajando|de viaje|en)|tengo (?:que|trabajo|clase)"
+        r"|trabaj(?:o|amos)|duermo|(?:estoy|estamos) (?:fuera|ocupad\w+|trabajando|de viaje|en)"
+        r"|tengo (?:que|trabajo|clase)"
         r"|(?:me )?(?:es|queda|viene) (?:imposible|mal|fatal))\b"
     ),
 }

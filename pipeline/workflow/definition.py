@@ -7,7 +7,7 @@ here, whatever language model runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -399,6 +399,14 @@ def last_question(text: str) -> str:
     """The question that a text ends with, without what leads up to it; all of it if it ends with none."""
     *_, last = re.split(r"(?<=[.!?]) +", text)
     return last if last.endswith("?") else text
+
+
+def without_last_question(says: Sequence[str]) -> tuple[str, ...]:
+    """What is said, but for the question at its end: something else is asked instead."""
+    if not says or not says[-1].endswith("?"):
+        return tuple(says)
+    told = says[-1].removesuffix(last_question(says[-1])).strip()
+    return (*says[:-1], told) if told else tuple(says[:-1])
 
 
 def targets(node: AnyNode) -> tuple[str, ...]:

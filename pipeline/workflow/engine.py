@@ -18,7 +18,7 @@ from pipeline.hours import Hours
 from pipeline.slots.lacking import HAD, lacks_it
 from pipeline.slots.little_else import after_no, bare_no
 from pipeline.slots.others import asks_for_others
-from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, read
+from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, nothing_then, read
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
@@ -44,6 +44,7 @@ from pipeline.workflow.definition import (
     TalkNode,
     TransferNode,
     last_question,
+    without_last_question,
 )
 from pipeline.workflow.guards import Conditions
 from pipeline.workflow.offers import Offers
@@ -244,6 +245,11 @@ class WorkflowEngine:
         """Whether the answer waited for is more than a yes or no: people often add to it."""
         return state.waiting == "answer" and isinstance(self._node(state), AskNode | TalkNode)
 
+    def asks_for_text(self, state: CallState) -> bool:
+        """Whether the answer waited for may be any words."""
+        node = self._node(state) if state.waiting == "answer" else None
+        return isinstance(node, AskNode) and self._words.variable(node.variable).type == "text"
+
     def fillable(self, state: CallState) -> tuple[Variable, ReadingContext] | None:
         """What is asked for, if a language model may look for it in an answer that the reader could not read."""
         node = self._node(state) if state.waiting == "answer" else None
@@ -319,6 +325,9 @@ class WorkflowEngine:
             return dataclasses.replace(given_up, fitted=False, lacks=True)
         if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
             return self._others(state, node, context.options)
+        if offers and nothing_then(variable, utterance, dataclasses.replace(context, asked=False)):
+            others = _saying((phrases(self._language).none_then,), self._others(state, node, context.options))
+            return dataclasses.replace(others, fitted=False)
         return self._miss(offered, node)
 
     def _reconsidered(self, state: CallState, flow: Flow, changed: Reconsidered) -> Step:
@@ -491,7 +500,7 @@ class WorkflowEngine:
         says: list[str] = []
         for _ in range(MOST_NODES):
             if not state.stack and state.postponed is not None:
-                says = [*_without_last_question(says), phrases(self._language).next_wish]
+                says = [*without_last_question(says), phrases(self._language).next_wish]
                 state = self._with_postponed(state, state.postponed)
                 continue
             if not state.stack:
@@ -579,14 +588,6 @@ class WorkflowEngine:
             return self._flows[name]
         except KeyError:
             raise FlowError(f"there is no flow {name!r}; expected one of {', '.join(self._flows)}") from None
-
-
-def _without_last_question(says: list[str]) -> list[str]:
-    """Something else is asked instead of "is there anything else?"."""
-    if not says or not says[-1].endswith("?"):
-        return says
-    told = says[-1].removesuffix(last_question(says[-1])).strip()
-    return [*says[:-1], told] if told else says[:-1]
 
 
 def _saying(says: tuple[str, ...], step: Step) -> Step:

@@ -102,6 +102,42 @@ def test_who_does_not_have_what_is_asked_for_is_not_asked_again_unless_he_surely
     assert texts(plan)[0] == ("I have Tuesday at ten in the morning," if other else "Without it I cannot look.")
 
 
+def test_words_that_are_no_question_answer_one_that_anything_answers() -> None:
+    flow = {
+        "start": "where",
+        "nodes": {"where": {"do": "ask", "variable": "street", "say": ("Where to?",), "go": "end", "exhausted": "end"}},
+    }
+    engine = WorkflowEngine(
+        {"send": Flow.model_validate(flow)}, {"street": Variable(type="text")}, call_id="CA1", now=lambda: NOW
+    )
+    state = engine.start(CallState(), "send", "", 1).state
+    for said, told in (("nineteen Quarry Road", True), ("where are you?", False)):
+        plan = DialoguePolicy(AGENT, engine).decide(said, understood(AsksFact(HOURS), answers=0.05), state, 2, "")
+        assert plan.state is not None
+        assert ("street" in plan.state.values) is told
+
+
+def test_what_sounds_like_a_goodbye_to_a_flow_gives_it_up_where_it_is_said_in_so_many_words() -> None:
+    calling_off = understood(Wishes(route("never_mind")), confidence=0.55, answers=0.2)
+    for said, over in (("none of those, forget it, another time", True), ("Tuesday at ten, never you mind her", False)):
+        plan = decide(said, calling_off, booking())
+        assert plan.state is not None
+        assert (plan.state.stack == ()) is over
+
+
+def test_what_is_surely_said_to_everybody_is_answered_in_a_flow_before_its_question() -> None:
+    oops = Route(name="oops", kind="say", line="This is a test desk. What can I do?", examples=("a", "b", "c"))
+    plan = decide("oh dear, I have dialled wrong", understood(Wishes(oops), confidence=0.95), booking("Tuesday at ten"))
+    assert texts(plan) == ["This is a test desk.", "What is your name?"]
+
+
+@pytest.mark.parametrize(("confidence", "begins"), [(0.2, False), (0.3, True)])
+def test_a_wish_that_the_model_hardly_believes_in_begins_nothing(confidence: float, begins: bool) -> None:
+    plan = decide("so no use in coming by", understood(Wishes(route("booking")), confidence=confidence), looked_up())
+    assert plan.state is not None
+    assert bool(plan.state.stack) is begins
+
+
 def both_wishes(*answers: str) -> tuple[list[str], CallState]:
     """What is said last to who has asked where a ticket is and for a booking, and has then answered."""
     flows = {**AGENT.flows, "track": Flow.model_validate(TRACKS)}

@@ -124,6 +124,8 @@ def test_a_code_is_corrected_by_another_one(utterance: str, language: Language, 
     [
         ("the address, it's 19 Quarry Road", {"street": "19 Quarry Road"}),
         ("No, the street address should be 4 Hill Lane", {"street": "4 Hill Lane"}),
+        ("Well, the address is just 9 Quarry Road", {"street": "9 Quarry Road"}),
+        ("no, change the address, it should be 4 Hill Lane", {"street": "4 Hill Lane"}),
         ("no, it's 71 Quarry Road", {"street": "71 Quarry Road"}),
         ("no, the address is wrong", {}),
         ("no, six people", {"party": "6"}),
