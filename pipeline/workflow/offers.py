@@ -6,7 +6,7 @@ import dataclasses
 
 from pipeline.slots.reading import Reading, claimed, fitting, nothing_then, read
 from pipeline.slots.types import LIKELY
-from pipeline.state import CallState, Value
+from pipeline.state import CallState, Early, Value
 from pipeline.understanding.phrases import phrases
 from pipeline.workflow.definition import AskNode
 from pipeline.workflow.wording import MOST_LISTED, Wording, portion
@@ -55,9 +55,17 @@ class Offers:
             if 1 < len(several) < len(context.options) and node.narrow:
                 state = dataclasses.replace(state, narrowed=tuple(option.value for option in several))
                 return state, self._words.render(state, node.narrow, fitting=self._words.listed(several))
-        # Of a move, the time that was said may be that of the booking.
-        others = (name for name in state.values if name in self._words.variables and name != node.variable)
-        chosen = any(self._words.variable(name).options_from is not None for name in others)
-        if not chosen and any(nothing_then(variable, one.words, context) for one in early):
+        if any(nothing_then(variable, one.words, context) for one in early if not self._is_used(state, node, one)):
             return state, f"{phrases(self._words.language).none_then} {self._words.render(state, node.say[0])}"
         return state, ""
+
+    def _is_used(self, state: CallState, node: AskNode, said: Early) -> bool:
+        """Whether what was said has told a day or time that the flow asks for itself, or may be about another thing
+        that was on offer: of a move, the time of the booking."""
+        for name, value in state.values.items():
+            variable = self._words.variables.get(name)
+            if variable is None or name == node.variable:
+                continue
+            if variable.options_from is not None or (variable.type in ("date", "time") and value.turn == said.turn):
+                return True
+        return False

@@ -292,6 +292,10 @@ def test_who_wants_a_time_that_none_of_what_was_named_has_hears_so_and_what_else
     assert not step.fitted
 
 
+def test_who_told_the_day_that_the_flow_asks_for_hears_of_it_from_the_flow() -> None:
+    assert play("walk", "A walk on Saturday.").says[0].startswith("I have Thursday")
+
+
 # -- another day than was looked up for -----------------------------------------------------------------------------
 
 
