@@ -325,7 +325,9 @@ class WorkflowEngine:
             return dataclasses.replace(given_up, fitted=False, lacks=True)
         if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
             return self._others(state, node, context.options)
-        if offers and nothing_then(variable, utterance, dataclasses.replace(context, asked=False)):
+        named = state.named + len(portion(context.options[state.named :]))
+        unasked = dataclasses.replace(context, asked=False)
+        if named < len(context.options) and nothing_then(variable, utterance, unasked):
             others = _saying((phrases(self._language).none_then,), self._others(state, node, context.options))
             return dataclasses.replace(others, fitted=False)
         return self._miss(offered, node)

@@ -286,12 +286,6 @@ def test_what_was_said_to_a_question_that_it_did_not_answer_narrows_too() -> Non
     assert values(step)["slot"] == "2026-11-26T15:00"
 
 
-def test_who_wants_a_time_that_none_of_what_was_named_has_hears_so_and_what_else_there_is() -> None:
-    step = play("walk", "A walk.", "whenever", "at seven in the evening")
-    assert step.says[0] == "I'm sorry, I have nothing then."
-    assert not step.fitted
-
-
 def test_who_told_the_day_that_the_flow_asks_for_hears_of_it_from_the_flow() -> None:
     assert play("walk", "A walk on Saturday.").says[0].startswith("I have Thursday")
 

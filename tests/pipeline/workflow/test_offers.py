@@ -78,6 +78,17 @@ def test_who_wants_something_else_than_fits_hears_what_did_not(said: str) -> Non
     assert other.state.narrowed == tuple(option.value for option in days[:2])
 
 
+def test_who_wants_a_time_that_nothing_has_hears_so_and_what_has_not_been_named() -> None:
+    hours = tuple(Option(f"2026-11-26T{hour:02}:00", "then") for hour in range(9, 15))
+    step = ask("at seven in the evening", boats=hours)
+    assert step.says == (
+        "I'm sorry, I have nothing then.",
+        "I also have then, then, or then. Which would you like?",
+    )
+    assert not step.fitted
+    assert ask("at seven in the evening", boats=hours[:3]).says[0].startswith("I can only offer")
+
+
 def test_after_the_last_ones_it_is_said_that_there_are_no_more_and_the_first_are_named_again() -> None:
     step = ask("anything else?", "anything else?")
     assert step.says[0].startswith("I'm sorry, that's all I have. There is the red canoe,")
