@@ -37,11 +37,13 @@ _AROUND: Mapping[Language, re.Pattern[str]] = {
         r"\W*(?:(?:ay|uy|eh|pues|bueno|perdone|perdon|no(?=\W*[,.])|es que|ah|la verdad|pero|vale)\b\W*)*"
     ),
 }
+_WHOLE: Mapping[Language, re.Pattern[str]] = {
+    language: re.compile(rf"(?:{lacks.pattern})(?:\s*[,.;!][^?]*)?") for language, lacks in _LACKS.items()
+}
 
 
 def lacks_it(utterance: str, language: Language) -> bool:
     """Whether an answer begins by saying that who is asked does not have or know it, and asks nothing."""
     heard = hear(utterance, language)
     before = _AROUND[language].match(heard.flat)
-    whole = re.compile(rf"(?:{_LACKS[language].pattern})(?:\s*[,.;!][^?]*)?")
-    return whole.fullmatch(heard.flat, before.end() if before else 0) is not None
+    return _WHOLE[language].fullmatch(heard.flat, before.end() if before else 0) is not None

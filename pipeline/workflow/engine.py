@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from pipeline.hours import Hours
 from pipeline.slots.lacking import HAD, lacks_it
 from pipeline.slots.little_else import after_no, bare_no
 from pipeline.slots.others import asks_for_others
-from pipeline.slots.reading import Option, Reading, ReadingContext, fitting, nothing_then, read
+from pipeline.slots.reading import Reading, ReadingContext, fitting, read
 from pipeline.slots.types import Language
 from pipeline.slots.variables import Variable
 from pipeline.slots.yes_no import agrees_but_objects
@@ -50,7 +50,7 @@ from pipeline.workflow.guards import Conditions
 from pipeline.workflow.offers import Offers
 from pipeline.workflow.talk_node import Conversation, Move, TalkNodes, talk_of, with_talk
 from pipeline.workflow.telling import Telling, only_tells
-from pipeline.workflow.wording import FlowError, Wording, portion
+from pipeline.workflow.wording import FlowError, Wording
 
 MOST_NODES = 200
 """A step that passes more nodes than this goes in circles; `trunkline agent validate` finds such flows."""
@@ -324,11 +324,9 @@ class WorkflowEngine:
             given_up = self._run(_go(offered, node.exhausted))
             return dataclasses.replace(given_up, fitted=False, lacks=True)
         if len(several) != 1 and context.options and asks_for_others(utterance, self._language):
-            return self._others(state, node, context.options)
-        named = state.named + len(portion(context.options[state.named :]))
-        unasked = dataclasses.replace(context, asked=False)
-        if named < len(context.options) and nothing_then(variable, utterance, unasked):
-            others = _saying((phrases(self._language).none_then,), self._others(state, node, context.options))
+            return self._others(state, node)
+        if offers and self._offers.has_others_only(state, node, utterance):
+            others = _saying((phrases(self._language).none_then,), self._others(state, node))
             return dataclasses.replace(others, fitted=False)
         return self._miss(offered, node)
 
@@ -337,21 +335,10 @@ class WorkflowEngine:
         after, go = self._changes.looked_up_again(state.with_values(**changed.values), flow, changed.values)
         return self._run(_go(after, go or changed.go))
 
-    def _others(self, state: CallState, node: AskNode, options: Sequence[Option]) -> Step:
-        """The next few things on offer; after the last ones that these are all, as often as it may be asked."""
-        if left := [option for option in options if state.narrowed and option.value not in state.narrowed]:
-            text = self._words.render(state, phrases(self._language).more, fitting=self._words.listed(left))
-            named = tuple(option.value for option in portion(left))
-            return Step(dataclasses.replace(state, narrowed=named), (text,))
-        after = state.named + len(portion(options[state.named :]))
-        if after < len(options):
-            state = dataclasses.replace(state, named=after, narrowed=())
-            return Step(state, (self.prompt(state),))
-        if state.tries + 1 >= node.tries:
-            return self._miss(state, node)
-        state = dataclasses.replace(state, named=0, narrowed=(), tries=state.tries + 1)
-        text = self._words.render(state, phrases(self._language).no_more, fitting=self._words.listed(options))
-        return Step(state, (text,))
+    def _others(self, state: CallState, node: AskNode) -> Step:
+        """Others of what is on offer; as often as it may be asked."""
+        others = self._offers.others(state, node)
+        return Step(others[0], (others[1],)) if others else self._miss(state, node)
 
     def _answer_read_back(self, state: CallState, node: ConfirmNode, utterance: str, turn: int) -> Step:
         verdict, flow = self.yes_or_no(utterance), self._flow(_place(state).flow)

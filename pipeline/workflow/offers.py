@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from pipeline.slots.reading import Reading, claimed, fitting, nothing_then, read
+from pipeline.slots.reading import Option, Reading, claimed, fitting, nothing_then, read
 from pipeline.slots.types import LIKELY
 from pipeline.state import CallState, Early, Value
 from pipeline.understanding.phrases import phrases
@@ -35,6 +36,30 @@ class Offers:
         """Those that were named last because they fit what was said; empty if none were."""
         options = self._words.context(state, self._words.variable(node.variable)).options
         return self._words.listed([option for option in options if option.value in state.narrowed])
+
+    def others(self, state: CallState, node: AskNode) -> tuple[CallState, str] | None:
+        """The next few things on offer, of some that were narrowed to those that did not fit; after the last ones that
+        these are all. None: that was said as often as it may be asked."""
+        options = self._words.context(state, self._words.variable(node.variable)).options
+        said = phrases(self._words.language)
+        if left := [option for option in options if state.narrowed and option.value not in state.narrowed]:
+            named = tuple(option.value for option in portion(left))
+            more = self._words.render(state, said.more, fitting=self._words.listed(left))
+            return dataclasses.replace(state, narrowed=named), more
+        after = _named(state, options)
+        if after < len(options):
+            state = dataclasses.replace(state, named=after, narrowed=())
+            return state, self._words.render(state, said.more, fitting=self._words.listed(options[after:]))
+        if state.tries + 1 >= node.tries:
+            return None
+        state = dataclasses.replace(state, named=0, narrowed=(), tries=state.tries + 1)
+        return state, self._words.render(state, said.no_more, fitting=self._words.listed(options))
+
+    def has_others_only(self, state: CallState, node: AskNode, utterance: str) -> bool:
+        """Whether nothing is on offer at the day or time that is said, and some of what is was not named yet."""
+        variable = self._words.variable(node.variable)
+        context = dataclasses.replace(self._words.context(state, variable), asked=False)
+        return _named(state, context.options) < len(context.options) and nothing_then(variable, utterance, context)
 
     def only(self, state: CallState, node: AskNode) -> str | None:
         """The one thing that is on offer."""
@@ -69,3 +94,8 @@ class Offers:
             if variable.options_from is not None or (variable.type in ("date", "time") and value.turn == said.turn):
                 return True
         return False
+
+
+def _named(state: CallState, options: Sequence[Option]) -> int:
+    """How many of the things on offer have been named."""
+    return state.named + len(portion(options[state.named :]))
