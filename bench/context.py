@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.results import Json, Percentiles, Series, write
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.prompt_tokens import TemplateCounter
 from models.types import GenerateRequest, Message
 from models.weights import WeightsError, prepared_path

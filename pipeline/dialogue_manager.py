@@ -193,7 +193,7 @@ class DialogueManager:
 
     async def _gone_on(self, step: Step, turn: int) -> Step:
         """The same for what a tool has come to."""
-        request_id = f"{self._services.call_id}-tool-{step.state.visits}"
+        request_id = f"{self._services.call_id}/tool-{step.state.visits}"
         told = tuple(clause for text in step.says for clause in clauses_of_text(text, "form"))
         thought = await self._talker.think(step.state, told, "", self.history, turn, request_id)
         return replace(thought.step, says=tuple(clause.text for clause in thought.clauses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from models.settings import SettingsError
 from models.types import Catalogue
 from pipeline.agent import Agent
 from pipeline.understanding.catalogue import catalogue
-from serve.config import Deployment, LanguageModelSettings, Stack
+from serve.config import Deployment, EngineDeployment, GatewaySettings, LanguageModelSettings, Stack
 from serve.deployments import Router, RouterLesson, SpeechToText, TextToSpeech, Understanding
+from serve.pools import PlacementSettings, ScalingSettings, cuda_environment
 from serve.secrets import Secrets
 from serve.traffic_split import TrafficSplit
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 GATEWAY_APP = "gateway"
 SHUTDOWN_S = 10.0
 """A model's replica that is stopped finishes what it has begun within this time."""
+STICKY_ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
+METRICS_INTERVAL_S = 1.0
+"""How often a replica tells how much it has to do, where their number follows the load."""
+LOOK_BACK_S = 5.0
+"""Over which the load is averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +48,23 @@ def build(stack: Stack, traffic: TrafficSplit, secrets: Secrets, *, runs_dir: Pa
 
     from serve.gateway_app import Gateway
 
-    # Started in this order; language models take longest.
     companions = [
-        _deployment(_implementation(model), name, model).bind(model)
+        _deployment(_implementation(model), name, stack).bind(model)
         for name, model in stack.deployments().items()
         if isinstance(model, LanguageModelSettings)
     ]
     agents = traffic.agents()
     catalogues = {version: catalogue(agent) for version, agent in agents.items()}
     if (judging := stack.understanding) is not None:
-        companions.append(_deployment(Understanding, "Understanding", judging).bind(judging, catalogues))
+        companions.append(_deployment(Understanding, "Understanding", stack).bind(judging, catalogues))
     voices = tuple(dict.fromkeys(agent.voice for agent in agents.values()))
     speech, hearing = stack.text_to_speech, stack.speech_to_text
-    companions.append(_deployment(TextToSpeech, "TextToSpeech", speech).bind(speech, voices))
-    companions.append(_deployment(SpeechToText, "SpeechToText", hearing).bind(hearing, traffic.languages()))
+    companions.append(_deployment(TextToSpeech, "TextToSpeech", stack).bind(speech, voices))
+    companions.append(_deployment(SpeechToText, "SpeechToText", stack).bind(hearing, traffic.languages()))
     # The application's root would listen on a port of its own, next to the gateway's, were it not told otherwise.
-    router = _deployment(Router, "Router", stack.router, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
+    router = _deployment(Router, "Router", stack, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
     lessons = {version: lesson(agent, catalogues[version]) for version, agent in agents.items()}
-    gateway = serve.deployment(
-        Gateway,
-        name="Gateway",
-        num_replicas=stack.gateway.replicas,
-        max_ongoing_requests=stack.gateway.max_calls * 4 + 64,
-        graceful_shutdown_timeout_s=stack.gateway.drain_s,
-        health_check_period_s=5,
-        ray_actor_options={"num_cpus": 0},
-    )
+    gateway = serve.deployment(Gateway, name="Gateway", **gateway_options(stack.gateway))
     return Applications(
         models=router.bind(stack.router, lessons, tuple(companions)),
         gateway=gateway.bind(stack, traffic, secrets, runs_dir, cache_dir),
@@ -97,19 +95,63 @@ def _implementation(settings: LanguageModelSettings) -> type:
     return found
 
 
-def _deployment(kind: type, name: str, settings: Deployment, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]  # Serve ships no types
+def _deployment(kind: type, name: str, stack: Stack, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]  # Serve ships no types
     from ray import serve
 
-    options: dict[str, object] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
+    return serve.deployment(kind, name=name, **model_options(stack, stack.deployments()[name], env or {}))
+
+
+def model_options(stack: Stack, settings: Deployment, env: Mapping[str, str]) -> dict[str, object]:
+    """What Serve is told of a model's deployment, but for its class and name."""
+    if settings.device == "cuda" and stack.gpus is not None:
+        env = {**cuda_environment(stack.gpus), **env}
+    actor: dict[str, object] = {"num_cpus": settings.num_cpus, "num_gpus": stack.gpu_share(settings)}
     if env:
-        options["runtime_env"] = {"env_vars": env}
-    return serve.deployment(
-        kind,
-        name=name,
-        num_replicas=settings.replicas,
-        max_ongoing_requests=settings.max_ongoing_requests,
-        health_check_period_s=settings.health_check_period_s,
-        health_check_timeout_s=settings.health_check_timeout_s,
-        graceful_shutdown_timeout_s=SHUTDOWN_S,
-        ray_actor_options=options,
-    )
+        actor["runtime_env"] = {"env_vars": dict(env)}
+    options: dict[str, object] = {
+        "max_ongoing_requests": settings.max_ongoing_requests,
+        "health_check_period_s": settings.health_check_period_s,
+        "health_check_timeout_s": settings.health_check_timeout_s,
+        "graceful_shutdown_timeout_s": SHUTDOWN_S,
+    }
+    if isinstance(settings, EngineDeployment):
+        # A call's prompts share their beginning: they go where it is cached, and to the next replica when that is gone.
+        options["request_router_config"] = {"request_router_class": STICKY_ROUTER}
+    return options | _pool_options(settings.replicas, settings.scaling, settings.placement, actor)
+
+
+def gateway_options(gateway: GatewaySettings) -> dict[str, object]:
+    """Likewise of the gateway's."""
+    return {
+        "max_ongoing_requests": gateway.max_calls * 4 + 64,
+        # A replica that is replaced, or one too many, keeps its calls this long.
+        "graceful_shutdown_timeout_s": gateway.drain_s,
+        "health_check_period_s": 5,
+        **_pool_options(gateway.replicas, gateway.scaling, gateway.placement, {"num_cpus": 0}),
+    }
+
+
+def _pool_options(
+    replicas: int, scaling: ScalingSettings | None, placement: PlacementSettings, actor: Mapping[str, object]
+) -> dict[str, object]:
+    placed = dict(actor)
+    if placement.accelerator is not None:
+        placed["accelerator_type"] = placement.accelerator
+    if placement.resources:
+        placed["resources"] = placement.resources
+    options: dict[str, object] = {"ray_actor_options": placed}
+    if placement.replicas_per_node is not None:
+        options["max_replicas_per_node"] = placement.replicas_per_node
+    if scaling is None:
+        return options | {"num_replicas": replicas}
+    return options | {
+        "autoscaling_config": {
+            "min_replicas": scaling.least,
+            "max_replicas": scaling.most,
+            "target_ongoing_requests": scaling.target_ongoing,
+            "upscale_delay_s": scaling.up_after_s,
+            "downscale_delay_s": scaling.down_after_s,
+            "metrics_interval_s": METRICS_INTERVAL_S,
+            "look_back_period_s": LOOK_BACK_S,
+        }
+    }

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, JsonValue, model_validator
 
-from models.llm import LlmSettings
+from models.llm_settings import CpuEngine, CudaEngine, Device, LlmSettings
 from models.references import placed
 from models.registry import Kind
 from models.settings import SettingsError, StrictModel, load_mapping, settings_from
 from models.sources import WeightsError
 from models.types import Tier
 from pipeline.understanding.settings import UnderstandingPolicy
+from serve.pools import GpusSettings, OnCards, PlacementSettings, ScalingSettings, check_cards, share
 
 STACKS = Path(__file__).resolve().parent.parent / "configs" / "stacks"
 EMBEDDED_STACK = STACKS / "embedded.yaml"
@@ -30,14 +31,23 @@ class Deployment(StrictModel):
     weights: str
     """A name of `trunkline models list`, or one's own: a folder (./FOLDER, seen from the stack file),
     hf:OWNER/NAME@REVISION, or FILE.yaml#NAME."""
+    device: Device = "cpu"
+    """Where it computes; 'cuda' wants `gpus` in the stack file and an environment made with the extra 'gpu'."""
     replicas: int = Field(1, ge=1, le=256)
     """Copies of the deployment; each loads the weights once."""
+    scaling: ScalingSettings | None = None
+    """None: always `replicas`."""
+    placement: PlacementSettings = PlacementSettings()
     memory_mb: MemoryMb
     """What one replica takes once warm; the sum over the stack is compared with the memory available before a start."""
+    gpu_memory_mb: MemoryMb | None = None
+    """On a GPU: what one replica takes of its card once warm, with CUDA's own half gigabyte; the sum is compared with
+    `gpus` when the file is read."""
     num_cpus: float = Field(0.0, ge=0)
     """What Ray reserves for one replica; 0 shares the cores."""
-    num_gpus: float = Field(0.0, ge=0)
-    """Share of a GPU that Ray reserves for one replica."""
+    num_gpus: float | None = Field(None, gt=0, le=16)
+    """On a GPU: what Ray reserves for one replica; None: the share that `gpu_memory_mb` has of a card, or whole cards
+    for an engine on several."""
     max_ongoing_requests: int = Field(32, ge=1)
     """Requests in one replica at a time; more wait at the caller."""
     health_check_period_s: float = Field(5.0, gt=0)
@@ -47,14 +57,87 @@ class Deployment(StrictModel):
     timeout_s: float = Field(gt=0)
     """The gateway waits this long for a whole unary answer, or for each next piece of a stream."""
 
+    @property
+    def cards(self) -> int:
+        """GPUs that one replica computes on."""
+        return 1 if self.device == "cuda" else 0
+
+    @property
+    def least_replicas(self) -> int:
+        """Replicas that are there from the start."""
+        return self.scaling.least if self.scaling else self.replicas
+
+    @model_validator(mode="after")
+    def _device_fits(self) -> Self:
+        if self.scaling is not None and self.replicas != 1:
+            raise ValueError("replicas: scaling says how many there are; remove one of the two")
+        if self.device == "cpu":
+            for name in ("num_gpus", "gpu_memory_mb"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name}: a replica on the CPU takes nothing of a GPU; set device: cuda, or remove it"
+                    )
+            return self
+        if self.gpu_memory_mb is None:
+            raise ValueError("gpu_memory_mb: missing; with device: cuda it says what one replica takes of its card")
+        if self.cards > 1 and self.num_gpus not in (None, self.cards):
+            raise ValueError(
+                f"num_gpus: an engine on {self.cards} GPUs (tensor_parallel_size) takes as many whole cards; "
+                f"expected {self.cards} or nothing, got {self.num_gpus:g}"
+            )
+        if self.cards == 1 and self.num_gpus is not None and self.num_gpus > 1:
+            raise ValueError(
+                f"num_gpus: a replica on one GPU takes at most 1, got {self.num_gpus:g}; "
+                "an engine on several sets engine.cuda.tensor_parallel_size"
+            )
+        return self
+
+
+class EngineDeployment(Deployment):
+    """One vLLM engine a replica."""
+
+    engine: LlmSettings = LlmSettings()
+    """The engine's own settings."""
+
+    @property
+    def cards(self) -> int:
+        return self.engine.cuda.tensor_parallel_size if self.device == "cuda" else 0
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> Self:
+        engine = self.engine
+        if self.device == "cpu":
+            if engine.cuda != CudaEngine():
+                raise ValueError("engine.cuda: is heeded with device: cuda only; set that, or remove it")
+            return self
+        if engine.cpu != CpuEngine():
+            raise ValueError("engine.cpu: is heeded with device: cpu only; remove it")
+        if engine.prompt_lookup_tokens and engine.cuda.async_scheduling:
+            raise ValueError(
+                "engine.prompt_lookup_tokens: vLLM cannot plan a step ahead of guesses made from the prompt; "
+                "set it to 0, or engine.cuda.async_scheduling to false"
+            )
+        if self.gpu_memory_mb is not None and engine.kv_cache_mb >= self.gpu_memory_mb:
+            raise ValueError(
+                f"engine.kv_cache_mb: expected less than gpu_memory_mb ({self.gpu_memory_mb}), which holds the weights "
+                f"too, got {engine.kv_cache_mb}"
+            )
+        return self
+
+
+ComputeType = Literal[
+    "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
+]
+"""CTranslate2's arithmetics."""
+
 
 class SpeechToTextSettings(Deployment):
     """Whisper by CTranslate2."""
 
     threads: int = Field(2, ge=1, le=256)
-    """Compute threads of one batch."""
-    compute_type: Literal["int8", "int8_float32", "int8_float16", "float16", "float32"] = "int8"
-    """Arithmetic of CTranslate2."""
+    """Compute threads of one batch; on a GPU, of the sound's preparation."""
+    compute_type: ComputeType | None = None
+    """Arithmetic of CTranslate2; None: int8 on CPUs, float16 on GPUs."""
     window: Literal["entry", "full"] = "entry"
     """'entry': the decoding window follows the weights' own policy in the registry; 'full': always 30 s."""
     max_batch_size: int = Field(4, ge=1, le=64)
@@ -62,14 +145,30 @@ class SpeechToTextSettings(Deployment):
     batch_wait_ms: float = Field(2.0, ge=0, le=100)
     """How long the first turn of a batch waits for company."""
 
+    @property
+    def arithmetic(self) -> ComputeType:
+        """The compute type that holds."""
+        return self.compute_type or ("int8" if self.device == "cpu" else "float16")
 
-class LanguageModelSettings(Deployment):
-    """One vLLM engine a replica."""
+    @model_validator(mode="after")
+    def _arithmetic_fits(self) -> Self:
+        if self.device == "cuda" and self.arithmetic.startswith("int"):
+            raise ValueError(
+                f"compute_type: {self.arithmetic} on a GPU gives wrong text or fails with newer cuBLAS "
+                "(CTranslate2 #1865, #1937); expected float16, bfloat16 or float32"
+            )
+        if self.device == "cpu" and self.arithmetic in ("float16", "int8_float16"):
+            raise ValueError(
+                f"compute_type: CPUs do not compute in float16, got {self.arithmetic}; expected int8 or float32"
+            )
+        return self
+
+
+class LanguageModelSettings(EngineDeployment):
+    """A language model that words, and leads free conversations."""
 
     implementation: str = Field("serve.deployments:LanguageModel", pattern=r"^\w+(\.\w+)*:\w+$")
     """Class of the deployment, as module:class; another one must take these settings and have the same methods."""
-    engine: LlmSettings = LlmSettings()
-    """The engine's own settings."""
 
 
 class AliasSettings(StrictModel):
@@ -87,9 +186,17 @@ class RouterSettings(Deployment):
     threads: int = Field(1, ge=1, le=64)
     """Compute threads of one utterance."""
 
+    @model_validator(mode="after")
+    def _stays_on_cpus(self) -> Self:
+        if self.device == "cuda":
+            raise ValueError(
+                "device: the router takes a few milliseconds of a CPU and has no way to a GPU; expected cpu"
+            )
+        return self
 
-class UnderstandingSettings(Deployment):
-    """A language model that judges what callers mean, wherever the router is not sure; one vLLM engine a replica."""
+
+class UnderstandingSettings(EngineDeployment):
+    """A language model that judges what callers mean, wherever the router is not sure."""
 
     profile: Literal["one_step", "structured"] = "one_step"
     """'one_step': a meaning is chosen by its first token, after examples as turns of a chat; for small models.
@@ -98,8 +205,6 @@ class UnderstandingSettings(Deployment):
     """Of each meaning, shown to the model at most; each costs some twenty tokens of its cached prompt."""
     fast_path: float = Field(0.9, ge=0, le=1.01)
     """From this share of the nearest examples' votes on, the model is not asked; above 1: it is always asked."""
-    engine: LlmSettings = LlmSettings()
-    """The engine's own settings."""
 
     def policy(self) -> UnderstandingPolicy:
         """What a call must know of it."""
@@ -107,12 +212,27 @@ class UnderstandingSettings(Deployment):
 
 
 class TextToSpeechSettings(Deployment):
-    """Kokoro by ONNX Runtime."""
+    """Kokoro."""
 
+    implementation: Literal["onnx", "torch"] = "onnx"
+    """'onnx': ONNX Runtime on CPUs, one clause at a time. 'torch': on GPUs, windows of several calls' clauses together;
+    it runs on CPUs too, slower."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Arithmetic of 'torch'; the ONNX graph brings its own."""
     threads: int = Field(2, ge=1, le=256)
-    """Compute threads of one clause."""
+    """Compute threads of one clause on CPUs."""
     mode: Literal["windowed", "whole"] = "windowed"
     """'windowed': the vocoder runs in growing windows, the first audio leaves early; 'whole': once, as published."""
+    max_batch_size: int = Field(8, ge=1, le=64)
+    """Windows of different calls that 'torch' computes together."""
+
+    @model_validator(mode="after")
+    def _implementation_fits(self) -> Self:
+        if self.implementation == "onnx" and self.device == "cuda":
+            raise ValueError("implementation: onnx computes on CPUs only; expected torch with device: cuda")
+        if self.implementation == "onnx" and self.dtype != "float32":
+            raise ValueError("dtype: the ONNX graph brings its own arithmetic; remove it, or set implementation: torch")
+        return self
 
 
 class VoiceActivitySettings(StrictModel):
@@ -140,6 +260,9 @@ class GatewaySettings(StrictModel):
     """The first replica listens here, the next ones on the ports that follow."""
     replicas: int = Field(1, ge=1, le=64)
     """Processes that take calls."""
+    scaling: ScalingSettings | None = None
+    """None: always `replicas`."""
+    placement: PlacementSettings = PlacementSettings()
     memory_mb: MemoryMb = 800
     """What one replica takes with `max_calls` calls."""
     max_calls: int = Field(4, ge=1, le=256)
@@ -209,13 +332,21 @@ _KINDS: dict[str, Kind] = {
 """What each deployment's weights are."""
 
 
+class StartSettings(StrictModel):
+    """How a stack comes up."""
+
+    timeout_s: float = Field(300.0, ge=10, le=7200)
+    """A stack that is not ready by then has failed to start; engines on a GPU may need a quarter of an hour the first
+    time, while kernels and graphs are compiled."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineAt:
     """A language model of a stack, wherever it runs."""
 
     deployment: str
     """Its name in Serve."""
-    settings: LanguageModelSettings | UnderstandingSettings
+    settings: EngineDeployment
     timeout_s: float
 
 
@@ -229,6 +360,9 @@ class Stack(StrictModel):
     variants: tuple[VariantSettings, ...] = ()
     """Versions of the agent that take a share of the calls each, for a comparison; `agent` takes the rest."""
     gateway: GatewaySettings = GatewaySettings()
+    gpus: GpusSettings | None = None
+    """None: every model computes on CPUs."""
+    start: StartSettings = StartSettings()
     ray: RaySettings = RaySettings()
     back_office: BackOfficeSettings | None = None
     """None: the agent's connections lead to real systems."""
@@ -260,7 +394,35 @@ class Stack(StrictModel):
         for weights, kind, place in self._places():
             if kinds.setdefault(weights, kind) != kind:
                 raise ValueError(f"weights {weights!r}: {place} takes {kind} weights, another place {kinds[weights]}")
+        self._check_gpus()
         return self
+
+    def _check_gpus(self) -> None:
+        on_gpus = {name: part for name, part in self.deployments().items() if part.device == "cuda"}
+        if self.gpus is None:
+            if on_gpus:
+                raise ValueError(
+                    f"gpus: missing; {', '.join(on_gpus)} shall compute on a GPU, of which nothing is said"
+                )
+            return
+        if not on_gpus:
+            raise ValueError("gpus: no model of this stack computes on one; set device: cuda, or remove it")
+        check_cards(
+            [
+                OnCards(name, part.gpu_memory_mb or 0, self.gpu_share(part))
+                for name, part in on_gpus.items()
+                for _ in range(part.least_replicas)
+            ],
+            self.gpus,
+        )
+
+    def gpu_share(self, deployment: Deployment) -> float:
+        """What Ray reserves of GPUs for one replica."""
+        if self.gpus is None or deployment.device == "cpu":
+            return 0.0
+        if deployment.num_gpus is not None:
+            return deployment.num_gpus
+        return float(deployment.cards) if deployment.cards > 1 else share(deployment.gpu_memory_mb or 0, self.gpus)
 
     def language_model(self, tier: Tier) -> EngineAt:
         """What answers for the small or the large language model."""
@@ -303,7 +465,7 @@ class Stack(StrictModel):
 
     def memory_mb(self) -> int:
         """What the whole stack takes."""
-        models = sum(deployment.memory_mb * deployment.replicas for deployment in self.deployments().values())
+        models = sum(deployment.memory_mb * deployment.least_replicas for deployment in self.deployments().values())
         return models + self.gateway.memory_mb * self.gateway.replicas + self.ray.overhead_mb + self.ray.object_store_mb
 
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.llm import VllmLanguageModel
+from models.llm_settings import Device
 from models.structured_understanding import StructuredUnderstanding
 from models.types import (
     HEARING_RATE_HZ,
@@ -34,6 +35,7 @@ from models.types import (
 )
 from models.understanding import OneStepUnderstanding
 from pipeline.clauses import clauses_of
+from serve.cards import alone_on_cards
 from serve.config import (
     LanguageModelSettings,
     RouterSettings,
@@ -55,13 +57,21 @@ MODEL_NICENESS = 5
 """Where both want a core, the gateway's 20 ms frames go before a model's computation."""
 LLM_NICENESS = 10
 """And a clause is spoken before the next one is written."""
+LAST_ANSWERS_S = 0.2
+"""A replica that is broken lets its last answers out for so long."""
+ENGINE_DIED = 70
+"""Exit status of a replica whose engine died."""
 BRIEF_SPIN = 5000
 """libgomp's steps that an idle thread spins at a barrier before it sleeps."""
 
 
-def step_back(niceness: int = MODEL_NICENESS) -> None:
-    """Let others go first: lowers the priority of this replica and of every thread and process it starts."""
-    os.nice(max(0, niceness - os.nice(0)))
+def step_back(device: Device, niceness: int = MODEL_NICENESS) -> None:
+    """Let others go first: lowers the priority of this replica and of every thread and process it starts.
+
+    Not with a GPU: there the CPU's part, the feeding of the card, is what each token waits for.
+    """
+    if device == "cpu":
+        os.nice(max(0, niceness - os.nice(0)))
 
 
 def prepared_folder(weights: str) -> Path:
@@ -78,7 +88,7 @@ class SpeechToText:
     """Whisper; turns of different calls are decoded together, finals first."""
 
     def __init__(self, settings: SpeechToTextSettings, languages: tuple[str, ...]) -> None:
-        step_back()
+        step_back(settings.device)
         # Read when CTranslate2 is loaded: spinning for longer takes the other models' cores.
         os.environ.setdefault("GOMP_SPINCOUNT", str(BRIEF_SPIN))
         from models.weights import WhisperWindow, entry
@@ -91,7 +101,8 @@ class SpeechToText:
             prepared_folder(settings.weights),
             window=window if settings.window == "entry" else WhisperWindow(full_window=True),
             threads=settings.threads,
-            compute_type=settings.compute_type,
+            compute_type=settings.arithmetic,
+            device=settings.device,
             languages=languages,
         )
         self._queue: BatchQueue[tuple[FloatAudio, Languages], Transcript] = BatchQueue(
@@ -121,9 +132,11 @@ class LanguageModel:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: LanguageModelSettings | UnderstandingSettings, niceness: int = LLM_NICENESS
     ) -> None:
-        step_back(niceness)
-        self._model = VllmLanguageModel(settings.engine)
-        await self._model.start(prepared_folder(settings.weights))
+        step_back(settings.device, niceness)
+        self._model = VllmLanguageModel(settings.engine, settings.device)
+        with ExitStack() as loading:
+            await asyncio.to_thread(loading.enter_context, alone_on_cards())
+            await self._model.start(prepared_folder(settings.weights))
 
     async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
         """The reply's clauses as they are decided; closing aborts the generation. Raises ModelFailure."""
@@ -140,8 +153,17 @@ class LanguageModel:
         await self._model.prefill(request)
 
     async def check_health(self) -> None:
-        """A timed one-token generation; Serve restarts the replica after three failures. Raises ModelFailure."""
-        await self._model.check()
+        """A timed one-token generation; Serve restarts the replica after three failures. Raises ModelFailure.
+
+        A replica whose engine died leaves at once: nothing brings it back, and another is started in its place.
+        """
+        try:
+            await self._model.check()
+        except ModelFailure:
+            if self._model.dead:
+                # Soon, not now: the requests that failed with it get their answers.
+                asyncio.get_running_loop().call_later(LAST_ANSWERS_S, os._exit, ENGINE_DIED)
+            raise
 
     async def ready(self) -> bool:
         """Answers when the engine is up."""
@@ -187,7 +209,7 @@ class TextToSpeech:
     def __init__(self, settings: TextToSpeechSettings, voices: tuple[str, ...]) -> None:
         from models.kokoro import KokoroSpeaker, SpeechStreaming
 
-        step_back()
+        step_back(settings.device)
         self._model = KokoroSpeaker(
             prepared_folder(settings.weights), threads=settings.threads, streaming=SpeechStreaming(mode=settings.mode)
         )
@@ -244,7 +266,7 @@ class Router:
         """
         from models.router import IntentRouter, KnowledgePassage, SentenceEncoder
 
-        step_back()
+        step_back(settings.device)
         encoder = SentenceEncoder(prepared_folder(settings.weights), threads=settings.threads)
         self._heads = {
             version: IntentRouter(

@@ -17,7 +17,7 @@ from pipeline.text_call import FactsAsWritten
 from pipeline.understanding.catalogue import catalogue
 from pipeline.understanding.settings import UnderstandingPolicy
 from serve.build import lesson
-from serve.config import LanguageModelSettings, Stack, UnderstandingSettings
+from serve.config import EngineDeployment, Stack, UnderstandingSettings
 from serve.deployments import prepared_folder, understanding_of
 
 
@@ -97,7 +97,7 @@ class DirectEngines:
 async def direct_engines(stack: Stack, *, words: bool, understands: bool) -> AsyncGenerator[DirectEngines, None]:
     """A stack's language models. `words`: its small one words what agents leave to it, else facts are said as they are
     written. `understands`: its model that understands is asked, if it has one. Raises ModelFailure."""
-    wanted: dict[str, LanguageModelSettings | UnderstandingSettings] = {}
+    wanted: dict[str, EngineDeployment] = {}
     if words:
         small = stack.language_model("small")
         wanted[small.deployment] = small.settings
@@ -106,7 +106,7 @@ async def direct_engines(stack: Stack, *, words: bool, understands: bool) -> Asy
     async with AsyncExitStack() as up:
         running: dict[str, VllmLanguageModel] = {}
         for name, settings in wanted.items():
-            running[name] = model = VllmLanguageModel(settings.engine)
+            running[name] = model = VllmLanguageModel(settings.engine, settings.device)
             up.push_async_callback(model.stop)
             await model.start(prepared_folder(settings.weights))
         yield DirectEngines(stack, running, words=words, understands=understands)

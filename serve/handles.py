@@ -17,6 +17,7 @@ from models.types import (
     Situation,
     SpeechChunk,
     Transcript,
+    session_of,
 )
 from serve.config import Deployment
 
@@ -117,7 +118,8 @@ class RayUnderstanding:
         self._version = version
 
     async def judge(self, situation: Situation, request_id: str) -> Judgement:
-        response = self._remote.handle.judge.remote(situation, self._version, request_id)
+        handle = self._remote.handle.options(session_id=session_of(request_id))
+        response = handle.judge.remote(situation, self._version, request_id)
         try:
             return await self._remote.answer(response)
         finally:
@@ -132,13 +134,15 @@ class RayLanguageModel:
         self._remote = remote
 
     async def clauses(self, request: GenerateRequest) -> AsyncGenerator[str, None]:
-        stream: _Stream[str] = self._remote.handle.options(stream=True).clauses.remote(request)
+        handle = self._remote.handle.options(stream=True, session_id=session_of(request.request_id))
+        stream: _Stream[str] = handle.clauses.remote(request)
         async with aclosing(self._remote.pieces(stream)) as pieces:
             async for clause in pieces:
                 yield clause
 
     async def structured(self, request: GenerateRequest, schema: Mapping[str, object]) -> str:
-        response = self._remote.handle.structured.remote(request, schema)
+        handle = self._remote.handle.options(session_id=session_of(request.request_id))
+        response = handle.structured.remote(request, schema)
         try:
             return await self._remote.answer(response)
         finally:
@@ -146,7 +150,8 @@ class RayLanguageModel:
             response.cancel()
 
     async def prefill(self, request: GenerateRequest) -> None:
-        await self._remote.answer(self._remote.handle.prefill.remote(request))
+        handle = self._remote.handle.options(session_id=session_of(request.request_id))
+        await self._remote.answer(handle.prefill.remote(request))
 
 
 class RaySpeaker:

@@ -14,6 +14,7 @@ from models.registry import Kind
 from models.settings import SettingsError
 from models.weights import WeightsError, entry, home_folder, prepared_path, verify
 from serve.agent_file import load_sound_agent_file
+from serve.cards import CardError, cards, check_gpus
 from serve.config import Stack, load_stack
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
@@ -89,7 +90,13 @@ def _machine(stack: Stack) -> list[Finding]:
         check_ports(stack.gateway)
         return f"{stack.gateway.host}:{stack.gateway.port} is free"
 
-    return [_try("memory", memory), _try("port", port)]
+    def devices() -> str:
+        check_gpus(stack)
+        if stack.gpus is None:
+            return "every model computes on CPUs"
+        return "; ".join(f"{card.index}: {card.name}, {card.free_mb} of {card.total_mb} MB free" for card in cards())
+
+    return [_try("memory", memory), _try("devices", devices), _try("port", port)]
 
 
 def _tool(name: str, needed_for: str) -> Finding:
@@ -112,5 +119,5 @@ def _twilio() -> str:
 def _try(what: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, check())
-    except (SettingsError, StackError, WeightsError) as error:
+    except (SettingsError, StackError, CardError, WeightsError) as error:
         return Finding(what, False, str(error))

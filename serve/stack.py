@@ -22,13 +22,12 @@ from pydantic import Field, SecretStr, ValidationError
 from models.settings import StrictModel
 from serve.back_office import BackOfficeError, at_port, back_office
 from serve.build import GATEWAY_APP, build
+from serve.cards import CardError, check_gpus
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
 from serve.secrets import Secrets
 from serve.traffic_split import TrafficSplit, check_voices, hearable
 
-START_TIMEOUT_S = 300.0
-"""A stack that is not ready by then has failed to start."""
 POLL_S = 0.2
 PORTS_TRIED = 100
 GRACE_S = 5.0
@@ -102,7 +101,7 @@ def check_memory(stack: Stack, available_bytes: int | None = None) -> None:
     available_mb = (psutil.virtual_memory().available if available_bytes is None else available_bytes) // 2**20
     needed_mb = stack.memory_mb()
     if available_mb < needed_mb:
-        parts = {name: part.memory_mb * part.replicas for name, part in stack.deployments().items()}
+        parts = {name: part.memory_mb * part.least_replicas for name, part in stack.deployments().items()}
         parts |= {"Gateway": stack.gateway.memory_mb * stack.gateway.replicas}
         parts |= {"Ray": stack.ray.overhead_mb + stack.ray.object_store_mb}
         listed = ", ".join(f"{name} {size} MB" for name, size in parts.items())
@@ -167,6 +166,10 @@ def running_stack(
         raise StackError(f"a stack is already up: '{up.stack}', process {up.pid}, at {up.url}; stop that one first")
     check_ports(stack.gateway)
     check_memory(stack)
+    try:
+        check_gpus(stack)
+    except CardError as error:
+        raise StackError(str(error)) from error
     url = f"http://{stack.gateway.host}:{stack.gateway.port}"
     state = StackState(
         pid=os.getpid(),
@@ -245,7 +248,7 @@ def _wait_until_ready(stack: Stack, url: str, ray_folder: Path, progress: Progre
     began_s = time.monotonic()
     told: set[str] = set()
     waiting_for = "the deployments"
-    while (waited_s := time.monotonic() - began_s) < START_TIMEOUT_S:
+    while (waited_s := time.monotonic() - began_s) < stack.start.timeout_s:
         for name, application in serve.status().applications.items():
             for deployment, status in application.deployments.items():
                 if status.status == "HEALTHY" and deployment not in told:

@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result,
             packages=("vllm", "torch", "onnxruntime", "numpy"),
             plot=trade(found),
-            axis=f"milliseconds an utterance, p50 ({settings.weights}, {settings.engine.threads} threads)",
+            axis=f"milliseconds an utterance, p50 ({settings.weights}, {settings.engine.cpu.threads} threads)",
         )
         console.print(f"{report}\n{picture}")
     return 0

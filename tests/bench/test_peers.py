@@ -25,7 +25,8 @@ from bench.peers.ours import AGENT, FixedTextLanguageModel
 from bench.peers.sides import FIXED_TEXT_MODEL, OURS, VARIANTS, Side, alone, processes_of, variant_names
 from bench.script import load_script, pause_pieces
 from bench.v2v import CallRecord, TurnRecord
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.settings import SettingsError
 from models.types import Delta, GenerateRequest
 from pipeline.agent import load_agent

@@ -18,7 +18,8 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.types import Delta, GenerateRequest, Message, ModelFailure
 
 SETTINGS = LlmSettings(
@@ -348,7 +349,8 @@ def test_the_engine_does_not_outlive_an_owner_that_was_killed(tmp_path: Path) ->
 
 _OWNER = """
 import asyncio
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.weights import prepare
 
 async def main():

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.structured_understanding import CERTAINTY, StructuredUnderstanding, structured_prompt
 from models.types import Catalogue, Exchange, GenerateRequest, Judgement, Meaning, ModelFailure, Situation
 

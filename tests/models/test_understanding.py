@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.types import Catalogue, Exchange, GenerateRequest, Meaning, ModelFailure, Situation
 from models.understanding import OneStepUnderstanding, name_meanings, one_step_prompt
 

@@ -341,7 +341,7 @@ def test_a_turn_longer_than_the_transcriber_can_hear_is_cut_and_answered() -> No
 def test_every_request_to_the_language_model_carries_the_call_s_id_and_no_two_replies_share_one() -> None:
     played = play([(3.0, "what are your hours"), (9.0, "the price please")], for_s=14)
     ids = [request.request_id for request in played.models.requests]
-    assert ids == ["CA1-t1.2", "CA1-t2.3"]
+    assert ids == ["CA1/t1.2", "CA1/t2.3"]
 
 
 def test_the_log_reads_back_as_it_was_written() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.llm import LlmSettings, VllmLanguageModel
+from models.llm import VllmLanguageModel
+from models.llm_settings import LlmSettings
 from models.structured_understanding import StructuredUnderstanding
 from models.types import Catalogue, Meaning
 from models.understanding import OneStepUnderstanding
