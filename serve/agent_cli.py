@@ -36,8 +36,9 @@ from serve.agent_schema import agent_schema
 from serve.agent_try import try_agent, typed
 from serve.back_office import BackOfficeError, at_port, back_office
 from serve.call_store import CallOutcome, CallStore, StoreError
+from serve.cli_options import StackOption
 from serve.compare import TooFewCalls, calls_needed, compare
-from serve.config import EMBEDDED_STACK, BackOfficeSettings, load_stack
+from serve.config import BackOfficeSettings, load_stack
 from serve.settings_page import settings_page
 from serve.stack import free_port
 from serve.upkeep import STORE_VARIABLE
@@ -125,10 +126,11 @@ def library(
 
 @agent_app.command()
 def validate(
+    *,
     file: FileArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
     play: Annotated[bool, typer.Option(help="Play stock utterances through the agent's router.")] = True,
-    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
+    stack: StackOption,
 ) -> None:
     """Find what would go wrong in a call: dead ends, names that are not there, values that do not fit, secrets in the
     file, callers who are hung up on. Then show where hello, yes, thanks and the like lead.
@@ -176,6 +178,7 @@ def _show_rehearsal(rehearsal: Rehearsal, console: Console) -> None:
 
 @agent_app.command("try")
 def try_(
+    *,
     file: FileArgument,
     llm: Annotated[
         bool, typer.Option("--llm", help="With the stack's language model and its model that understands.")
@@ -189,7 +192,7 @@ def try_(
         datetime | None,
         typer.Option(formats=["%Y-%m-%dT%H:%M"], help="As if it were called then, by the business's clock."),
     ] = None,
-    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
+    stack: StackOption,
 ) -> None:
     """Talk to an agent in the terminal, by text: its real router, flows and tools, without ears and mouth.
 
@@ -214,6 +217,7 @@ def try_(
 
 @agent_app.command("eval")
 def eval_(
+    *,
     file: FileArgument,
     material: Annotated[
         Path, typer.Argument(help="Folder of conversations, or .tsv of first utterances.", exists=True)
@@ -225,7 +229,7 @@ def eval_(
     ] = "dental",
     llm: Annotated[bool, typer.Option("--llm", help="Word answers with the stack's language model.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="Without the stack's model that understands.")] = False,
-    stack: Annotated[Path, typer.Option("--stack", dir_okay=False, show_default="embedded")] = EMBEDDED_STACK,
+    stack: StackOption,
 ) -> None:
     """Play your own callers with an agent and the stack's models: how many are understood, and who is not."""
     from bench.eval.material import Measured, measure

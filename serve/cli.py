@@ -23,7 +23,8 @@ from models.settings import SettingsError
 from models.weights import WeightsError, home_folder, prepare_all, prepared_path
 from models.weights import verify as verify_weights
 from serve.agent_cli import agent_app
-from serve.config import EMBEDDED_STACK, Stack, load_stack
+from serve.cli_options import StackOption
+from serve.config import Stack, load_stack
 from serve.preflight import preflight
 from serve.router_cli import router_app
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
@@ -59,9 +60,6 @@ app.add_typer(models_app, name="models")
 app.add_typer(agent_app, name="agent")
 app.add_typer(router_app, name="router")
 
-StackOption = Annotated[
-    Path, typer.Option("--stack", help="Stack file: what runs where.", dir_okay=False, show_default="embedded")
-]
 AgentOption = Annotated[
     Path | None,
     typer.Option("--agent", help="Agent file: who answers and how.", dir_okay=False, show_default="the stack's"),
@@ -83,7 +81,8 @@ NamesArgument = Annotated[
 
 @app.command()
 def serve(
-    stack: StackOption = EMBEDDED_STACK,
+    *,
+    stack: StackOption,
     agent: AgentOption = None,
     port: PortOption = None,
     runs: RunsOption = None,
@@ -106,11 +105,12 @@ def serve(
 
 @app.command()
 def call(
+    *,
     script: Annotated[
         Path,
         typer.Option("--script", help="What the caller says, and expects.", dir_okay=False, show_default="a demo"),
     ] = DEMO_SCRIPT,
-    stack: StackOption = EMBEDDED_STACK,
+    stack: StackOption,
     agent: AgentOption = None,
     port: PortOption = None,
     runs: RunsOption = None,
@@ -164,7 +164,8 @@ def report(
 
 @app.command()
 def check(
-    stack: StackOption = EMBEDDED_STACK,
+    *,
+    stack: StackOption,
     agent: AgentOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look whether weights are there.")] = False,
 ) -> None:
@@ -224,8 +225,9 @@ def add_model(
 
 @models_app.command("prepare")
 def prepare_models(
+    *,
     names: NamesArgument = None,
-    stack: StackOption = EMBEDDED_STACK,
+    stack: StackOption,
     repair: Annotated[bool, typer.Option("--repair", help="Throw away what is there and prepare it anew.")] = False,
 ) -> None:
     """Fetch, assemble and check weights, with progress. Resumes where it was stopped; works offline afterwards."""
@@ -240,7 +242,7 @@ def prepare_models(
 
 
 @models_app.command("verify")
-def verify_models(names: NamesArgument = None, stack: StackOption = EMBEDDED_STACK) -> None:
+def verify_models(*, names: NamesArgument = None, stack: StackOption) -> None:
     """Read every byte of prepared weights against its sha256; exits 1 if one differs."""
     from serve.demo_call import CALLER_WEIGHTS
 
