@@ -24,6 +24,7 @@ from models.weights import WeightsError, home_folder, prepare_all, prepared_path
 from models.weights import verify as verify_weights
 from serve.agent_cli import agent_app
 from serve.cli_options import StackOption
+from serve.cluster_cli import cluster_app
 from serve.config import Stack, load_stack
 from serve.preflight import preflight
 from serve.router_cli import router_app
@@ -59,6 +60,7 @@ models_app = typer.Typer(help="Fetch, list and check the weights that the stacks
 app.add_typer(models_app, name="models")
 app.add_typer(agent_app, name="agent")
 app.add_typer(router_app, name="router")
+app.add_typer(cluster_app, name="cluster")
 
 AgentOption = Annotated[
     Path | None,

@@ -14,12 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from filelock import AsyncFileLock
 
 from models.types import SpeechChunk, Word
 from pipeline.ports import Speaker
 
 FORMAT = 1
 """Part of the name of every file: one that was written otherwise is not read."""
+LOCK_POLL_S = 0.05
 
 
 class RememberingSpeaker:
@@ -32,12 +34,18 @@ class RememberingSpeaker:
         self._identity = identity
 
     async def speak(self, text: str, *, voice: str) -> AsyncGenerator[SpeechChunk, None]:
-        """As the speaker beneath. A file that cannot be read is made again."""
+        """As the speaker beneath. A file that cannot be read is made again; gateways that start together make a missing
+        one once, whoever comes first."""
         path = self._folder / f"{self._name(text, voice)}.npz"
         chunks = _read(path)
         if chunks is None:
-            chunks = [chunk async for chunk in self._speaker.speak(text, voice=voice)]
-            _write(path, chunks)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            async with AsyncFileLock(path.with_suffix(".lock"), poll_interval=LOCK_POLL_S):
+                chunks = _read(path)
+                if chunks is None:
+                    chunks = [chunk async for chunk in self._speaker.speak(text, voice=voice)]
+                    _write(path, chunks)
+            path.with_suffix(".lock").unlink(missing_ok=True)
         for chunk in chunks:
             yield chunk
 
@@ -67,7 +75,6 @@ def _write(path: Path, chunks: list[SpeechChunk]) -> None:
         {"words": [asdict(word) for word in chunk.words], "last": chunk.last, "sample_rate_hz": chunk.sample_rate_hz}
         for chunk in chunks
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     arrays = {f"pcm{index}": chunk.pcm for index, chunk in enumerate(chunks)}
     with draft.open("wb") as file:

@@ -25,6 +25,7 @@ from serve.build import GATEWAY_APP, build
 from serve.cards import CardError, check_gpus
 from serve.config import GatewaySettings, Stack
 from serve.handles import MODELS_APP
+from serve.ray_switches import ray_switches
 from serve.secrets import Secrets
 from serve.traffic_split import TrafficSplit, check_voices, hearable
 
@@ -311,25 +312,9 @@ def _end(processes: set[psutil.Process]) -> None:
 
 
 def ray_environment(gateway: GatewaySettings) -> dict[str, str]:
-    """Switches that Ray reads when its processes start, some of them as early as its import."""
-    return {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray's processes listen on all interfaces: without this run's token nobody gets a word in.
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": randomness.token_hex(32),
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_LOG_TO_STDERR": "0",
-        # Media goes straight to the gateway's replica, on ports that the operator knows.
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(gateway.port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateway.port + gateway.replicas),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
-        "RAY_SERVE_PORT_QUARANTINE_S": "0",
-        # Ray would run every replica at 15; here models step back behind the gateway (serve/deployments.py).
-        "RAY_worker_niceness": "0",
-        # Nothing that an engine forked may outlive its replica.
-        "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",
-    }
+    """The switches, and a token for this run: without it nobody gets a word in on the ports that Ray's processes open
+    on all interfaces."""
+    return ray_switches(gateway) | {"RAY_AUTH_TOKEN": randomness.token_hex(32)}
 
 
 @contextmanager

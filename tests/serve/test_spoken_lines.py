@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,12 @@ async def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
     await spoken(speaker)
     await spoken(speaker)
     assert len(models.spoken) == 2
+
+
+async def test_gateways_that_start_together_make_a_missing_line_once(tmp_path: Path) -> None:
+    models = [FakeModels(utterances=[], speak_s=0.2) for _ in range(3)]
+    speakers = [RememberingSpeaker(each, tmp_path, "kokoro") for each in models]
+    heard = await asyncio.gather(*(spoken(speaker) for speaker in speakers))
+    assert sum(len(each.spoken) for each in models) == 1
+    assert len({chunks[0].pcm.tobytes() for chunks in heard}) == 1
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npz"]  # noqa: ASYNC240
