@@ -219,6 +219,16 @@ class _Twilio:
         except CallFailed as error:
             return (f"({error})",)
 
+    async def go_on(self, action: str | None) -> StreamInstructions:
+        """Ask `action` after a stream that broke: the next stream. Raises CallFailed if the call is over."""
+        if action is None:
+            raise CallFailed("webhook", None, "the TwiML had no `action` to ask after its stream")
+        try:
+            answer = await self._post(action, self._form("in-progress"))
+        except httpx.HTTPError as error:
+            raise CallFailed("webhook", None, f"no answer from {self._target.base_url} ({error!r})") from error
+        return parse_stream_twiml(answer.text)
+
     async def _post(self, url: str, form: dict[str, str]) -> httpx.Response:
         parts = urlsplit(url)
         return await self._http.post(

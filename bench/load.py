@@ -49,10 +49,10 @@ RAMP_S = 4.0
 SETTLE_S = 1.0
 
 
-def spoken_lines() -> list[list[str]]:
-    """LINES as base64 payloads of 20 ms of u-law; rendered by Piper the first time."""
+def spoken_lines(texts: Sequence[str] = LINES) -> list[list[str]]:
+    """The texts as base64 payloads of 20 ms of u-law; rendered by Piper the first time."""
     voice = PiperVoice(prepare("piper-joe"), home_folder() / "caller")
-    return [_payloads(float_to_ulaw(voice.render(text, LINE_SEED))) for text in LINES]
+    return [_payloads(float_to_ulaw(voice.render(text, LINE_SEED))) for text in texts]
 
 
 def _payloads(ulaw: bytes) -> list[str]:
@@ -60,8 +60,10 @@ def _payloads(ulaw: bytes) -> list[str]:
     return [base64.b64encode(frame + SILENT_FRAME[len(frame) :]).decode("ascii") for frame in frames]
 
 
-def call_payloads(lines: Sequence[Sequence[str]], frames: int, wait_s: float, first: int) -> list[str]:
-    """A whole call: silence for `wait_s`, then the lines in turn from number `first`, REPLY_S of silence after each."""
+def call_payloads(
+    lines: Sequence[Sequence[str]], frames: int, wait_s: float, first: int, reply_s: float = REPLY_S
+) -> list[str]:
+    """A whole call: silence for `wait_s`, then the lines in turn from number `first`, each with `reply_s` of silence."""
     (silence,) = _payloads(SILENT_FRAME)
 
     def quiet(seconds: float) -> Iterable[str]:
@@ -70,7 +72,7 @@ def call_payloads(lines: Sequence[Sequence[str]], frames: int, wait_s: float, fi
     payloads = list(quiet(wait_s))
     number = first
     while len(payloads) < frames:
-        payloads += chain(lines[number % len(lines)], quiet(REPLY_S))
+        payloads += chain(lines[number % len(lines)], quiet(reply_s))
         number += 1
     return payloads[:frames]
 

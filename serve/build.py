@@ -1,10 +1,9 @@
-"""The one builder: a stack file becomes two Serve applications, `models` and `gateway`."""
+"""The one builder: a stack file becomes Serve applications, one for each pool of replicas."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,54 +20,61 @@ from serve.traffic_split import TrafficSplit
 if TYPE_CHECKING:
     from ray.serve import Application
 
-GATEWAY_APP = "gateway"
+GATEWAY = "Gateway"
+"""Its application and deployment; those of the models are called as in `Stack.deployments`."""
 SHUTDOWN_S = 10.0
 """A model's replica that is stopped finishes what it has begun within this time."""
 STICKY_ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 METRICS_INTERVAL_S = 1.0
 """How often a replica tells how much it has to do, where their number follows the load."""
+ALL = 100
+"""Percent."""
 LOOK_BACK_S = 5.0
 """Over which the load is averaged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applications:
-    """What Serve runs."""
-
-    models: Application
-    gateway: Application
-
-
-def build(stack: Stack, traffic: TrafficSplit, secrets: Secrets, *, runs_dir: Path, cache_dir: Path) -> Applications:
-    """Both applications of a stack.
+def build(
+    stack: Stack, traffic: TrafficSplit, secrets: Secrets, *, runs_dir: Path, cache_dir: Path
+) -> dict[str, Application]:
+    """A stack's Serve applications, by name: each pool of replicas is one of its own, so that one can be upgraded and
+    the others stay (Serve gives all deployments of an application one version).
 
     `runs_dir`: where calls are saved, absolute. `cache_dir`: where the agents' fixed lines are kept, absolute.
     """
+    return {
+        name: pool(name, stack, traffic, secrets, runs_dir=runs_dir, cache_dir=cache_dir)
+        for name in (*stack.deployments(), GATEWAY)
+    }
+
+
+def pool(
+    name: str, stack: Stack, traffic: TrafficSplit, secrets: Secrets, *, runs_dir: Path, cache_dir: Path
+) -> Application:
+    """One of them. Raises SettingsError for an implementation that is not there."""
     from ray import serve
 
-    from serve.gateway_app import Gateway
-
-    companions = [
-        _deployment(_implementation(model), name, stack).bind(model)
-        for name, model in stack.deployments().items()
-        if isinstance(model, LanguageModelSettings)
-    ]
     agents = traffic.agents()
-    catalogues = {version: catalogue(agent) for version, agent in agents.items()}
-    if (judging := stack.understanding) is not None:
-        companions.append(_deployment(Understanding, "Understanding", stack).bind(judging, catalogues))
-    voices = tuple(dict.fromkeys(agent.voice for agent in agents.values()))
-    speech, hearing = stack.text_to_speech, stack.speech_to_text
-    companions.append(_deployment(TextToSpeech, "TextToSpeech", stack).bind(speech, voices))
-    companions.append(_deployment(SpeechToText, "SpeechToText", stack).bind(hearing, traffic.languages()))
-    # The application's root would listen on a port of its own, next to the gateway's, were it not told otherwise.
-    router = _deployment(Router, "Router", stack, env={"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"})
-    lessons = {version: lesson(agent, catalogues[version]) for version, agent in agents.items()}
-    gateway = serve.deployment(Gateway, name="Gateway", **gateway_options(stack.gateway))
-    return Applications(
-        models=router.bind(stack.router, lessons, tuple(companions)),
-        gateway=gateway.bind(stack, traffic, secrets, runs_dir, cache_dir),
-    )
+    match name:
+        case "Gateway":
+            from serve.gateway_app import Gateway
+
+            gateway = serve.deployment(Gateway, name=name, **gateway_options(stack.gateway))
+            return gateway.bind(stack, traffic, secrets, runs_dir, cache_dir)
+        case "Understanding":
+            catalogues = {version: catalogue(agent) for version, agent in agents.items()}
+            return _deployment(Understanding, name, stack).bind(stack.understanding, catalogues)
+        case "TextToSpeech":
+            voices = tuple(dict.fromkeys(agent.voice for agent in agents.values()))
+            return _deployment(TextToSpeech, name, stack).bind(stack.text_to_speech, voices)
+        case "SpeechToText":
+            return _deployment(SpeechToText, name, stack).bind(stack.speech_to_text, traffic.languages())
+        case "Router":
+            lessons = {version: lesson(agent, catalogue(agent)) for version, agent in agents.items()}
+            return _deployment(Router, name, stack).bind(stack.router, lessons)
+    model = stack.deployments().get(name)
+    if not isinstance(model, LanguageModelSettings):
+        raise SettingsError(f"the stack '{stack.name}' has no pool {name!r}; it has {', '.join(stack.deployments())}")
+    return _deployment(_implementation(model), name, stack).bind(model)
 
 
 def lesson(agent: Agent, meant: Catalogue) -> RouterLesson:
@@ -95,24 +101,29 @@ def _implementation(settings: LanguageModelSettings) -> type:
     return found
 
 
-def _deployment(kind: type, name: str, stack: Stack, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]  # Serve ships no types
+def _deployment(kind: type, name: str, stack: Stack):  # type: ignore[no-untyped-def]  # Serve ships no types
     from ray import serve
 
-    return serve.deployment(kind, name=name, **model_options(stack, stack.deployments()[name], env or {}))
+    return serve.deployment(kind, name=name, **model_options(stack, stack.deployments()[name]))
 
 
-def model_options(stack: Stack, settings: Deployment, env: Mapping[str, str]) -> dict[str, object]:
+def model_options(stack: Stack, settings: Deployment) -> dict[str, object]:
     """What Serve is told of a model's deployment, but for its class and name."""
+    # As the root of its application it would listen on a port of its own, next to the gateway's, were it not told.
+    env = {"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
     if settings.device == "cuda" and stack.gpus is not None:
-        env = {**cuda_environment(stack.gpus), **env}
-    actor: dict[str, object] = {"num_cpus": settings.num_cpus, "num_gpus": stack.gpu_share(settings)}
-    if env:
-        actor["runtime_env"] = {"env_vars": dict(env)}
+        env |= cuda_environment(stack.gpus)
+    actor: dict[str, object] = {
+        "num_cpus": settings.num_cpus,
+        "num_gpus": stack.gpu_share(settings),
+        "runtime_env": {"env_vars": env},
+    }
     options: dict[str, object] = {
         "max_ongoing_requests": settings.max_ongoing_requests,
         "health_check_period_s": settings.health_check_period_s,
         "health_check_timeout_s": settings.health_check_timeout_s,
         "graceful_shutdown_timeout_s": SHUTDOWN_S,
+        "max_surge_percent": ALL if settings.surge else 0,
     }
     if isinstance(settings, EngineDeployment):
         # A call's prompts share their beginning: they go where it is cached, and to the next replica when that is gone.
@@ -127,6 +138,7 @@ def gateway_options(gateway: GatewaySettings) -> dict[str, object]:
         # A replica that is replaced, or one too many, keeps its calls this long.
         "graceful_shutdown_timeout_s": gateway.drain_s,
         "health_check_period_s": 5,
+        "max_surge_percent": ALL,
         **_pool_options(gateway.replicas, gateway.scaling, gateway.placement, {"num_cpus": 0}),
     }
 

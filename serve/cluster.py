@@ -1,12 +1,13 @@
 """A stack on a cluster: Ray's nodes are somebody else's, Serve gets a config, and this process starts nothing.
 
-`trunkline cluster config` writes what `serve deploy` (or KubeRay's RayService) takes; it names the two builders below,
-which run on the cluster. `trunkline cluster env` writes what the nodes must be started with.
+`trunkline cluster config` writes what `serve deploy` (or KubeRay's RayService) takes; it names the builder below, which
+runs on the cluster. `trunkline cluster env` writes what the nodes must be started with.
 """
 
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,8 @@ from pydantic import JsonValue
 
 from models.settings import SettingsError, StrictModel
 from models.weights import home_folder
-from serve.build import GATEWAY_APP, Applications, build
+from serve.build import GATEWAY, pool
 from serve.config import Stack, load_stack
-from serve.handles import MODELS_APP
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.traffic_split import check_voices, hearable, load_traffic_split
 
@@ -32,25 +32,21 @@ PROXY_PORT = 8000
 """Serve's own proxy listens here, on every node's loopback; calls go to the gateways' own ports."""
 
 
-class ClusterArguments(StrictModel):
-    """What the builders are told, in the Serve config."""
+class PoolArguments(StrictModel):
+    """What the builder is told, in the Serve config."""
 
     stack: str
     """The stack file, as it lies on every node."""
+    pool: str
+    """Which of its pools."""
+    content: str
+    """Digest of what the pool is made of: Serve upgrades what its config shows as changed, and reads no files."""
 
 
-def models(args: dict[str, str]) -> Application:
-    """The models' application; Serve calls it on the cluster. Raises SettingsError."""
-    return _applications(args).models
-
-
-def gateway(args: dict[str, str]) -> Application:
-    """The gateways' application, likewise: a redeployment of the models touches no call, one of it no model."""
-    return _applications(args).gateway
-
-
-def _applications(args: dict[str, str]) -> Applications:
-    stack = load_stack(Path(ClusterArguments.model_validate(args).stack))
+def pool_application(args: dict[str, str]) -> Application:
+    """A pool's application; Serve calls it on the cluster. Raises SettingsError."""
+    chosen = PoolArguments.model_validate(args)
+    stack = load_stack(Path(chosen.stack))
     secrets = read_secrets()
     if secrets is None:
         raise SettingsError(f"environment: {TOKEN_VARIABLE} and {PUBLIC_URL_VARIABLE} are missing on the head node")
@@ -59,7 +55,7 @@ def _applications(args: dict[str, str]) -> Applications:
     check_voices(traffic, stack.text_to_speech.weights)
     runs_dir = Path(os.environ.get(RUNS_VARIABLE) or stack.gateway.runs_dir).absolute()
     lines_dir = Path(os.environ.get(LINES_VARIABLE) or home_folder() / "lines").absolute()
-    return build(stack, traffic, secrets, runs_dir=runs_dir, cache_dir=lines_dir)
+    return pool(chosen.pool, stack, traffic, secrets, runs_dir=runs_dir, cache_dir=lines_dir)
 
 
 def check_cluster(stack: Stack) -> None:
@@ -77,25 +73,27 @@ def check_cluster(stack: Stack) -> None:
         )
 
 
-def serve_config(stack: Stack, file: Path) -> str:
-    """The Serve config of a stack that lies at `file` on every node, as YAML. Raises SettingsError."""
+def serve_config(file: Path, at: Path) -> str:
+    """The Serve config of the stack file, which lies `at` that path on every node, as YAML. Raises SettingsError."""
+    stack = load_stack(file)
     check_cluster(stack)
-
-    def application(name: str, route: str | None, builder: str) -> dict[str, JsonValue]:
-        return {
+    agents = "".join(load_traffic_split(stack, None).agents())
+    contents = {name: part.model_dump_json() + agents for name, part in stack.deployments().items()}
+    # A gateway speaks with what the models' settings say of them.
+    contents[GATEWAY] = stack.gateway.model_dump_json() + agents + stack.text_to_speech.weights
+    applications: list[JsonValue] = [
+        {
             "name": name,
-            "route_prefix": route,
-            "import_path": f"{__name__}:{builder}",
-            "args": {"stack": str(file)},
+            "route_prefix": "/" if name == GATEWAY else None,
+            "import_path": f"{__name__}:{pool_application.__name__}",
+            "args": {"stack": str(at), "pool": name, "content": sha256(content.encode()).hexdigest()[:16]},
         }
-
+        for name, content in contents.items()
+    ]
     config: dict[str, JsonValue] = {
         "proxy_location": "HeadOnly",
         "http_options": {"host": stack.gateway.host, "port": PROXY_PORT},
         "logging_config": {"log_level": "WARNING", "enable_access_log": False},
-        "applications": [
-            application(MODELS_APP, None, models.__name__),
-            application(GATEWAY_APP, "/", gateway.__name__),
-        ],
+        "applications": applications,
     }
     return yaml.safe_dump(config, sort_keys=False)

@@ -27,7 +27,7 @@ def config(
 ) -> None:
     """The Serve config, for `serve deploy` or as a RayService's serveConfigV2."""
     try:
-        typer.echo(serve_config(load_stack(stack), at or stack.absolute()), nl=False)
+        typer.echo(serve_config(stack, at or stack.absolute()), nl=False)
     except SettingsError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -38,6 +38,9 @@ class Deployment(StrictModel):
     scaling: ScalingSettings | None = None
     """None: always `replicas`."""
     placement: PlacementSettings = PlacementSettings()
+    surge: bool = True
+    """In an upgrade the new replicas are up before the old ones end; false where there is no room for both, as on a
+    card that is full: then rules, lines and texts as written stand in while the new ones load."""
     memory_mb: MemoryMb
     """What one replica takes once warm; the sum over the stack is compared with the memory available before a start."""
     gpu_memory_mb: MemoryMb | None = None

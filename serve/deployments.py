@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,9 +43,6 @@ from serve.config import (
     UnderstandingSettings,
 )
 from serve.scheduling import BatchQueue, PrioritySlot
-
-if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentHandle
 
 LONGEST_TURN_S = 30
 """More audio than this is refused: Whisper hears 30 s at most."""
@@ -254,16 +250,8 @@ class RouterLesson:
 class Router:
     """MiniLM, and for each version of an agent a linear head trained on its examples."""
 
-    def __init__(
-        self,
-        settings: RouterSettings,
-        lessons: dict[str, RouterLesson],
-        companions: tuple[DeploymentHandle, ...] = (),
-    ) -> None:
-        """`lessons`: by version.
-
-        `companions`: Serve builds an application from one root; this deployment, the smallest, is it.
-        """
+    def __init__(self, settings: RouterSettings, lessons: dict[str, RouterLesson]) -> None:
+        """`lessons`: by version."""
         from models.router import IntentRouter, KnowledgePassage, SentenceEncoder
 
         step_back(settings.device)
@@ -278,7 +266,6 @@ class Router:
             )
             for version, lesson in lessons.items()
         }
-        self._companions = companions
 
     async def route(self, text: str, version: str) -> RouteDecision:
         """Label, confidence, nearest passages, as that version of an agent sees it. Raises ModelFailure."""

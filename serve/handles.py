@@ -24,7 +24,6 @@ from serve.config import Deployment
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-MODELS_APP = "models"
 RECOVERING_TIMEOUT_S = 1.0
 """A deployment whose replica died is asked before each request whether it is back, and given this long to say so: the
 caller hears the apology soon instead of sitting through the whole time-out while the replica restarts."""
@@ -168,10 +167,10 @@ class RaySpeaker:
 
 
 def connect(name: str, deployment: Deployment) -> Remote:
-    """The deployment `name` of the models application, wherever its replicas are. Call it inside an event loop."""
+    """The pool of that name, wherever its replicas are. Call it inside an event loop."""
     from ray import serve
 
-    return Remote(name, serve.get_deployment_handle(name, MODELS_APP, _check_exists=False), deployment.timeout_s)
+    return Remote(name, serve.get_deployment_handle(name, name, _check_exists=False), deployment.timeout_s)
 
 
 async def ready(remote: Remote, timeout_s: float) -> str:

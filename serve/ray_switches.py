@@ -16,7 +16,8 @@ def ray_switches(gateway: GatewaySettings) -> dict[str, str]:
         # Media goes straight to the gateway's replica, on ports that the operator knows.
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(gateway.port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateway.port + most),
+        # Twice as many: in an upgrade the new ones come before the old ones have ended their calls.
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateway.port + 2 * most),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_PORT_QUARANTINE_S": "0",
         # Ray would run every replica at 15; here models step back behind the gateway (serve/deployments.py).

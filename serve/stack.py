@@ -1,4 +1,4 @@
-"""Starting and stopping a single-machine stack: a Ray node of its own, and the two Serve applications on it."""
+"""Starting and stopping a single-machine stack: a Ray node of its own, and the Serve applications on it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from pydantic import Field, SecretStr, ValidationError
 
 from models.settings import StrictModel
 from serve.back_office import BackOfficeError, at_port, back_office
-from serve.build import GATEWAY_APP, build
+from serve.build import GATEWAY, build
 from serve.cards import CardError, check_gpus
 from serve.config import GatewaySettings, Stack
-from serve.handles import MODELS_APP
 from serve.ray_switches import ray_switches
 from serve.secrets import Secrets
 from serve.traffic_split import TrafficSplit, check_voices, hearable
@@ -216,9 +215,9 @@ def wait_for_calls_to_end(drain_s: float) -> None:
     """Take the gateway down; calls under way go on until they end, at most for `drain_s`."""
     from ray import serve
 
-    serve.delete(GATEWAY_APP, _blocking=False)
+    serve.delete(GATEWAY, _blocking=False)
     until_s = time.monotonic() + drain_s
-    while GATEWAY_APP in serve.status().applications and time.monotonic() < until_s:
+    while GATEWAY in serve.status().applications and time.monotonic() < until_s:
         time.sleep(POLL_S)
 
 
@@ -235,8 +234,8 @@ def _deploy(stack: Stack, traffic: TrafficSplit, secrets: Secrets, runs_dir: Pat
     applications = build(stack, traffic, secrets, runs_dir=runs_dir, cache_dir=home / "lines")
     serve.run_many(
         [
-            RunTarget(target=applications.models, name=MODELS_APP, route_prefix=None),
-            RunTarget(target=applications.gateway, name=GATEWAY_APP, route_prefix="/"),
+            RunTarget(target=application, name=name, route_prefix="/" if name == GATEWAY else None)
+            for name, application in applications.items()
         ],
         wait_for_applications_running=False,
         wait_for_ingress_deployment_creation=False,

@@ -33,7 +33,7 @@ def signal_replica(name: str, number: signal.Signals) -> None:
     replicas = [
         process
         for process in psutil.Process().children(recursive=True)
-        if f"ServeReplica:models:{name}" in " ".join(process.cmdline())
+        if f"ServeReplica:{name}:{name}" in " ".join(process.cmdline())
     ]
     assert replicas, f"no replica process of {name}"
     for process in replicas:

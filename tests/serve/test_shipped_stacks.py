@@ -74,7 +74,7 @@ def test_an_engine_on_several_cards_takes_them_whole() -> None:
 
 def test_ray_is_told_the_share_of_a_card_and_where_kernels_are_kept() -> None:
     stack = load_stack(STACKS / "gpu-1x.yaml")
-    options = model_options(stack, stack.speech_to_text, {})
+    options = model_options(stack, stack.speech_to_text)
     actor = options["ray_actor_options"]
     assert isinstance(actor, dict)
     assert actor["num_gpus"] == 0.07  # 5000 of 79000, rounded up
@@ -85,13 +85,16 @@ def test_ray_is_told_the_share_of_a_card_and_where_kernels_are_kept() -> None:
 
 def test_a_deployment_on_cpus_takes_nothing_of_a_gpu() -> None:
     stack = load_stack(STACKS / "embedded.yaml")
-    assert model_options(stack, stack.text_to_speech, {})["ray_actor_options"] == {"num_cpus": 0.0, "num_gpus": 0.0}
+    actor = model_options(stack, stack.text_to_speech)["ray_actor_options"]
+    assert isinstance(actor, dict)
+    assert actor["num_gpus"] == 0.0
+    assert actor["runtime_env"] == {"env_vars": {"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}}
 
 
 def test_calls_stick_to_an_engine() -> None:
     stack = load_stack(STACKS / "embedded.yaml")
     assert stack.understanding is not None
-    router = model_options(stack, stack.understanding, {})["request_router_config"]
+    router = model_options(stack, stack.understanding)["request_router_config"]
     assert isinstance(router, dict)
     assert router["request_router_class"].endswith(":ConsistentHashRouter")
 
@@ -106,7 +109,7 @@ def test_where_and_how_many_is_handed_to_ray() -> None:
     )
     stack = parse_settings(text, Stack, "my-stack.yaml")
 
-    options = model_options(stack, stack.router, {"A": "1"})
+    options = model_options(stack, stack.router)
     assert "num_replicas" not in options
     assert options["max_replicas_per_node"] == 1
     assert options["ray_actor_options"] == {
@@ -114,7 +117,7 @@ def test_where_and_how_many_is_handed_to_ray() -> None:
         "num_gpus": 0.0,
         "accelerator_type": "L4",
         "resources": {"models": 0.5},
-        "runtime_env": {"env_vars": {"A": "1"}},
+        "runtime_env": {"env_vars": {"RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}},
     }
     scaling = options["autoscaling_config"]
     assert isinstance(scaling, dict)
