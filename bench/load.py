@@ -63,7 +63,7 @@ def _payloads(ulaw: bytes) -> list[str]:
 def call_payloads(
     lines: Sequence[Sequence[str]], frames: int, wait_s: float, first: int, reply_s: float = REPLY_S
 ) -> list[str]:
-    """A whole call: silence for `wait_s`, then the lines in turn from number `first`, each with `reply_s` of silence."""
+    """A whole call: silence for `wait_s`, then lines in turn from number `first`, each with `reply_s` of silence."""
     (silence,) = _payloads(SILENT_FRAME)
 
     def quiet(seconds: float) -> Iterable[str]:
