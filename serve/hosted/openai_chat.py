@@ -18,6 +18,8 @@ from serve.hosted.exchange import Endpoint, Spend, body_of, read_as
 from serve.hosted.settings import OpenAiChatSettings
 
 _MOST_BYTES = 2_000_000
+_MOST_TEXT = 16_000
+"""Characters of an answer, however many tokens the endpoint was asked for: they are read on the event loop."""
 _MOST_STOPS = 4
 """OpenAI's own limit."""
 _UNKNOWN_WHEN_STRICT = frozenset({"maxLength", "minLength", "uniqueItems", "minProperties", "maxProperties"})
@@ -113,7 +115,7 @@ class OpenAiChat:
     async def _deltas(
         self, request: GenerateRequest, schema: Mapping[str, object] | None
     ) -> AsyncGenerator[Delta, None]:
-        finished = False
+        finished, length = False, 0
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **self._endpoint.bearer()}
         async with self._endpoint.post(
             "/chat/completions",
@@ -132,6 +134,9 @@ class OpenAiChat:
                         self._count(chunk.usage)
                     for choice in chunk.choices[:1]:
                         finished = finished or choice.finish_reason is not None
+                        length += len(choice.delta.content or "")
+                        if length > _MOST_TEXT:
+                            raise self._endpoint.too_large(_MOST_TEXT)
                         yield self._delta(choice)
         if not finished:
             raise ModelFailure(f"{self._endpoint.name}: the answer broke off before its end")
