@@ -18,7 +18,8 @@ from serve.hosted.exchange import Endpoint
 
 _MOST_MESSAGES = 500
 _LARGEST_MESSAGE = 1_000_000
-_CLOSE_S = 1.0
+_CLOSE_S = 0.2
+"""Whoever was cancelled, or was told of a failure, does not wait for a polite goodbye."""
 
 
 class Socket:
