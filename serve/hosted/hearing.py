@@ -29,10 +29,13 @@ def pcm16(audio: FloatAudio) -> bytes:
 
 
 def frames(pcm: bytes, length_s: float) -> Iterator[bytes]:
-    """The turn in pieces."""
+    """The turn in pieces of that length; the last one is longer rather than very short, which some refuse."""
     step = int(length_s * HEARING_RATE_HZ) * 2
-    for start in range(0, len(pcm), step):
-        yield pcm[start : start + step]
+    start = 0
+    while start < len(pcm):
+        end = start + step if len(pcm) - start >= 1.5 * step else len(pcm)
+        yield pcm[start:end]
+        start = end
 
 
 def transcript(

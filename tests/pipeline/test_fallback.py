@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from models.types import (
     SpeechChunk,
     Transcript,
 )
+from pipeline import events as ev
+from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.fallback import (
     Fallback,
@@ -29,6 +32,8 @@ from pipeline.fallback import (
     FallbackTranscriber,
     Server,
 )
+from tests.pipeline.fakes import FakeModels
+from tests.pipeline.rig import GENERATED, ROUTES, play
 from tests.virtual_time import run_virtual
 
 REQUEST = GenerateRequest("r", (Message("user", "Do you open on Sundays?"),))
@@ -285,6 +290,37 @@ def test_a_request_that_is_cancelled_proves_nothing_and_leaves_the_trial_to_the_
         assert await rig.hear() == "primary"
 
     run(main())
+
+
+@pytest.mark.parametrize("stage", ["transcribe", "reply", "speak"])
+@pytest.mark.parametrize("how", ["broken", "stuck"])
+def test_callers_hear_nothing_of_a_model_that_has_a_stand_in(stage: str, how: str) -> None:
+    utterances = ["what are your hours", "the price please"]
+    backup = FakeModels(utterances=utterances, routes=ROUTES, generated=GENERATED)
+    listener = FakeListener()
+
+    def given(own: CallModels) -> CallModels:
+        def fallback(stage: str) -> Fallback:
+            return Fallback(stage, POLICY, LoopClock(), listener)
+
+        return dataclasses.replace(
+            own,
+            transcriber=FallbackTranscriber(own.transcriber, backup, fallback("transcribe")),
+            language_model=FallbackLanguageModel(
+                own.language_model, backup, fallback("reply"), structured_budget_s=POLICY.budget_s
+            ),
+            speaker=FallbackSpeaker(own.speaker, backup, fallback("speak")),
+        )
+
+    played = play(
+        [(3.0, utterances[0]), (11.0, utterances[1])],
+        for_s=18,
+        prepare=lambda models: getattr(models, how).add(stage),
+        given=given,
+    )
+    assert played.heard()[1:] == [*GENERATED["hours"], *GENERATED["price"]]
+    assert not played.of(ev.StageFailed)
+    assert listener.told == ["rests"]
 
 
 def test_a_warm_up_goes_to_whom_the_request_would_go() -> None:

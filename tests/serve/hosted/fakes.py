@@ -60,7 +60,7 @@ class Rig:
     client: ConnectorClient
     spent: list[float] = field(default_factory=list)
 
-    def endpoint(self, *, key: str | None = KEY, timeout_s: float = 2.0, url: str | None = None) -> Endpoint:
+    def endpoint(self, *, key: str | None = KEY, timeout_s: float = 20.0, url: str | None = None) -> Endpoint:
         secret = SecretStr(key) if key else None
         return Endpoint("Acme", url or self.provider.url, secret, "ACME_KEY", timeout_s, True, self.client)
 
@@ -146,6 +146,11 @@ async def too_slow(request: web.BaseRequest) -> web.StreamResponse:
     """Never answers."""
     await asyncio.sleep(60)
     return web.Response()
+
+
+def patience_s(expected: str) -> float:
+    """The time-out for a test that expects this failure: short only where it is waited for."""
+    return 0.3 if "no answer" in expected else 20.0
 
 
 def tone(length_s: float, rate_hz: int = HEARING_RATE_HZ) -> FloatAudio:

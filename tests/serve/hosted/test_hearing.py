@@ -13,8 +13,9 @@ import pytest
 from models.types import Languages, ModelFailure, Transcript
 from serve.hosted.assemblyai import AssemblyAi
 from serve.hosted.deepgram import Deepgram
+from serve.hosted.hearing import frames
 from serve.hosted.settings import AssemblyAiSettings, DeepgramSettings, HearingCost
-from tests.serve.hosted.fakes import KEY, Answer, Rig, converses, pcm, rig, says, streams, tone, too_slow
+from tests.serve.hosted.fakes import KEY, Answer, Rig, converses, patience_s, pcm, rig, says, streams, tone, too_slow
 
 AUDIO = tone(1.5)
 ENGLISH = Languages()
@@ -171,7 +172,7 @@ async def test_every_trouble_with_a_request_is_a_failure(
 ) -> None:
     async with rig(answer) as one:
         with pytest.raises(ModelFailure, match=told) as failure:
-            await heard(one, settings, timeout_s=0.3)
+            await heard(one, settings, timeout_s=patience_s(told))
         assert KEY not in str(failure.value)
         assert one.spent == [], "what was not heard is not billed"
 
@@ -204,9 +205,17 @@ async def test_every_trouble_with_a_stream_is_a_failure(
 ) -> None:
     async with rig(answer) as one:
         with pytest.raises(ModelFailure, match=told) as failure:
-            await heard(one, settings.model_copy(update=STREAMED), timeout_s=0.3)
+            await heard(one, settings.model_copy(update=STREAMED), timeout_s=patience_s(told))
         assert KEY not in str(failure.value)
         assert one.spent == []
+
+
+@pytest.mark.parametrize("length_s", [0.08, 0.25, 0.26, 0.374, 0.376, 1.01, 30.0])
+def test_no_piece_of_a_stream_is_too_short_or_too_long_for_a_provider(length_s: float) -> None:
+    data = pcm(tone(length_s))
+    pieces = list(frames(data, 0.25))
+    assert b"".join(pieces) == data
+    assert all(0.05 <= len(piece) / 32_000 <= 1.0 for piece in pieces)
 
 
 async def test_more_than_a_turn_is_refused_before_anything_is_sent() -> None:

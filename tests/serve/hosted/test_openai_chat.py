@@ -13,7 +13,7 @@ import pytest
 from models.types import GenerateRequest, Message, ModelFailure
 from serve.hosted.openai_chat import OpenAiChat, strict
 from serve.hosted.settings import OpenAiChatSettings, TokenCost
-from tests.serve.hosted.fakes import KEY, Answer, Rig, events, rig, says, streams, too_slow
+from tests.serve.hosted.fakes import KEY, Answer, Rig, events, patience_s, rig, says, streams, too_slow
 
 REQUEST = GenerateRequest(
     "r1", (Message("system", "Be brief."), Message("user", "¿Abren los domingos?")), max_tokens=40, stop=("\n",)
@@ -147,7 +147,7 @@ async def test_every_trouble_is_a_failure_that_says_what_to_do_and_never_the_key
 ) -> None:
     async with rig(answer) as one:
         with pytest.raises(ModelFailure, match=told_in_words) as failure:
-            await said(one, timeout_s=0.3)
+            await said(one, timeout_s=patience_s(told_in_words))
         assert str(failure.value).startswith("Acme: ")
         assert KEY not in str(failure.value)
 

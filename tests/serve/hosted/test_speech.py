@@ -19,7 +19,7 @@ from serve.hosted.openai_speech import OpenAiSpeech
 from serve.hosted.settings import CartesiaSettings, ElevenLabsSettings, OpenAiSpeechSettings, SpeakingCost
 from serve.hosted.speech import word_times
 from telephony.playout import Playout
-from tests.serve.hosted.fakes import KEY, Answer, Rig, b64, events, pcm, rig, says, streams, tone, too_slow
+from tests.serve.hosted.fakes import KEY, Answer, Rig, b64, events, patience_s, pcm, rig, says, streams, tone, too_slow
 
 TEXT = "We open at nine."
 SOUND = tone(1.0, SPEAKING_RATE_HZ)
@@ -188,7 +188,7 @@ async def test_closing_ends_the_request(settings: Settings) -> None:
 async def test_every_refusal_is_a_failure(settings: Settings, answer: Answer, told: str) -> None:
     async with rig(answer) as one:
         with pytest.raises(ModelFailure, match=told) as failure:
-            await spoken(one, settings, timeout_s=0.3)
+            await spoken(one, settings, timeout_s=patience_s(told))
         assert KEY not in str(failure.value)
         assert one.spent == []
 
@@ -198,7 +198,7 @@ async def test_a_stream_that_breaks_or_hangs_in_its_middle_is_a_failure_after_wh
     for how, told in (({"cut": True}, "the connection failed"), ({"hang": True}, r"no answer within 0\.3 s")):
         pieces = RIGHT[type(settings)]()[:2]
         async with rig(streams(pieces[:-1] if settings is not CARTESIA else pieces, **how)) as one:  # type: ignore[arg-type]
-            chunks = speaker(one, settings, timeout_s=0.3).speak(TEXT, voice="v")
+            chunks = speaker(one, settings, timeout_s=patience_s(told)).speak(TEXT, voice="v")
             assert not (await anext(chunks)).last
             with pytest.raises(ModelFailure, match=told):
                 await drained(chunks)
