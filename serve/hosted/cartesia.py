@@ -92,7 +92,7 @@ class Cartesia:
             "model_id": self._settings.model,
             "transcript": text,
             "voice": {"mode": "id", "id": voice_of(self._settings, voice)},
-            "language": self._settings.language,
+            "language": self._settings.languages.get(voice, self._settings.language),
             "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": SPEAKING_RATE_HZ},
             "add_timestamps": True,
         }

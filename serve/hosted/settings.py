@@ -145,6 +145,8 @@ class CartesiaSettings(HostedVoice):
     model: str = "sonic-3"
     language: str = Field("en", pattern=r"^[a-z]{2}$")
     """Of what is spoken."""
+    languages: dict[str, str] = Field(default_factory=dict)
+    """Another one for agents whose `voice` is the key."""
     base_url: Url = "https://api.cartesia.ai"
     key_env: VariableName = "CARTESIA_API_KEY"
     """The environment variable that holds the key."""

@@ -149,6 +149,9 @@ async def test_cartesia_tells_times_for_which_the_first_sound_waits() -> None:
         assert one.last.headers["Authorization"] == f"Bearer {KEY}"
         assert (body["voice"], body["add_timestamps"]) == ({"mode": "id", "id": "a0e9"}, True)
         assert body["output_format"] == {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
+    async with rig(streams(cartesia_events())) as one:
+        await spoken(one, CARTESIA.model_copy(update={"languages": {"ef_dora": "es"}}), voice="ef_dora")
+        assert json.loads(one.last.body)["language"] == "es"
     async with rig(streams(cartesia_events(timed=False))) as one:
         assert len((await spoken(one, CARTESIA))[0].words) == 4, "but not for ever"
 
