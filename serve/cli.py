@@ -26,6 +26,7 @@ from serve.agent_cli import agent_app
 from serve.cli_options import StackOption
 from serve.cluster_cli import cluster_app
 from serve.config import Stack, load_stack
+from serve.hosted.keys import check_keys
 from serve.preflight import preflight
 from serve.router_cli import router_app
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, Secrets, local_secrets, read_secrets
@@ -99,6 +100,7 @@ def serve(
         chosen = _with_port(load_stack(stack), port)
         who = load_traffic_split(chosen, agent)
         secrets = read_secrets()
+        check_keys(chosen.hosted())
         _prepare(console, chosen)
         with _starting(chosen, who, secrets or local_secrets(), runs, console) as state:
             _explain_connection(console, state, real=secrets is not None)
@@ -138,6 +140,8 @@ def call(
                 f"the stack that is up (process {up.pid}) answers as '{up.agent}', not as '{who.first.name}'; "
                 "stop it, or leave out --agent"
             )
+        if up is None:
+            check_keys(chosen.hosted())
         _prepare(console, chosen, CALLER_WEIGHTS)
         with simulated_caller(play, home) as caller:
             if up is not None:

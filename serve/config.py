@@ -16,6 +16,7 @@ from models.settings import SettingsError, StrictModel, load_mapping, settings_f
 from models.sources import WeightsError
 from models.types import Tier
 from pipeline.understanding.settings import UnderstandingPolicy
+from serve.hosted.settings import AnyHosted, HearingFallback, LanguageModelFallback, SpeechFallback
 from serve.pools import GpusSettings, OnCards, PlacementSettings, ScalingSettings, check_cards, share
 
 STACKS = Path(__file__).resolve().parent.parent / "configs" / "stacks"
@@ -147,6 +148,8 @@ class SpeechToTextSettings(Deployment):
     """Turns of different calls decoded together."""
     batch_wait_ms: float = Field(2.0, ge=0, le=100)
     """How long the first turn of a batch waits for company."""
+    fallback: HearingFallback | None = None
+    """None: nothing stands in for it (docs/fallback.md)."""
 
     @property
     def arithmetic(self) -> ComputeType:
@@ -172,6 +175,8 @@ class LanguageModelSettings(EngineDeployment):
 
     implementation: str = Field("serve.deployments:LanguageModel", pattern=r"^\w+(\.\w+)*:\w+$")
     """Class of the deployment, as module:class; another one must take these settings and have the same methods."""
+    fallback: LanguageModelFallback | None = None
+    """None: nothing stands in for it (docs/fallback.md)."""
 
 
 class AliasSettings(StrictModel):
@@ -181,6 +186,8 @@ class AliasSettings(StrictModel):
     """Whose engine."""
     timeout_s: float | None = Field(None, gt=0)
     """Wait this long for each next piece; None: as long as for the deployment's own answers."""
+    fallback: LanguageModelFallback | None = None
+    """None: nothing stands in for it (docs/fallback.md)."""
 
 
 class RouterSettings(Deployment):
@@ -228,6 +235,8 @@ class TextToSpeechSettings(Deployment):
     """'windowed': the vocoder runs in growing windows, the first audio leaves early; 'whole': once, as published."""
     max_batch_size: int = Field(8, ge=1, le=64)
     """Windows of different calls that 'torch' computes together."""
+    fallback: SpeechFallback | None = None
+    """None: nothing stands in for it (docs/fallback.md)."""
 
     @model_validator(mode="after")
     def _implementation_fits(self) -> Self:
@@ -393,6 +402,8 @@ class Stack(StrictModel):
                     raise ValueError(f"{name}_language_model: an alias of understanding, of which the stack has none")
                 case AliasSettings(alias_of="small_language_model") if name == "small":
                     raise ValueError("small_language_model: an alias of itself; expected settings, or understanding")
+        for tier in get_args(Tier):
+            self._check_stand_in(tier)
         kinds: dict[str, Kind] = {}
         for weights, kind, place in self._places():
             if kinds.setdefault(weights, kind) != kind:
@@ -432,12 +443,43 @@ class Stack(StrictModel):
         model = self.small_language_model if tier == "small" else self.large_language_model
         if isinstance(model, LanguageModelSettings):
             return EngineAt(f"{tier.capitalize()}LanguageModel", model, model.timeout_s)
-        if model.alias_of == "small_language_model":
-            found = self.language_model("small")
-        else:
-            assert self.understanding is not None
-            found = EngineAt("Understanding", self.understanding, self.understanding.timeout_s)
+        found = self._engine(model.alias_of)
         return replace(found, timeout_s=model.timeout_s or found.timeout_s)
+
+    def _engine(self, name: Literal["small_language_model", "understanding"]) -> EngineAt:
+        if name == "small_language_model":
+            return self.language_model("small")
+        assert self.understanding is not None
+        return EngineAt("Understanding", self.understanding, self.understanding.timeout_s)
+
+    def fallback(self, tier: Tier) -> LanguageModelFallback | None:
+        """What is said of a stand-in for the small or the large language model."""
+        return (self.small_language_model if tier == "small" else self.large_language_model).fallback
+
+    def stand_in(self, tier: Tier) -> EngineAt | None:
+        """The engine of the stack that stands in for it; None: none does, or a hosted one."""
+        found = self.fallback(tier)
+        return self._engine(found.deployment) if found is not None and found.deployment is not None else None
+
+    def hosted(self) -> dict[str, AnyHosted]:
+        """Models that others run, by the part of the stack for which they stand in."""
+        parts = {
+            "speech_to_text": self.speech_to_text.fallback,
+            "text_to_speech": self.text_to_speech.fallback,
+            **{f"{tier}_language_model": self.fallback(tier) for tier in get_args(Tier)},
+        }
+        return {name: part.hosted for name, part in parts.items() if part is not None and part.hosted is not None}
+
+    def _check_stand_in(self, tier: Tier) -> None:
+        found, place = self.fallback(tier), f"{tier}_language_model.fallback.deployment"
+        if found is None or found.deployment is None:
+            return
+        if found.deployment == "understanding" and self.understanding is None:
+            raise ValueError(f"{place}: the stack has no understanding")
+        if found.deployment == f"{tier}_language_model":
+            raise ValueError(f"{place}: it would stand in for itself")
+        if self._engine(found.deployment).deployment == self.language_model(tier).deployment:
+            raise ValueError(f"{place}: both are one engine, and fail together; expected another one, or `hosted`")
 
     def deployments(self) -> dict[str, Deployment]:
         """The Serve deployments of the models application, by their name in Serve."""

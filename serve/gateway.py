@@ -29,7 +29,7 @@ from serve.gateway_state import (
 )
 from serve.hand_over import not_taken_twiml, put_through_twiml, whisper
 from serve.media import answer_stream
-from serve.metrics import LoopLagProbe, Metrics
+from serve.metrics import LoopLagProbe
 from serve.session_store import SessionStore
 from telephony.tokens import StreamTokens
 from telephony.twilio import SignatureChecker, hang_up_twiml, say_and_hang_up_twiml, whisper_twiml
@@ -47,7 +47,7 @@ _TAKEN = ("completed", "answered")
 
 def make_state(services: GatewayServices) -> GatewayState:
     """What one gateway process keeps, over the given services."""
-    metrics = Metrics()
+    metrics = services.metrics
     auth_token = services.secrets.twilio_auth_token.get_secret_value()
     return GatewayState(
         services=services,

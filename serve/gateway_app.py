@@ -8,12 +8,12 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ray import serve
 from ray.serve._private import replica
 
-from models.types import FloatAudio, ModelFailure
+from models.types import FloatAudio, ModelFailure, Tier
 from pipeline.call_models import CallModels
 from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
@@ -26,7 +26,7 @@ from pipeline.understanding.settings import UnderstandingPolicy
 from serve.agent_file import agent_tools
 from serve.agent_pool import AgentPool, AgentRuntime
 from serve.call_store import CallStore
-from serve.config import Stack
+from serve.config import EngineAt, Stack
 from serve.deployments import prepared_folder
 from serve.gateway import create_app
 from serve.gateway_state import GatewayServices
@@ -40,8 +40,10 @@ from serve.handles import (
     connect,
     ready,
 )
+from serve.metrics import Metrics
 from serve.secrets import Secrets
 from serve.spoken_lines import RememberingSpeaker
+from serve.stand_ins import StandIns
 from serve.traffic_split import TrafficSplit
 from serve.upkeep import keep_up, keep_version, store_url
 
@@ -134,12 +136,7 @@ class Gateway:
             SmartTurn, prepared_folder(stack.turn_scorer.weights), threads=stack.turn_scorer.threads
         )
         remotes = {name: connect(name, settings) for name, settings in stack.deployments().items()}
-        small, large = (
-            RayLanguageModel(Remote(engine.deployment, remotes[engine.deployment].handle, engine.timeout_s))
-            for engine in (stack.language_model("small"), stack.language_model("large"))
-        )
         pace = Pace()
-        speaker = RaySpeaker(remotes["TextToSpeech"])
         patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))
         identity = f"{entry(speech.weights).digest()} {SpeechStreaming(mode=speech.mode).model_dump_json()}"
         remembering = RememberingSpeaker(patient, cache_dir, identity)
@@ -151,8 +148,15 @@ class Gateway:
         self._open = AsyncExitStack()
         counter = await asyncio.to_thread(_counter, stack)
         store = await self._open.enter_async_context(await CallStore.open(store_url(stack.gateway, runs_dir)))
-        clock = LoopClock()
-        transcriber, turn_scorer = RayTranscriber(remotes["SpeechToText"]), ThreadedTurnScorer(scorer)
+        clock, metrics, turn_scorer = LoopClock(), Metrics(), ThreadedTurnScorer(scorer)
+        stand_ins = await StandIns.opened(stack, metrics.fallback, clock, self._open)
+
+        def at(engine: EngineAt) -> RayLanguageModel:
+            return RayLanguageModel(Remote(engine.deployment, remotes[engine.deployment].handle, engine.timeout_s))
+
+        transcriber = stand_ins.transcriber(RayTranscriber(remotes["SpeechToText"]))
+        speaker = stand_ins.speaker(RaySpeaker(remotes["TextToSpeech"]))
+        small, large = (stand_ins.language_model(tier, at) for tier in get_args(Tier))
         language_model = SelectedModel(small, large, pace, clock)
         runtimes: dict[str, AgentRuntime] = {}
         runners: list[ToolRunner] = []
@@ -183,6 +187,7 @@ class Gateway:
             store=store,
             not_ready=not_ready,
             weights={name: entry(name).digest() for name in stack.weights()},
+            metrics=metrics,
         )
         _settle_memory()
 

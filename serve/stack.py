@@ -24,6 +24,7 @@ from serve.back_office import BackOfficeError, at_port, back_office
 from serve.build import GATEWAY, build
 from serve.cards import CardError, check_gpus
 from serve.config import GatewaySettings, Stack
+from serve.hosted.keys import check_keys
 from serve.ray_switches import ray_switches
 from serve.secrets import Secrets
 from serve.traffic_split import TrafficSplit, check_voices, hearable
@@ -155,10 +156,12 @@ def running_stack(
     """Start the stack, hand out its state once it answers calls, and stop every process of it at the end.
 
     Further languages that its Whisper does not hear are left out, and `progress` is told so. Raises SettingsError if an
-    agent cannot answer at all, StackError if it cannot start; what had come up by then is stopped.
+    agent cannot answer at all or the key of a hosted model is missing, StackError if it cannot start; what had come up
+    by then is stopped.
     """
     traffic, left_out = hearable(traffic, stack.speech_to_text.weights)
     check_voices(traffic, stack.text_to_speech.weights)
+    check_keys(stack.hosted())
     for line in left_out:
         progress(line)
     up = find_running(home)

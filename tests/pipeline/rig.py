@@ -98,10 +98,11 @@ def play(
     tools: FakeTools | None = None,
     services: CallServices | None = None,
     others: Sequence[Agent] = (),
+    given: Callable[[CallModels], CallModels] = lambda models: models,
 ) -> Played:
     """Run a call: at each step's second the caller starts to say its text, or the function is called.
 
-    `others`: agents for other languages, on the same models and tools.
+    `others`: agents for other languages, on the same models and tools. `given`: what the call gets of the models.
     """
     utterances = [text for _, text in steps if isinstance(text, str)]
     models = FakeModels(utterances=utterances, routes=ROUTES, generated=GENERATED)
@@ -118,7 +119,7 @@ def play(
         def spec(one: Agent) -> AgentSpec:
             return AgentSpec(
                 one,
-                CallModels(models, models, models, models, models),
+                given(CallModels(models, models, models, models, models)),
                 {clause: (speech_chunk(clause),) for text in fixed_texts(one) for clause in split_clauses(text)},
                 AgentContext(one, RoughCounter()),
                 dataclasses.replace(

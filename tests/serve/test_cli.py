@@ -105,6 +105,27 @@ def test_weights_of_ones_own_stand_straight_in_the_stack_file(tmp_path: Path, mo
     assert all(checked[f"weights {tmp_path}/weights/{kind}"].ok for kind in KINDS)
 
 
+def test_a_missing_key_of_a_hosted_model_is_told_by_check_and_before_anything_is_fetched_or_started(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNKLINE_HOME", str(tmp_path / "home"))
+    fallback = "  fallback: {hosted: {provider: deepgram, key_env: A_KEY_OF_OURS}}\n"
+    file = tmp_path / "own.yaml"
+    file.write_text(EMBEDDED_STACK.read_text().replace("speech_to_text:\n", f"speech_to_text:\n{fallback}"))
+    told = "A_KEY_OF_OURS: missing or empty"
+    (finding,) = [one for one in preflight(file, None, every_byte=False) if one.what == "hosted models"]
+    assert (finding.ok, told in finding.found) == (False, True)
+    for command in ("serve", "call"):
+        result = run.invoke(app, [command, "--stack", str(file)])
+        assert result.exit_code == 2
+        assert told in result.output
+        assert "Traceback" not in result.output
+    monkeypatch.setenv("A_KEY_OF_OURS", "k")
+    (finding,) = [one for one in preflight(file, None, every_byte=False) if one.what == "hosted models"]
+    assert (finding.ok, finding.found) == (True, "deepgram stands in for speech_to_text")
+    assert not [one for one in preflight(EMBEDDED_STACK, None, every_byte=False) if one.what == "hosted models"]
+
+
 def test_weights_that_are_not_there_or_of_another_kind_are_told_by_check_and_before_anything_starts(
     run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
