@@ -15,6 +15,7 @@ from models.registry import Kind
 from models.settings import SettingsError, StrictModel, load_mapping, settings_from
 from models.sources import WeightsError
 from models.types import Tier
+from pipeline.partials import When
 from pipeline.understanding.settings import UnderstandingPolicy
 
 STACKS = Path(__file__).resolve().parent.parent / "configs" / "stacks"
@@ -131,6 +132,21 @@ class TurnScorerSettings(StrictModel):
     """Compute threads of one score."""
 
 
+class PartialsSettings(StrictModel):
+    """Transcripts of turns under way, beside those that a caller's silence begins: these are made in any case."""
+
+    when: When = "always"
+    """'always': as often as the agent's `partial_every_ms` says; 'idle': while the transcriber has room for them;
+    'never': not at all."""
+    most_a_second: float = Field(20.0, gt=0, le=1000)
+    """If 'idle': over all calls of a gateway's replica."""
+    at_once: int = Field(16, ge=1, le=256)
+    """If 'idle': waited for at a time, over all calls of a gateway's replica."""
+    slow_ms: float = Field(500.0, gt=0, le=10_000)
+    """If 'idle': after an answer of the transcriber that took longer, they are made half as often; within ten seconds
+    of quicker ones they come back."""
+
+
 class GatewaySettings(StrictModel):
     """The process that holds the calls."""
 
@@ -149,6 +165,8 @@ class GatewaySettings(StrictModel):
     prefill_on_partials: bool = False
     """While the caller speaks, route each stable partial and have the language model read the prompt that it leads to.
     Pays on a GPU and with long prompts; on two cores it takes the transcriber's (bench/results/LATENCY.md)."""
+    partials: PartialsSettings = PartialsSettings()
+    """How often the words of turns under way are asked for."""
     wasted_guesses: float = Field(0.75, ge=0, le=1)
     """If more than this share of them is thrown away, only every fourth is still made."""
     max_message_bytes: int = Field(65_536, ge=1024, le=1_000_000)

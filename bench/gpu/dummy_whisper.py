@@ -70,35 +70,42 @@ SHAPES = {
 
 
 def write_dummy_whisper(folder: Path, shape: WhisperShape, *, says: str = SAYS, seed: int = 0) -> None:
-    """Write model.bin, config.json, tokenizer.json and the vocabulary, float16, into a folder.
+    """Write model.bin (float16), the configurations, tokenizer.json and the vocabulary into a folder.
 
     Raises ModelFailure for more words than a decoder has room for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = says.split()
     texts = _texts(shape, words)
-    specials = [*_specials(shape), *(f"<|{index * 0.02:.2f}|>" for index in range(_TIMESTAMPS))]
-    tokenizer = _tokenizer(texts, specials[: -_TIMESTAMPS])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    script = [tokenizer.token_to_id(f"Ġ{word}") for word in words]
-    first_timestamp = shape.text_tokens + len(specials) - _TIMESTAMPS
-    script = [first_timestamp, *script, tokenizer.token_to_id("<|endoftext|>")]
+    specials = _specials(shape)
+    vocabulary = [*texts, *specials, *(f"<|{index * 0.02:.2f}|>" for index in range(_TIMESTAMPS))]
+    ids = {token: index for index, token in enumerate(vocabulary)}
+    _tokenizer(texts, specials).save(str(folder / "tokenizer.json"))
+    script = [ids["<|0.00|>"], *(ids[f"Ġ{word}"] for word in words), ids["<|endoftext|>"]]
     prompt = 3 if shape.languages else 1
     if prompt - 1 + len(script) > _POSITIONS_SAID // 2:
         raise ModelFailure(f"a dummy Whisper says {_POSITIONS_SAID // 2 - prompt} words at most, got {len(words)}")
     leads_to = {prompt - 1 + index: token for index, token in enumerate(script)}
     if shape.languages:
         # What is said after the first token of the prompt is the language.
-        leads_to[0] = tokenizer.token_to_id("<|en|>")
+        leads_to[0] = ids["<|en|>"]
     spec = _Filler(shape, np.random.default_rng(seed)).spec(leads_to, rest=script[-1])
     spec.config.suppress_ids = []
     spec.config.suppress_ids_begin = []
-    spec.config.lang_ids = [tokenizer.token_to_id(f"<|{code}|>") for code in _LANGUAGES[: shape.languages or 99]]
+    spec.config.lang_ids = [ids[f"<|{code}|>"] for code in _LANGUAGES[: shape.languages or 99]]
     spec.config.alignment_heads = [[shape.decoder_layers - 1, 0]]
-    spec.register_vocabulary([*texts, *specials])
+    spec.register_vocabulary(vocabulary)
     spec.validate()
     spec.optimize(quantization=None)
     spec.save(str(folder))
+    features = {
+        "feature_size": shape.mels,
+        "sampling_rate": 16_000,
+        "n_fft": 400,
+        "hop_length": 160,
+        "chunk_length": 30,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(features))
 
 
 def _specials(shape: WhisperShape) -> list[str]:
@@ -118,9 +125,12 @@ def _specials(shape: WhisperShape) -> list[str]:
 def _texts(shape: WhisperShape, words: Iterable[str]) -> list[str]:
     """As many tokens of text as the shape has: all bytes, the words that are said, and words that never are."""
     known = dict.fromkeys([*sorted(ByteLevel.alphabet()), *(f"Ġ{word}" for word in words)])
-    if len(known) > shape.text_tokens:
+    # CTranslate2 knows multilingual weights by the empty token, their last one of text.
+    last = [""] if shape.languages else []
+    never_said = shape.text_tokens - len(known) - len(last)
+    if never_said < 0:
         raise ModelFailure(f"{shape.text_tokens} tokens of text are too few for what is to be said")
-    return [*known, *(f"Ġword{index}" for index in range(shape.text_tokens - len(known)))]
+    return [*known, *(f"Ġ#{index}" for index in range(never_said)), *last]
 
 
 def _tokenizer(texts: list[str], specials: list[str]) -> Tokenizer:
