@@ -103,7 +103,7 @@ def whisper_queue(settings: SpeechToTextSettings, languages: tuple[str, ...], de
         max_size=settings.max_batch_size,
         wait_s=settings.batch_wait_ms / 1000,
         at_once=at_once,
-        check_s=settings.timeout_s,
+        check_s=settings.health_check_timeout_s,
     )
 
 

@@ -76,7 +76,7 @@ def test_dips_between_words_do_not_stand_in_for_the_partials_that_are_refused(ga
 
 
 def test_what_a_smaller_model_made_of_a_turn_under_way_is_not_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[Step] = [(3.0, "what are your hours")]
+    steps: list[Step] = [(3.0, "what are your hours today")]
     before = requests(steps)
     whole = FakeModels.transcribe
 

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from bench.gpu.dummy_whisper import SHAPES, write_dummy_whisper
+from bench.nonspeech import clips
 from models.registry import WhisperWindow
 from models.types import FloatAudio, Languages, ModelFailure, Transcript
+from models.weights import prepare
 from models.whisper import EncodedTurns, Turn, WhisperTranscriber
 from serve import transcribing
 from serve.transcribing import WhisperQueue
+from tests.models.speech import spoken
 
 SAYS = "a ticket to the harbour please"
 
@@ -137,3 +140,18 @@ async def test_a_fault_of_the_gpu_ends_the_process_whoever_meets_it(
     with pytest.raises(ModelFailure):
         await one.check()
     assert left == [model.broken] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_real_speech_in_stages_is_heard_as_all_at_once(tmp_path: Path, at_once: Literal[1, 2]) -> None:
+    # Without silence after the speech some of these loop, and go through the stages again.
+    window = WhisperWindow(extra_silence_s=0.0, minimum_s=0.5)
+    model = WhisperTranscriber(prepare("whisper-tiny.en"), window=window, at_once=at_once)
+    lines = ["Press five to repeat the message.", "Yes please.", "Tuesday.", "No.", "Four.", "At nine thirty."]
+    audios = [spoken(line, tmp_path) for line in lines] + [clip.audio for clip in clips(3, seed=4)]
+    one = WhisperQueue(model, language="en", max_size=len(audios), wait_s=0.5, at_once=at_once, check_s=20.0)
+    found = await heard(one, *audios)
+    expected = model.transcribe(audios)
+    assert any(transcript.full_window for transcript in expected)
+    assert [(one.text, one.full_window) for one in found] == [(one.text, one.full_window) for one in expected]
