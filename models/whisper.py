@@ -224,11 +224,15 @@ class WhisperTranscriber:
         Raises ModelFailure on audio of another shape or type, an unknown language, or a failure of the engine.
         """
         spoken = list(languages) or [Languages()] * len(audios)
-        turns = [
-            self.prepare(audio, languages=may_be, word_times=word_times)
-            for audio, may_be in zip(audios, spoken, strict=True)
-        ]
-        left = dict(enumerate(turns))
+        if len(spoken) != len(audios):
+            raise ModelFailure(f"expected languages for each of {len(audios)} turns, got {len(spoken)}")
+        left = dict(
+            enumerate(
+                self._mel_threads.map(
+                    lambda audio, may_be: self.prepare(audio, languages=may_be, word_times=word_times), audios, spoken
+                )
+            )
+        )
         found: dict[int, Transcript] = {}
         while left:
             for index, one in zip(left, self.decode(self.encode(list(left.values()))), strict=True):
@@ -245,18 +249,7 @@ class WhisperTranscriber:
             self._check_language(language)
         if audio.ndim != 1 or audio.dtype != np.float32:
             raise ModelFailure(f"audio: expected mono float32 of shape (n,) at 16 kHz, got {audio.dtype} {audio.shape}")
-        pieces = tuple(
-            _Piece(offset / HEARING_RATE_HZ, part, languages, self._window_s(len(part) / HEARING_RATE_HZ))
-            for offset, part in _parts(audio)
-        )
-        if any(piece.window_s == FULL_WINDOW_S for piece in pieces):
-            # A shorter window depends on the company; this one does not, and its features are the costliest.
-            pieces = tuple(
-                replace(piece, features=self._features(piece.audio, FULL_WINDOW_S))
-                if piece.window_s == FULL_WINDOW_S
-                else piece
-                for piece in pieces
-            )
+        pieces = tuple(self._piece(offset, part, languages) for offset, part in _parts(audio))
         return Turn(len(audio) / HEARING_RATE_HZ, languages, word_times, pieces, (None,) * len(pieces))
 
     def encode(self, turns: Sequence[Turn]) -> EncodedTurns:
@@ -300,6 +293,12 @@ class WhisperTranscriber:
             raise ModelFailure(
                 f"language {language!r}: Whisper has no such language; expected a code such as 'en' or 'es'"
             )
+
+    def _piece(self, offset: int, audio: FloatAudio, languages: Languages) -> _Piece:
+        window_s = self._window_s(len(audio) / HEARING_RATE_HZ)
+        # What lies in a shorter window depends on its company; here it does not, and its features are the costliest.
+        features = self._features(audio, FULL_WINDOW_S) if window_s == FULL_WINDOW_S else None
+        return _Piece(offset / HEARING_RATE_HZ, audio, languages, window_s, features)
 
     def _window_s(self, audio_s: float) -> float:
         if self._window.full_window:

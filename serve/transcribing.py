@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -41,6 +43,8 @@ class WhisperQueue:
         self._check_s = check_s
         noise = np.random.default_rng(0).standard_normal(int(_CHECK_AUDIO_S * HEARING_RATE_HZ)) * _CHECK_AUDIO_RMS
         self._check_turn = model.prepare(noise.astype(np.float32), languages=Languages(language))
+        self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="whisper")
+        """Of the stages: they never wait behind turns that are being prepared."""
         self._proved = False
         """Something was transcribed since the last check."""
         self._queue: TwoStageQueue[Turn, EncodedTurns, Transcript] = TwoStageQueue(
@@ -81,9 +85,10 @@ class WhisperQueue:
             raise
 
     async def _encode(self, turns: Sequence[Turn]) -> EncodedTurns:
-        return await asyncio.to_thread(self._model.encode, turns)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._model.encode, turns)
 
     async def _decode(self, encoded: EncodedTurns, wanted: Sequence[bool]) -> list[Transcript | Again[Turn]]:
-        outcomes = await asyncio.to_thread(self._model.decode, encoded, wanted=wanted)
+        decode = partial(self._model.decode, encoded, wanted=wanted)
+        outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, decode)
         self._proved = True
         return [one if isinstance(one, Transcript) else Again(one) for one in outcomes]
