@@ -244,13 +244,20 @@ class WhisperTranscriber:
         return [found[index] for index in range(len(audios))]
 
     def prepare(self, audio: FloatAudio, *, languages: Languages, word_times: bool = False) -> Turn:
-        """One turn as it goes into the encoder; as `transcribe` takes it, and raises the same."""
+        """One turn as it goes into the encoder; as `transcribe` takes it, and raises the same.
+
+        Takes no time to speak of, unless the turn `wants_full_window`.
+        """
         for language in (languages.expected, *languages.others):
             self._check_language(language)
         if audio.ndim != 1 or audio.dtype != np.float32:
             raise ModelFailure(f"audio: expected mono float32 of shape (n,) at 16 kHz, got {audio.dtype} {audio.shape}")
         pieces = tuple(self._piece(offset, part, languages) for offset, part in _parts(audio))
         return Turn(len(audio) / HEARING_RATE_HZ, languages, word_times, pieces, (None,) * len(pieces))
+
+    def wants_full_window(self, audio: FloatAudio) -> bool:
+        """Whether any of a turn is decoded in Whisper's own window."""
+        return self._window_s(len(audio) / HEARING_RATE_HZ) == FULL_WINDOW_S
 
     def encode(self, turns: Sequence[Turn]) -> EncodedTurns:
         """What is left of several turns, through the encoder. Blocks as `transcribe` does. Raises ModelFailure."""

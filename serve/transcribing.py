@@ -61,7 +61,11 @@ class WhisperQueue:
 
         After a fault of the GPU the process ends.
         """
-        turn = await asyncio.to_thread(self._model.prepare, audio, languages=languages)
+        if self._model.wants_full_window(audio):
+            turn = await asyncio.to_thread(self._model.prepare, audio, languages=languages)
+        else:
+            # At once: a detour through a thread would part it from those that came with it.
+            turn = self._model.prepare(audio, languages=languages)
         return await self._through(turn, _FINAL if final else _PARTIAL)
 
     async def check(self) -> None:
