@@ -106,3 +106,11 @@ def test_full_windows_are_told_from_short_ones_before_anything_is_computed(tmp_p
 def test_more_words_than_a_decoder_has_room_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFailure, match="223 words"):
         write_dummy_whisper(tmp_path, SHAPES["tiny-test"], says="so " * 400)
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write_dummy_whisper(tmp_path, SHAPES["tiny-test"])
+    with pytest.raises(ModelFailure, match="cannot load it as bfloat16 on cuda"):
+        WhisperTranscriber(
+            tmp_path, window=WhisperWindow(), threads=1, compute_type="bfloat16", device="cuda", device_index=99
+        )
