@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.llm_settings import Device, LlmSettings
-from models.types import Delta, GenerateRequest, ModelFailure
+from models.llm_settings import LlmSettings
+from models.types import Delta, Device, GenerateRequest, ModelFailure
 from models.vllm_engine import engine_environment, make_engine
 
 if TYPE_CHECKING:

@@ -8,10 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from models.settings import StrictModel
 
-__all__ = ["CpuEngine", "CudaEngine", "Device", "LlmSettings", "LoraSettings"]
-
-Device = Literal["cpu", "cuda"]
-"""Where a model computes."""
+__all__ = ["CpuEngine", "CudaEngine", "LlmSettings", "LoraSettings"]
 
 OWNED_ARGUMENTS: dict[str, str] = {
     "model": "weights",

@@ -20,6 +20,12 @@ HEARING_RATE_HZ = 16_000
 SPEAKING_RATE_HZ = 24_000
 """Rate of everything Kokoro speaks."""
 
+Device = Literal["cpu", "cuda"]
+"""What a model computes on."""
+
+ComputeType = Literal["int8", "int8_float32", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"]
+"""Arithmetic of CTranslate2. int8 is for CPUs: on recent GPUs it fails with some vocabularies."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -55,6 +61,8 @@ class Transcript:
     audio_s: float = 0.0
     full_window: bool = False
     """True if a loop or runaway was detected and the turn was decoded again in the 30 s window."""
+    draft: bool = False
+    """By a smaller model than hears whole turns: good enough to work ahead on, never what was said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.llm_settings import Device, LlmSettings
-from models.types import ModelFailure
+from models.llm_settings import LlmSettings
+from models.types import Device, ModelFailure
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM

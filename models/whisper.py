@@ -16,13 +16,12 @@ Text made of noise or silence is told by Whisper's own no-speech probability tog
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import ctranslate2
 import numpy as np
-import numpy.typing as npt
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.vad import get_vad_model
 from tokenizers import Tokenizer as HubTokenizer
@@ -36,11 +35,20 @@ from models.decoding import (
     token_budget,
     without_repeats,
 )
-from models.mel import log_mel
+from models.mel import FloatMatrix, log_mel
 from models.registry import WhisperWindow
-from models.types import HEARING_RATE_HZ, FloatAudio, Languages, ModelFailure, Transcript, Word
+from models.types import (
+    HEARING_RATE_HZ,
+    ComputeType,
+    Device,
+    FloatAudio,
+    Languages,
+    ModelFailure,
+    Transcript,
+    Word,
+)
 
-__all__ = ["WhisperTranscriber"]
+__all__ = ["EncodedTurns", "Turn", "WhisperTranscriber"]
 
 FULL_WINDOW_S = 30.0
 LONGEST_PIECE_S = 28.0
@@ -75,10 +83,13 @@ _VAD_WINDOW_SAMPLES = 512
 class _Piece:
     """A stretch of one caller's turn, no longer than a window can hold."""
 
-    turn: int
     offset_s: float
     audio: FloatAudio
     languages: Languages
+    window_s: float
+    """The window it wants."""
+    features: FloatMatrix | None = None
+    """Its log-mel in that window, if it is made already."""
 
     @property
     def audio_s(self) -> float:
@@ -90,8 +101,61 @@ class _Piece:
         return bool(self.languages.others) and self.audio_s >= LEAST_TO_TELL_S
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One caller's turn on its way to words."""
+
+    audio_s: float
+    languages: Languages
+    word_times: bool
+    pieces: tuple[_Piece, ...]
+    decoded: tuple[Decoded | None, ...]
+    """Of each piece; None: it is still to be decoded."""
+    again: bool = False
+    """What is left of it looped in a short window."""
+
+    @property
+    def full_window(self) -> bool:
+        """Whether any of what is left wants Whisper's own window: such turns are no company for short ones."""
+        return any(
+            one is None and piece.window_s == FULL_WINDOW_S
+            for piece, one in zip(self.pieces, self.decoded, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A piece that is being decoded."""
+
+    turn: int
+    place: int
+    piece: _Piece
+    word_times: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Rows of like size, encoded together."""
+
+    rows: tuple[_Row, ...]
+    window_s: float
+    encoded: ctranslate2.StorageView
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTurns:
+    """Turns whose sound has been through the encoder."""
+
+    turns: tuple[Turn, ...]
+    windows: tuple[_Window, ...]
+
+
 class WhisperTranscriber:
-    """One set of Whisper weights in CTranslate2's format. Keeps nothing between calls; threads may share it."""
+    """One set of Whisper weights in CTranslate2's format. Keeps nothing between calls; threads may share it.
+
+    `transcribe` does all at once. Who has other batches to compute meanwhile goes by stages: `prepare` each turn,
+    `encode` some together, `decode` them.
+    """
 
     def __init__(
         self,
@@ -99,14 +163,18 @@ class WhisperTranscriber:
         *,
         window: WhisperWindow,
         threads: int = 2,
-        compute_type: str = "int8",
+        compute_type: ComputeType = "int8",
         languages: Sequence[str] = ("en",),
-        device: Literal["cpu", "cuda"] = "cpu",
+        device: Device = "cpu",
+        device_index: int = 0,
+        at_once: int = 1,
     ) -> None:
         """Load the weights (model.bin, config.json, tokenizer.json, vocabulary.txt) from a prepared folder.
 
-        `threads` is for one batch on the CPU. `languages`: those that will be asked for, ISO 639-1 codes.
-        Raises ModelFailure if a file is missing, CTranslate2 cannot load it, or the weights don't know a language.
+        `threads` is for one batch on the CPU, and for log-mel features wherever the model runs; `at_once`: batches that
+        are computed side by side, where several threads ask. `languages`: those that will be asked for, ISO 639-1
+        codes. Raises ModelFailure if a file is missing, CTranslate2 cannot load it, or the weights don't know a
+        language.
         """
         for name in ("model.bin", "config.json", "tokenizer.json"):
             if not (folder / name).is_file():
@@ -116,7 +184,12 @@ class WhisperTranscriber:
                 )
         try:
             self._model = ctranslate2.models.Whisper(
-                str(folder), device=device, compute_type=compute_type, intra_threads=threads, inter_threads=1
+                str(folder),
+                device=device,
+                device_index=device_index,
+                compute_type=compute_type,
+                intra_threads=threads,
+                inter_threads=at_once,
             )
         except (RuntimeError, ValueError) as error:
             raise ModelFailure(
@@ -131,9 +204,9 @@ class WhisperTranscriber:
         noise = np.random.default_rng(0).standard_normal(int(FULL_WINDOW_S * HEARING_RATE_HZ)) * COMFORT_NOISE_RMS
         self._noise: FloatAudio = noise.astype(np.float32)
         self._vad = get_vad_model()
+        self._mel_threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="log-mel")
         # The first run of all is the slow one; it also shows that the engine works on this machine.
-        warm_up = _Piece(0, 0.0, 100 * self._noise[:HEARING_RATE_HZ], Languages(languages[0]))
-        self._decode_all([warm_up], word_times=False)
+        self.transcribe([100 * self._noise[:HEARING_RATE_HZ]], languages=[Languages(languages[0])])
 
     @property
     def multilingual(self) -> bool:
@@ -151,26 +224,72 @@ class WhisperTranscriber:
         Raises ModelFailure on audio of another shape or type, an unknown language, or a failure of the engine.
         """
         spoken = list(languages) or [Languages()] * len(audios)
-        for language in {code for one in spoken for code in (one.expected, *one.others)}:
-            self._check_language(language)
-        for index, audio in enumerate(audios):
-            if audio.ndim != 1 or audio.dtype != np.float32:
-                raise ModelFailure(
-                    f"audio {index}: expected mono float32 of shape (n,) at 16 kHz, got {audio.dtype} {audio.shape}"
+        if len(spoken) != len(audios):
+            raise ModelFailure(f"expected languages for each of {len(audios)} turns, got {len(spoken)}")
+        left = dict(
+            enumerate(
+                self._mel_threads.map(
+                    lambda audio, may_be: self.prepare(audio, languages=may_be, word_times=word_times), audios, spoken
                 )
-        turns = zip(audios, spoken, strict=True)
-        pieces = [piece for turn, (audio, may_be) in enumerate(turns) for piece in _pieces(turn, audio, may_be)]
-        try:
-            decoded = self._decode_all(pieces, word_times)
-        except RuntimeError as error:
-            raise ModelFailure(f"Whisper failed on a batch of {len(audios)} turns: {error}") from error
-        by_turn: list[list[tuple[_Piece, Decoded]]] = [[] for _ in audios]
-        for piece, one in zip(pieces, decoded, strict=True):
-            by_turn[piece.turn].append((piece, one))
-        return [
-            _transcript(parts, len(audio) / HEARING_RATE_HZ, may_be.expected)
-            for parts, audio, may_be in zip(by_turn, audios, spoken, strict=True)
+            )
+        )
+        found: dict[int, Transcript] = {}
+        while left:
+            for index, one in zip(left, self.decode(self.encode(list(left.values()))), strict=True):
+                if isinstance(one, Transcript):
+                    found[index] = one
+                else:
+                    left[index] = one
+            left = {index: turn for index, turn in left.items() if index not in found}
+        return [found[index] for index in range(len(audios))]
+
+    def prepare(self, audio: FloatAudio, *, languages: Languages, word_times: bool = False) -> Turn:
+        """One turn as it goes into the encoder; as `transcribe` takes it, and raises the same.
+
+        Takes no time to speak of, unless the turn `wants_full_window`.
+        """
+        for language in (languages.expected, *languages.others):
+            self._check_language(language)
+        if audio.ndim != 1 or audio.dtype != np.float32:
+            raise ModelFailure(f"audio: expected mono float32 of shape (n,) at 16 kHz, got {audio.dtype} {audio.shape}")
+        pieces = tuple(self._piece(offset, part, languages) for offset, part in _parts(audio))
+        return Turn(len(audio) / HEARING_RATE_HZ, languages, word_times, pieces, (None,) * len(pieces))
+
+    def wants_full_window(self, audio: FloatAudio) -> bool:
+        """Whether any of a turn is decoded in Whisper's own window."""
+        return self._window_s(len(audio) / HEARING_RATE_HZ) == FULL_WINDOW_S
+
+    def encode(self, turns: Sequence[Turn]) -> EncodedTurns:
+        """What is left of several turns, through the encoder. Blocks as `transcribe` does. Raises ModelFailure."""
+        rows = [
+            _Row(index, place, turn.pieces[place], turn.word_times)
+            for index, turn in enumerate(turns)
+            for place, one in enumerate(turn.decoded)
+            if one is None
         ]
+        try:
+            windows = tuple(self._encode(some, window_s) for some, window_s in _batches(rows))
+        except RuntimeError as error:
+            raise _failure(turns, error) from error
+        return EncodedTurns(tuple(turns), windows)
+
+    def decode(self, encoded: EncodedTurns, *, wanted: Sequence[bool] = ()) -> list[Transcript | Turn]:
+        """The words of each turn; or the turn itself, where some of it is to be encoded and decoded once more.
+
+        `wanted`: which turns somebody still waits for; all if not given. What comes for the others says nothing.
+        Blocks as `transcribe` does. Raises ModelFailure.
+        """
+        turns = encoded.turns
+        decoded = [list(turn.decoded) for turn in turns]
+        try:
+            for window in encoded.windows:
+                if wanted and not any(wanted[row.turn] for row in window.rows):
+                    continue
+                for row, one in zip(window.rows, self._decode(window), strict=True):
+                    decoded[row.turn][row.place] = replace(one, redecoded=turns[row.turn].again)
+        except RuntimeError as error:
+            raise _failure(turns, error) from error
+        return [_outcome(turn, found) for turn, found in zip(turns, decoded, strict=True)]
 
     def _check_language(self, language: str) -> None:
         if language == "en":
@@ -182,27 +301,11 @@ class WhisperTranscriber:
                 f"language {language!r}: Whisper has no such language; expected a code such as 'en' or 'es'"
             )
 
-    def _decode_all(self, pieces: Sequence[_Piece], word_times: bool) -> list[Decoded]:
-        """Decode in windows sized to the audio; loops that are no noise once more in the full window."""
-        results: dict[int, Decoded] = {}
-        for batch, window_s in self._batches(pieces):
-            results.update(self._judge(pieces, self._decode(pieces, batch, window_s, word_times)))
-        again = [index for index, one in results.items() if one.looped and not one.full_window]
-        if again:
-            redone = self._judge(pieces, self._decode(pieces, again, FULL_WINDOW_S, word_times))
-            results.update({index: replace(one, redecoded=True) for index, one in redone.items()})
-        return [results[index] for index in range(len(pieces))]
-
-    def _batches(self, pieces: Sequence[_Piece]) -> list[tuple[list[int], float]]:
-        """Indices of pieces to decode together, and their window: no piece gets over a third more than it wants."""
-        wanted = [self._window_s(piece.audio_s) for piece in pieces]
-        batches: list[tuple[list[int], float]] = []
-        for index in sorted(range(len(pieces)), key=lambda i: -wanted[i]):
-            if batches and wanted[index] >= 0.75 * batches[-1][1]:
-                batches[-1][0].append(index)
-            else:
-                batches.append(([index], wanted[index]))
-        return batches
+    def _piece(self, offset: int, audio: FloatAudio, languages: Languages) -> _Piece:
+        window_s = self._window_s(len(audio) / HEARING_RATE_HZ)
+        # What lies in a shorter window depends on its company; here it does not, and its features are the costliest.
+        features = self._features(audio, FULL_WINDOW_S) if window_s == FULL_WINDOW_S else None
+        return _Piece(offset / HEARING_RATE_HZ, audio, languages, window_s, features)
 
     def _window_s(self, audio_s: float) -> float:
         if self._window.full_window:
@@ -211,19 +314,21 @@ class WhisperTranscriber:
         wanted = np.ceil(10 * max(self._window.minimum_s, audio_s + self._window.extra_silence_s)) / 10
         return float(min(FULL_WINDOW_S, wanted))
 
-    def _decode(
-        self, pieces: Sequence[_Piece], batch: Sequence[int], window_s: float, word_times: bool
-    ) -> dict[int, Decoded]:
-        """One encoder run and one greedy decoder run over equal windows."""
-        full = window_s == FULL_WINDOW_S
-        features = np.stack([self._features(pieces[index].audio, window_s) for index in batch])
-        encoded = self._model.encode(ctranslate2.StorageView.from_array(features))
-        languages = self._spoken(pieces, batch, encoded)
+    def _encode(self, rows: Sequence[_Row], window_s: float) -> _Window:
+        """One encoder run over equal windows."""
+        features = np.stack(list(self._mel_threads.map(lambda row: self._features_of(row.piece, window_s), rows)))
+        return _Window(tuple(rows), window_s, self._model.encode(ctranslate2.StorageView.from_array(features)))
+
+    def _decode(self, window: _Window) -> list[Decoded]:
+        """One greedy decoder run over what was encoded together."""
+        full = window.window_s == FULL_WINDOW_S
+        pieces = [row.piece for row in window.rows]
+        languages = self._spoken(pieces, window.encoded)
         tokenizers = [self._tokenizer(one) for one in languages]
         prompts = [list(tokenizer.sot_sequence) for tokenizer in tokenizers]
-        budgets = [_MOST_TOKENS if full else token_budget(pieces[index].audio_s) for index in batch]
+        budgets = [_MOST_TOKENS if full else token_budget(piece.audio_s) for piece in pieces]
         generated = self._model.generate(
-            encoded,
+            window.encoded,
             prompts,
             beam_size=1,
             # CTranslate2 gives generated tokens at most half of max_length (src/models/whisper.cc).
@@ -231,36 +336,43 @@ class WhisperTranscriber:
             return_scores=True,
             return_no_speech_prob=True,
         )
-        results: dict[int, Decoded] = {}
-        for row, (index, result) in enumerate(zip(batch, generated, strict=True)):
-            tokenizer, tokens = tokenizers[row], result.sequences_ids[0]
-            kept = cut_at_sound_end(tokens, _sound_end_s(pieces[index].audio), tokenizer.timestamp_begin, tokenizer.eot)
-            looped = is_loop(tokenizer.decode(kept.text_tokens), kept, len(tokens), budgets[row])
-            endless = full and not kept.finished and len(tokens) >= budgets[row]
+        results: list[Decoded] = []
+        for piece, language, tokenizer, budget, result in zip(
+            pieces, languages, tokenizers, budgets, generated, strict=True
+        ):
+            tokens = result.sequences_ids[0]
+            kept = cut_at_sound_end(tokens, _sound_end_s(piece.audio), tokenizer.timestamp_begin, tokenizer.eot)
+            looped = is_loop(tokenizer.decode(kept.text_tokens), kept, len(tokens), budget)
+            endless = full and not kept.finished and len(tokens) >= budget
             text_tokens = without_repeats(kept.text_tokens) if endless else kept.text_tokens
-            results[index] = Decoded(
+            one = Decoded(
                 text=tokenizer.decode(text_tokens).strip(),
                 text_tokens=tuple(text_tokens),
-                language=languages[row],
+                language=language,
                 no_speech_probability=result.no_speech_prob,
                 # As faster-whisper counts it: the end of text is a token too.
                 average_log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
                 looped=looped,
                 full_window=full,
             )
-        if word_times:
-            results = self._with_words(pieces, batch, encoded, results)
-        return results
+            results.append(one)
+        if any(row.word_times for row in window.rows):
+            results = self._with_words(window, results)
+        return [self._judged(piece, one) for piece, one in zip(pieces, results, strict=True)]
 
-    def _spoken(self, pieces: Sequence[_Piece], batch: Sequence[int], encoded: ctranslate2.StorageView) -> list[str]:
+    def _spoken(self, pieces: Sequence[_Piece], encoded: ctranslate2.StorageView) -> list[str]:
         """The language of each piece."""
-        asked = [pieces[index] for index in batch]
-        if not any(piece.is_to_tell for piece in asked):
-            return [piece.languages.expected for piece in asked]
+        if not any(piece.is_to_tell for piece in pieces):
+            return [piece.languages.expected for piece in pieces]
         found = self._model.detect_language(encoded)
-        return [_told(piece, dict(one)) for piece, one in zip(asked, found, strict=True)]
+        return [_told(piece, dict(one)) for piece, one in zip(pieces, found, strict=True)]
 
-    def _features(self, audio: FloatAudio, window_s: float) -> npt.NDArray[np.float32]:
+    def _features_of(self, piece: _Piece, window_s: float) -> FloatMatrix:
+        if piece.features is not None and window_s == piece.window_s:
+            return piece.features
+        return self._features(piece.audio, window_s)
+
+    def _features(self, audio: FloatAudio, window_s: float) -> FloatMatrix:
         loudness = min(1.0, _rms(audio) / COMFORT_NOISE_FOR_RMS)
         samples = self._noise[: round(window_s * HEARING_RATE_HZ)] * np.float32(loudness)
         samples[: len(audio)] += audio[: len(samples)]
@@ -269,36 +381,30 @@ class WhisperTranscriber:
     def _tokenizer(self, language: str) -> Tokenizer:
         return Tokenizer(self._words, self._multilingual, task="transcribe", language=language)
 
-    def _with_words(
-        self,
-        pieces: Sequence[_Piece],
-        batch: Sequence[int],
-        encoded: ctranslate2.StorageView,
-        results: dict[int, Decoded],
-    ) -> dict[int, Decoded]:
+    def _with_words(self, window: _Window, results: Sequence[Decoded]) -> list[Decoded]:
         """Words with times (by attention, CTranslate2's `align`) and mean token probabilities."""
-        for language in {results[index].language for index in batch}:
+        timed = list(results)
+        frames = [int(row.piece.audio_s * 100) for row in window.rows]
+        for language in {one.language for one in results}:
             tokenizer = self._tokenizer(language)
-            texts = [list(results[index].text_tokens) if results[index].language == language else [] for index in batch]
+            texts = [
+                list(one.text_tokens) if row.word_times and one.language == language else []
+                for row, one in zip(window.rows, results, strict=True)
+            ]
             if not any(texts):
                 continue
-            frames = [int(pieces[index].audio_s * 100) for index in batch]
             start = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-            for index, tokens, aligned in zip(
-                batch, texts, self._model.align(encoded, start, texts, frames), strict=True
-            ):
+            aligned = self._model.align(window.encoded, start, texts, frames)
+            for index, (row, tokens, one) in enumerate(zip(window.rows, texts, aligned, strict=True)):
                 if tokens:
-                    words = _words(tokenizer, tokens, aligned, pieces[index])
-                    results[index] = replace(results[index], words=words)
-        return results
+                    timed[index] = replace(timed[index], words=_words(tokenizer, tokens, one, row.piece))
+        return timed
 
-    def _judge(self, pieces: Sequence[_Piece], results: dict[int, Decoded]) -> dict[int, Decoded]:
-        """Empty the texts that Whisper made of no speech; ask the VAD only where there is doubt."""
-        judged = {}
-        for index, one in results.items():
-            invented = needs_speech_evidence(one) and is_invented(one, self._speech_s(pieces[index].audio))
-            judged[index] = replace(one, text="", text_tokens=(), words=(), looped=False) if invented else one
-        return judged
+    def _judged(self, piece: _Piece, one: Decoded) -> Decoded:
+        """Without the text that Whisper made of no speech; the VAD is asked only where there is doubt."""
+        if needs_speech_evidence(one) and is_invented(one, self._speech_s(piece.audio)):
+            return replace(one, text="", text_tokens=(), words=(), looped=False)
+        return one
 
     def _speech_s(self, audio: FloatAudio) -> float:
         """Seconds that Silero VAD holds for speech (faster-whisper's copy, which takes a whole clip in one run)."""
@@ -323,19 +429,56 @@ def _told(piece: _Piece, probabilities: dict[str, float]) -> str:
     return likeliest if weighed[likeliest] >= leave * sum(weighed.values()) else languages.expected
 
 
-def _pieces(turn: int, audio: FloatAudio, languages: Languages) -> list[_Piece]:
-    """Nothing of an inaudible turn; a long one split at its quietest fifth of a second between 14 and 28 s."""
+def _parts(audio: FloatAudio) -> list[tuple[int, FloatAudio]]:
+    """Nothing of an inaudible turn; a long one split at its quietest fifth of a second between 14 and 28 s.
+
+    With the sample at which each begins.
+    """
     if _rms(audio) < INAUDIBLE_RMS:
         return []
-    pieces, offset = [], 0
+    parts, offset = [], 0
     longest, shortest, quiet = (int(s * HEARING_RATE_HZ) for s in (LONGEST_PIECE_S, LONGEST_PIECE_S / 2, 0.2))
     while len(audio) - offset > longest:
         loudness = np.convolve(np.square(audio[offset + shortest : offset + longest]), np.ones(quiet), mode="valid")
         end = offset + shortest + int(np.argmin(loudness)) + quiet // 2
-        pieces.append(_Piece(turn, offset / HEARING_RATE_HZ, audio[offset:end], languages))
+        parts.append((offset, audio[offset:end]))
         offset = end
-    pieces.append(_Piece(turn, offset / HEARING_RATE_HZ, audio[offset:], languages))
-    return pieces
+    parts.append((offset, audio[offset:]))
+    return parts
+
+
+def _batches(rows: Sequence[_Row]) -> list[tuple[list[_Row], float]]:
+    """Rows to compute together, and their window: no piece gets over a third more than it wants."""
+    batches: list[tuple[list[_Row], float]] = []
+    for row in sorted(rows, key=lambda row: -row.piece.window_s):
+        if batches and row.piece.window_s >= 0.75 * batches[-1][1]:
+            batches[-1][0].append(row)
+        else:
+            batches.append(([row], row.piece.window_s))
+    return batches
+
+
+def _outcome(turn: Turn, found: Sequence[Decoded | None]) -> Transcript | Turn:
+    """A turn's words; loops that are no noise are to be decoded once more in the full window."""
+    decoded = [one for one in found if one is not None]
+    if len(decoded) < len(found):
+        return turn
+    again = [one.looped and not one.full_window for one in decoded]
+    if not any(again):
+        return _transcript(list(zip(turn.pieces, decoded, strict=True)), turn.audio_s, turn.languages.expected)
+    return replace(
+        turn,
+        pieces=tuple(
+            replace(piece, window_s=FULL_WINDOW_S) if loops else piece
+            for piece, loops in zip(turn.pieces, again, strict=True)
+        ),
+        decoded=tuple(None if loops else one for one, loops in zip(decoded, again, strict=True)),
+        again=True,
+    )
+
+
+def _failure(turns: Sequence[Turn], error: RuntimeError) -> ModelFailure:
+    return ModelFailure(f"Whisper failed on a batch of {len(turns)} turns: {error}")
 
 
 def _sound_end_s(audio: FloatAudio) -> float:

@@ -26,6 +26,7 @@ from pipeline.hearing import Hearing
 from pipeline.keypad import Keypad
 from pipeline.language_switcher import ActiveAgent, AgentSpec, LanguageSwitcher
 from pipeline.onset_guard import OnsetGuard
+from pipeline.partials import PartialBudget
 from pipeline.plan import ByTools, Plan, Says, clauses_of_text
 from pipeline.planner import Planner
 from pipeline.ports import AudioOutput, VoiceActivity
@@ -58,9 +59,10 @@ class Call:
         log: ev.EventLog,
         clock: Clock,
         preemptive: PreemptiveBudget,
+        partials: PartialBudget,
     ) -> None:
         """`spec`: of the agent that answers; its turn-taking holds for the whole call. `others`: of one agent for each
-        further language. `preemptive` is shared by all calls of a gateway.
+        further language. `preemptive` and `partials` are shared by all calls of a gateway.
         """
         agent, models = spec.agent, spec.models
         self._id = spec.services.call_id
@@ -81,6 +83,7 @@ class Call:
             clock,
             every_ms=agent.turn_taking.partial_every_ms,
             timeout_s=agent.stage_timeout_s,
+            budget=partials,
             languages=lambda: self._switcher.languages,
             spawn=self._spawn,
             partial=self._partial,

@@ -9,6 +9,7 @@ from typing import Protocol
 from models.types import FloatAudio, Languages, ModelFailure, Transcript
 from pipeline import events as ev
 from pipeline.clock import Clock, since_ms
+from pipeline.partials import PartialBudget
 from pipeline.ports import Transcriber
 from pipeline.turns import TurnTracker
 
@@ -36,11 +37,13 @@ class Hearing:
         *,
         every_ms: int,
         timeout_s: float,
+        budget: PartialBudget,
         languages: Callable[[], Languages],
         spawn: Callable[[Coroutine[None, None, Transcript | None]], asyncio.Task[Transcript | None]],
         partial: OnPartial,
     ) -> None:
-        """`languages`: what may be spoken now; `spawn` starts work that ends with the call; `partial` is told of each
+        """`budget`: says which partials are asked for, over all calls; those for a silence are asked for in any case.
+        `languages`: what may be spoken now; `spawn` starts work that ends with the call; `partial` is told of each
         partial of the present turn."""
         self._tracker = tracker
         self._transcriber = transcriber
@@ -48,19 +51,21 @@ class Hearing:
         self._clock = clock
         self._every_s = every_ms / 1000
         self._timeout_s = timeout_s
+        self._budget = budget
         self._languages = languages
         self._spawn = spawn
         self._on_partial = partial
         self._turn = 0
         self._task: asyncio.Task[Transcript | None] | None = None
-        self._began_s = self._last_s = 0.0
+        self._began_s = self._last_s = self._due_s = 0.0
         self._asked = 0
+        """Times at which a partial was asked for, or would have been."""
         self._whole: asyncio.Task[Transcript | None] | None = None
         """The last partial of the turn under way, of its audio up to `_last_s`."""
         self._text = ""
 
     def turn_began(self) -> None:
-        self._began_s = self._last_s = self._tracker.received_s
+        self._began_s = self._last_s = self._due_s = self._tracker.received_s
         self._asked = 0
         self._whole = None
         self._text = ""
@@ -68,7 +73,8 @@ class Hearing:
     def maybe_partial(self, turn: int) -> None:
         """Now and then while the caller speaks; and as a silence begins, since that one may be the last needed.
 
-        Not at every dip between words: a turn asks at most once every `every_ms`, and `_SPARE` times more.
+        Not at every dip between words: a turn asks at most once every `every_ms`, and `_SPARE` times more. The budget's
+        refusals count as if it had asked, or its silences would stand in for them.
         """
         self._turn = turn
         tracker = self._tracker
@@ -78,24 +84,42 @@ class Hearing:
             return
         spare = self._asked < _SPARE + (tracker.received_s - self._began_s) // self._every_s
         falls_silent = tracker.silence_ms > 0 and since_s >= _BETWEEN_PARTIALS_S and spare
-        if falls_silent or (tracker.voiced and since_s >= self._every_s):
-            self._last_s = tracker.received_s
+        due = tracker.voiced and since_s >= self._every_s
+        if falls_silent:
+            self._ask(turn, urgent=True)
+        elif due and self._budget.take(self, waited_s=since_s):
+            self._ask(turn, urgent=False).add_done_callback(lambda _: self._budget.give_back())
+        elif due and tracker.received_s - self._due_s >= self._every_s:
+            self._due_s = tracker.received_s
             self._asked += 1
-            self._task = self._whole = self._spawn(self._partial(turn, tracker.turn_audio(), urgent=falls_silent))
+
+    def _ask(self, turn: int, *, urgent: bool) -> asyncio.Task[Transcript | None]:
+        self._last_s = self._due_s = self._tracker.received_s
+        self._asked += 1
+        self._task = self._whole = self._spawn(self._partial(turn, self._tracker.turn_audio(), urgent=urgent))
+        return self._task
 
     async def hear(self, audio: FloatAudio, speech_end_s: float) -> Transcript:
         """The turn's words; those of the last partial, if it had the whole of the speech. Raises ModelFailure."""
         if self._whole is not None and self._last_s >= speech_end_s:
             transcript = await asyncio.shield(self._whole)
-            if transcript is not None:
+            if transcript is not None and not transcript.draft:
                 return transcript
-        return await self._transcriber.transcribe(audio, self._languages(), final=True)
+        return await self._transcribed(audio, final=True)
+
+    async def _transcribed(self, audio: FloatAudio, *, final: bool) -> Transcript:
+        began_s = self._clock.now_s()
+        try:
+            return await self._transcriber.transcribe(audio, self._languages(), final=final)
+        finally:
+            # One that was given up took at least this long.
+            self._budget.answered(began_s)
 
     async def _partial(self, turn: int, audio: FloatAudio, *, urgent: bool) -> Transcript | None:
         began_s = self._clock.now_s()
         try:
             async with asyncio.timeout(self._timeout_s):
-                transcript = await self._transcriber.transcribe(audio, self._languages(), final=urgent)
+                transcript = await self._transcribed(audio, final=urgent)
         except (ModelFailure, TimeoutError) as error:
             self._log.append(ev.StageFailed(turn=turn, stage="transcribe", error=explain(error)))
             return None

@@ -20,6 +20,7 @@ from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.escalation import HandOver
 from pipeline.language_switcher import AgentSpec
+from pipeline.partials import PartialBudget
 from pipeline.ports import LanguageModel, Router, UnderstandingModel
 from pipeline.preemptive_generation import PreemptiveBudget
 from pipeline.state import CallState
@@ -101,6 +102,7 @@ class TextCall:
             log=self.log,
             clock=self._clock,
             preemptive=PreemptiveBudget(at_once=0, waste_share=0.0),
+            partials=PartialBudget(self._clock),
         )
         self._line.attach(self._call)
         self._running: asyncio.Task[None] | None = None

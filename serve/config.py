@@ -9,12 +9,13 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, JsonValue, model_validator
 
-from models.llm_settings import CpuEngine, CudaEngine, Device, LlmSettings
+from models.llm_settings import CpuEngine, CudaEngine, LlmSettings
 from models.references import placed
 from models.registry import Kind
 from models.settings import SettingsError, StrictModel, load_mapping, settings_from
 from models.sources import WeightsError
-from models.types import Tier
+from models.types import ComputeType, Device, Tier
+from pipeline.partials import When
 from pipeline.understanding.settings import UnderstandingPolicy
 from serve.hosted.settings import AnyHosted, HearingFallback, LanguageModelFallback, SpeechFallback
 from serve.pools import GpusSettings, OnCards, PlacementSettings, ScalingSettings, check_cards, share
@@ -129,10 +130,13 @@ class EngineDeployment(Deployment):
         return self
 
 
-ComputeType = Literal[
-    "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
-]
-"""CTranslate2's arithmetics."""
+class WhisperSettings(StrictModel):
+    """One set of Whisper's weights."""
+
+    weights: str
+    """As of a deployment."""
+    window: Literal["entry", "full"] = "entry"
+    """'entry': the decoding window follows the weights' own policy in the registry; 'full': always 30 s."""
 
 
 class SpeechToTextSettings(Deployment):
@@ -148,8 +152,15 @@ class SpeechToTextSettings(Deployment):
     """Turns of different calls decoded together."""
     batch_wait_ms: float = Field(2.0, ge=0, le=100)
     """How long the first turn of a batch waits for company."""
+    partials: WhisperSettings | None = None
+    """Smaller weights beside it, in the same replica, that hear turns under way; None: the same hear all."""
     fallback: HearingFallback | None = None
     """None: nothing stands in for it (docs/fallback.md)."""
+
+    @property
+    def whole(self) -> WhisperSettings:
+        """What hears whole turns."""
+        return WhisperSettings(weights=self.weights, window=self.window)
 
     @property
     def arithmetic(self) -> ComputeType:
@@ -263,6 +274,21 @@ class TurnScorerSettings(StrictModel):
     """Compute threads of one score."""
 
 
+class PartialsSettings(StrictModel):
+    """Transcripts of turns under way, beside those that a caller's silence begins: these are made in any case."""
+
+    when: When = "always"
+    """'always': as often as the agent's `partial_every_ms` says; 'idle': while the transcriber has room for them;
+    'never': not at all."""
+    most_a_second: float = Field(20.0, gt=0, le=1000)
+    """If 'idle': over all calls of a gateway's replica."""
+    at_once: int = Field(16, ge=1, le=256)
+    """If 'idle': waited for at a time, over all calls of a gateway's replica."""
+    slow_ms: float = Field(500.0, gt=0, le=10_000)
+    """If 'idle': after an answer of the transcriber that took longer, they are made half as often; within ten seconds
+    of quicker ones they come back."""
+
+
 class GatewaySettings(StrictModel):
     """The process that holds the calls."""
 
@@ -284,6 +310,8 @@ class GatewaySettings(StrictModel):
     prefill_on_partials: bool = False
     """While the caller speaks, route each stable partial and have the language model read the prompt that it leads to.
     Pays on a GPU and with long prompts; on two cores it takes the transcriber's (bench/results/LATENCY.md)."""
+    partials: PartialsSettings = PartialsSettings()
+    """How often the words of turns under way are asked for."""
     wasted_guesses: float = Field(0.75, ge=0, le=1)
     """If more than this share of them is thrown away, only every fourth is still made."""
     max_message_bytes: int = Field(65_536, ge=1024, le=1_000_000)
@@ -501,6 +529,8 @@ class Stack(StrictModel):
         """Weights, kind, place."""
         for name, deployment in self.deployments().items():
             yield deployment.weights, _KINDS[name], name
+        if (partials := self.speech_to_text.partials) is not None:
+            yield partials.weights, "whisper", "speech_to_text.partials"
         yield self.voice_activity.weights, "vad", "voice_activity"
         yield self.turn_scorer.weights, "turn", "turn_scorer"
 
@@ -524,7 +554,10 @@ def load_stack(path: Path) -> Stack:
 
 
 def _placed(part: JsonValue, key: str, file: Path) -> JsonValue:
-    if not isinstance(part, dict) or not isinstance(weights := part.get("weights"), str):
+    if not isinstance(part, dict):
+        return part
+    part = {name: _placed(inner, f"{key}.{name}", file) for name, inner in part.items()}
+    if not isinstance(weights := part.get("weights"), str):
         return part
     try:
         return part | {"weights": placed(weights, file.parent.resolve())}

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from models.llm import VllmLanguageModel
-from models.llm_settings import Device
 from models.structured_understanding import StructuredUnderstanding
 from models.types import (
     HEARING_RATE_HZ,
     Catalogue,
+    Device,
     FloatAudio,
     GenerateRequest,
     Judgement,
@@ -41,8 +42,10 @@ from serve.config import (
     SpeechToTextSettings,
     TextToSpeechSettings,
     UnderstandingSettings,
+    WhisperSettings,
 )
-from serve.scheduling import BatchQueue, PrioritySlot
+from serve.scheduling import PrioritySlot
+from serve.transcribing import WhisperQueue
 
 LONGEST_TURN_S = 30
 """More audio than this is refused: Whisper hears 30 s at most."""
@@ -59,6 +62,9 @@ ENGINE_DIED = 70
 """Exit status of a replica whose engine died."""
 BRIEF_SPIN = 5000
 """libgomp's steps that an idle thread spins at a barrier before it sleeps."""
+
+STAGES_AT_ONCE: Mapping[Device, Literal[1, 2]] = {"cpu": 1, "cuda": 2}
+"""Batches of Whisper under way: on a CPU the encoder of one would take the cores of the other's decoder."""
 
 
 def step_back(device: Device, niceness: int = MODEL_NICENESS) -> None:
@@ -80,6 +86,34 @@ def prepared_folder(weights: str) -> Path:
     return folder
 
 
+def whisper_queue(settings: SpeechToTextSettings, model: WhisperSettings, languages: tuple[str, ...]) -> WhisperQueue:
+    """One set of Whisper weights, loaded. Raises ModelFailure."""
+    from models.weights import WhisperWindow, entry
+    from models.whisper import WhisperTranscriber
+
+    window = entry(model.weights).whisper_window
+    if window is None:
+        raise ModelFailure(f"speech_to_text: expected the weights of a Whisper model, got {model.weights!r}")
+    at_once = STAGES_AT_ONCE[settings.device]
+    transcriber = WhisperTranscriber(
+        prepared_folder(model.weights),
+        window=window if model.window == "entry" else WhisperWindow(full_window=True),
+        threads=settings.threads,
+        compute_type=settings.arithmetic,
+        languages=languages,
+        device=settings.device,
+        at_once=at_once,
+    )
+    return WhisperQueue(
+        transcriber,
+        language=languages[0],
+        max_size=settings.max_batch_size,
+        wait_s=settings.batch_wait_ms / 1000,
+        at_once=at_once,
+        check_s=settings.health_check_timeout_s,
+    )
+
+
 class SpeechToText:
     """Whisper; turns of different calls are decoded together, finals first."""
 
@@ -87,26 +121,9 @@ class SpeechToText:
         step_back(settings.device)
         # Read when CTranslate2 is loaded: spinning for longer takes the other models' cores.
         os.environ.setdefault("GOMP_SPINCOUNT", str(BRIEF_SPIN))
-        from models.weights import WhisperWindow, entry
-        from models.whisper import WhisperTranscriber
-
-        window = entry(settings.weights).whisper_window
-        if window is None:
-            raise ModelFailure(f"speech_to_text: expected the weights of a Whisper model, got {settings.weights!r}")
-        self._model = WhisperTranscriber(
-            prepared_folder(settings.weights),
-            window=window if settings.window == "entry" else WhisperWindow(full_window=True),
-            threads=settings.threads,
-            compute_type=settings.arithmetic,
-            device=settings.device,
-            languages=languages,
-        )
-        self._queue: BatchQueue[tuple[FloatAudio, Languages], Transcript] = BatchQueue(
-            self._transcribe, max_size=settings.max_batch_size, wait_s=settings.batch_wait_ms / 1000
-        )
-
-    def _transcribe(self, turns: Sequence[tuple[FloatAudio, Languages]]) -> list[Transcript]:
-        return self._model.transcribe([audio for audio, _ in turns], languages=[may_be for _, may_be in turns])
+        with alone_on_cards():
+            self._whole = whisper_queue(settings, settings.whole, languages)
+            self._under_way = whisper_queue(settings, settings.partials, languages) if settings.partials else None
 
     async def transcribe(self, audio: FloatAudio, languages: Languages, final: bool) -> Transcript:
         """One turn's audio, 16 kHz, at most 30 s. Raises ModelFailure."""
@@ -115,7 +132,15 @@ class SpeechToText:
                 f"speech to text: expected mono float32 of at most {LONGEST_TURN_S} s at {HEARING_RATE_HZ} Hz, "
                 f"got {audio.dtype} of shape {audio.shape}"
             )
-        return await self._queue.submit((audio, languages), priority=0 if final else 1)
+        if final or self._under_way is None:
+            return await self._whole.transcribe(audio, languages, final=final)
+        return replace(await self._under_way.transcribe(audio, languages, final=False), draft=True)
+
+    async def check_health(self) -> None:
+        """A timed transcription of next to nothing, unless one has just succeeded. Raises ModelFailure."""
+        await self._whole.check()
+        if self._under_way is not None:
+            await self._under_way.check()
 
     async def ready(self) -> bool:
         """Answers when the weights are loaded."""

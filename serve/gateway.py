@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from pipeline.partials import PartialBudget
 from pipeline.preemptive_generation import PreemptiveBudget
 from serve.admission import Admissions
 from serve.gateway_state import (
@@ -57,6 +58,13 @@ def make_state(services: GatewayServices) -> GatewayState:
             at_once=services.settings.guesses_at_once,
             waste_share=services.settings.wasted_guesses,
             on_partials=services.settings.prefill_on_partials,
+        ),
+        partials=PartialBudget(
+            services.clock,
+            when=services.settings.partials.when,
+            most_a_second=services.settings.partials.most_a_second,
+            at_once=services.settings.partials.at_once,
+            slow_ms=services.settings.partials.slow_ms,
         ),
         sessions=SessionStore(services.store, services.pool, services.clock),
         admissions=Admissions(

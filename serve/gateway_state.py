@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.clock import Clock
+from pipeline.partials import PartialBudget
 from pipeline.ports import VoiceActivity
 from pipeline.preemptive_generation import PreemptiveBudget
 from serve.admission import Admissions
@@ -62,6 +63,7 @@ class GatewayState:
     metrics: Metrics
     lag: LoopLagProbe
     preemptive: PreemptiveBudget
+    partials: PartialBudget
     admissions: Admissions
     sessions: SessionStore
     """Where the calls under way stand, so that one whose stream was lost goes on where it was."""

@@ -95,7 +95,12 @@ class RayTranscriber:
         self._remote = remote
 
     async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
-        return await self._remote.answer(self._remote.handle.transcribe.remote(audio, languages, final))
+        response = self._remote.handle.transcribe.remote(audio, languages, final)
+        try:
+            return await self._remote.answer(response)
+        finally:
+            # The call is over, or it took too long: what still waits in the replica takes no other turn's time.
+            response.cancel()
 
 
 class RayRouter:

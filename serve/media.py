@@ -133,6 +133,7 @@ class _GatewayCall:
             log=self._log,
             clock=services.clock,
             preemptive=self._gateway.preemptive,
+            partials=self._gateway.partials,
         )
 
     def _spec(self, info: CallInfo, runtime: AgentRuntime, runtimes: tuple[AgentRuntime, ...]) -> AgentSpec:

@@ -22,6 +22,7 @@ from pipeline.context.of_agent import AgentContext
 from pipeline.dialogue_manager import DialogueManager
 from pipeline.fixed_lines import fixed_texts
 from pipeline.language_switcher import AgentSpec
+from pipeline.partials import PartialBudget, When
 from pipeline.preemptive_generation import PreemptiveBudget
 from pipeline.state import CallState, Memory
 from pipeline.workflow.engine import WorkflowEngine
@@ -95,6 +96,7 @@ def play(
     agent: Agent = AGENT,
     prepare: Callable[[FakeModels], None] = lambda models: None,
     on_partials: bool = False,
+    partials: When = "always",
     tools: FakeTools | None = None,
     services: CallServices | None = None,
     others: Sequence[Agent] = (),
@@ -139,6 +141,7 @@ def play(
             log=log,
             clock=clock,
             preemptive=PreemptiveBudget(at_once=1, waste_share=1.0, on_partials=on_partials),
+            partials=PartialBudget(clock, when=partials),
         )
         line.listener = call
         running = asyncio.create_task(call.run())

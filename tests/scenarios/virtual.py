@@ -16,6 +16,7 @@ from pipeline.clock import LoopClock
 from pipeline.context.counting import RoughCounter
 from pipeline.context.of_agent import AgentContext
 from pipeline.language_switcher import AgentSpec
+from pipeline.partials import PartialBudget
 from pipeline.preemptive_generation import PreemptiveBudget
 from telephony.audio import FRAME_BYTES, FRAME_S, SILENT_FRAME
 from telephony.playout import Playout
@@ -148,6 +149,7 @@ class _Stage:
             log=self._log,
             clock=self._clock,
             preemptive=PreemptiveBudget(at_once=1, waste_share=1.0),
+            partials=PartialBudget(self._clock),
         )
         return self._call
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+import numpy as np
 import pytest
 
 from models.llm import VllmLanguageModel
 from models.llm_settings import LlmSettings
 from models.structured_understanding import StructuredUnderstanding
-from models.types import Catalogue, Meaning
+from models.types import Catalogue, FloatAudio, Languages, Meaning, ModelFailure, Transcript
 from models.understanding import OneStepUnderstanding
-from serve.config import EMBEDDED_STACK, Stack, load_stack
-from serve.deployments import understanding_of
+from serve import deployments
+from serve.config import EMBEDDED_STACK, SpeechToTextSettings, Stack, load_stack
+from serve.deployments import SpeechToText, understanding_of
 
 
 class Letters(VllmLanguageModel):
@@ -32,3 +36,70 @@ def test_the_stack_file_says_how_a_model_understands(profile: str, kind: type) -
     assert settings is not None
     catalogue = Catalogue("Ferry office", (Meaning("sail", "wants a passage"),))
     assert isinstance(understanding_of(Letters(LlmSettings()), catalogue, settings), kind)
+
+
+@dataclass
+class Ears:
+    """Stands for a Whisper behind its queue."""
+
+    weights: str
+    finals: list[bool] = field(default_factory=list)
+    checks: int = 0
+    unwell: bool = False
+
+    async def transcribe(self, audio: FloatAudio, languages: Languages, *, final: bool) -> Transcript:
+        self.finals.append(final)
+        return Transcript(f"by {self.weights}")
+
+    async def check(self) -> None:
+        self.checks += 1
+        if self.unwell:
+            raise ModelFailure(f"{self.weights} is unwell")
+
+
+@pytest.fixture
+def ears(monkeypatch: pytest.MonkeyPatch) -> list[Ears]:
+    """Those that a deployment makes, in order."""
+    made: list[Ears] = []
+
+    def make(settings: SpeechToTextSettings, languages: tuple[str, ...]) -> Ears:
+        made.append(Ears(settings.weights))
+        return made[-1]
+
+    monkeypatch.setattr(deployments, "whisper_queue", make)
+    monkeypatch.setattr(deployments, "step_back", lambda: None)
+    return made
+
+
+LARGE = SpeechToTextSettings(weights="large", memory_mb=1, timeout_s=1)
+SMALL = SpeechToTextSettings(weights="small", memory_mb=1, timeout_s=1)
+HEARD = np.zeros(16_000, np.float32)
+
+
+async def test_one_model_hears_whole_turns_and_those_under_way(ears: list[Ears]) -> None:
+    speech = SpeechToText(LARGE, ("en",))
+    heard = [await speech.transcribe(HEARD, Languages(), final) for final in (True, False)]
+    assert heard == [Transcript("by large")] * 2
+    assert [one.finals for one in ears] == [[True, False]]
+
+
+async def test_a_smaller_model_may_hear_turns_under_way_as_drafts(ears: list[Ears]) -> None:
+    speech = SpeechToText(LARGE, ("en",), SMALL)
+    whole, under_way = [await speech.transcribe(HEARD, Languages(), final) for final in (True, False)]
+    assert (whole, under_way) == (Transcript("by large"), Transcript("by small", draft=True))
+    assert [one.finals for one in ears] == [[True], [False]]
+
+
+async def test_hearing_is_as_well_as_each_of_its_models(ears: list[Ears]) -> None:
+    speech = SpeechToText(LARGE, ("en",), SMALL)
+    await speech.check_health()
+    assert [one.checks for one in ears] == [1, 1]
+    ears[1].unwell = True
+    with pytest.raises(ModelFailure, match="small is unwell"):
+        await speech.check_health()
+
+
+async def test_more_audio_than_whisper_hears_is_refused(ears: list[Ears]) -> None:
+    with pytest.raises(ModelFailure, match="at most 30 s"):
+        await SpeechToText(LARGE, ("en",)).transcribe(np.zeros(31 * 16_000, np.float32), Languages(), True)
+    assert ears[0].finals == []

@@ -57,7 +57,7 @@ def handle(**methods: Callable[..., Any]) -> SimpleNamespace:
 
 
 def transcriber(answer: Callable[[], Awaitable[Transcript]], timeout_s: float = 0.05) -> RayTranscriber:
-    return RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: answer()), timeout_s))
+    return RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: Lazily(answer)), timeout_s))
 
 
 async def answers() -> Transcript:
@@ -106,16 +106,35 @@ async def test_after_a_death_the_wait_is_short_until_a_replica_is_there_again(mo
 class Lazily:
     """An answer that is only made once it is waited for."""
 
+    cancelled = False
+
     def __init__(self, answer: Callable[[], Awaitable[object]]) -> None:
         self._answer = answer
 
     def __await__(self) -> Generator[Any, None, object]:
         return self._answer().__await__()
 
+    def cancel(self) -> None:
+        self.cancelled = True
+
 
 async def slowly() -> Transcript:
     await asyncio.sleep(0.1)
     return Transcript("hello")
+
+
+async def test_a_turn_whose_words_nobody_waits_for_any_more_is_cancelled_at_the_replica() -> None:
+    late, left = Lazily(hangs), Lazily(hangs)
+    with pytest.raises(ModelFailure, match="no answer within"):
+        await RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: late), 0.01)).transcribe(
+            AUDIO, Languages(), final=False
+        )
+    speech = RayTranscriber(Remote("SpeechToText", handle(transcribe=lambda *asked: left), 30))
+    asking = asyncio.create_task(speech.transcribe(AUDIO, Languages(), final=False))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert (late.cancelled, left.cancelled) == (True, True)
 
 
 async def test_closing_a_reply_early_cancels_it_at_the_replica() -> None:

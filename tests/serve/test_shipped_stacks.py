@@ -28,7 +28,7 @@ def test_every_shipped_stack_is_read_and_its_agent_is_there(file: Path) -> None:
         ("compute_type: float16", "compute_type: int8", "speech_to_text: compute_type: int8 on a GPU"),
         ("device: cuda\n  compute_type: float16", "num_gpus: 0.1", "num_gpus: a replica on the CPU takes"),
         ("device: cuda\n  compute_type: float16", "compute_type: float16", "gpu_memory_mb: a replica on the CPU takes"),
-        ("  gpu_memory_mb: 5000\n", "", "speech_to_text: gpu_memory_mb: missing"),
+        ("  gpu_memory_mb: 6000\n", "", "speech_to_text: gpu_memory_mb: missing"),
         ("gpu_memory_mb: 44000", "gpu_memory_mb: 60000", "no longer fits on 1 card of 79000 MB"),
         ("gpu_memory_mb: 44000", "gpu_memory_mb: 80000", "80000 MB do not fit a card of 79000 MB"),
         ("gpu_memory_mb: 44000", "gpu_memory_mb: 7000", "engine.kv_cache_mb: expected less than gpu_memory_mb (7000)"),
@@ -77,7 +77,7 @@ def test_ray_is_told_the_share_of_a_card_and_where_kernels_are_kept() -> None:
     options = model_options(stack, stack.speech_to_text)
     actor = options["ray_actor_options"]
     assert isinstance(actor, dict)
-    assert actor["num_gpus"] == 0.07  # 5000 of 79000, rounded up
+    assert actor["num_gpus"] == 0.08  # 6000 of 79000, rounded up
     assert set(actor["runtime_env"]["env_vars"]) >= {"CUDA_CACHE_PATH", "VLLM_CACHE_ROOT"}
     assert options["num_replicas"] == 1
     assert "request_router_config" not in options
