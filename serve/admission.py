@@ -83,8 +83,7 @@ class Admissions:
         return self._draining
 
     async def admit(self, call_sid: str, answer: str) -> str | None:
-        """What a new call is to be told: `answer`, or what it was told before if its place still holds. None: there is no
-        place for it."""
+        """What a new call is to be told: `answer`, or what it was told before; None if there is no place for it."""
         place = self._promised(call_sid, answer)
         try:
             told = await self._ask(partial(self._places.promise, place))

@@ -102,8 +102,7 @@ class StoredPlaces:
         )
 
     async def promise(self, place: Place) -> str | None:
-        """Promise a call its place, if there is room: what it is to be told, or None. A call that has a place is told the
-        same again."""
+        """Promise a call its place: what it is to be told, or None if there is none. Asked again, the same."""
 
         def promise(transaction: Transaction) -> str | None:
             before = self._find(transaction, place.call_sid)
