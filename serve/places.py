@@ -108,7 +108,7 @@ class StoredPlaces:
             before = self._find(transaction, place.call_sid)
             if before is not None and self._takes_place(transaction, before, place.since_s):
                 return before.answer
-            if self._room(transaction, place) <= 0:
+            if self._room(transaction, place.since_s) <= 0:
                 return None
             self._put(transaction, place)
             return place.answer
@@ -164,9 +164,8 @@ class StoredPlaces:
             WHERE places.public_url = ? AND call_sid = ? AND alive_until_s > ?"""
         return bool(transaction.rows(holder_alive, self._url, place.call_sid, now_s))
 
-    def _room(self, transaction: Transaction, place: Place) -> int:
+    def _room(self, transaction: Transaction, now_s: float) -> int:
         """The places of the gateways that take calls, less those taken: calls of other gateways take none of theirs."""
-        now_s = place.since_s
         # One that asks is alive, however late its announcement is.
         takes_calls = "public_url = ? AND draining = 0 AND (alive_until_s > ? OR gateway = ?)"
         offered = transaction.rows(
@@ -176,11 +175,10 @@ class StoredPlaces:
             self._gateway,
         )
         taken = transaction.rows(
-            f"""SELECT COUNT(*) FROM places WHERE public_url = ? AND call_sid <> ?
+            f"""SELECT COUNT(*) FROM places WHERE public_url = ?
             AND ((state IN ('promised', 'lost') AND until_s > ?)
             OR (state = 'held' AND gateway IN (SELECT gateway FROM gateways WHERE {takes_calls})))""",  # noqa: S608
             self._url,
-            place.call_sid,
             now_s,
             self._url,
             now_s,

@@ -155,7 +155,7 @@ def test_a_call_that_ended_frees_its_place_at_once_and_one_whose_stream_broke_a_
 
 def test_a_killed_gateway_s_places_are_none_once_its_lease_is_over_and_its_calls_take_none() -> None:
     async def body(database: MemoryDatabase, a: Gateway, b: Gateway) -> None:
-        await full(a, calls=2)
+        await full(a, calls=1)
         a.kill()
         await asyncio.sleep(LEASE_S + 0.1)
         assert [await b.called(f"CA{number}") for number in range(3)] == [True, True, False]
@@ -191,6 +191,17 @@ def test_a_gateway_that_has_left_is_forgotten_at_once() -> None:
     async def body(database: MemoryDatabase, a: Gateway, b: Gateway) -> None:
         await a.admissions.leave()
         assert [await b.called(f"CA{number}") for number in range(3)] == [True, True, False]
+
+    two_gateways(body)
+
+
+def test_a_call_of_a_killed_gateway_that_comes_again_is_a_new_one() -> None:
+    async def body(database: MemoryDatabase, a: Gateway, b: Gateway) -> None:
+        assert await a.called("CA1")
+        await a.admissions.begin("CA1")
+        a.kill()
+        await asyncio.sleep(LEASE_S + 0.1)
+        assert await b.admissions.admit("CA1", "new") == "new"
 
     two_gateways(body)
 

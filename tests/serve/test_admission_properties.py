@@ -7,6 +7,7 @@ twice, none is refused while there is one, and what a killed gateway had comes b
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +20,8 @@ from tests.serve.places_rig import EXPECTED_FOR_S, Gateway, MemoryDatabase, memo
 from tests.virtual_time import run_virtual
 
 CALLS = 12
-OTHER_ACTS = ["hang up", "break", "ask", "wait", "wait", "kill", "start gateway", "drain"]
+OFTEN = ["webhook"] * 6 + ["start"] * 5 + ["hang up"] * 2 + ["break"] * 2 + ["ask"] * 3 + ["wait"] * 2
+SELDOM = ["kill", "start gateway", "drain"]
 
 Act = Literal["webhook", "start", "hang up", "break", "ask", "kill", "start gateway", "drain", "wait"]
 
@@ -28,6 +30,7 @@ Act = Literal["webhook", "start", "hang up", "break", "ask", "kill", "start gate
 class Step:
     act: Act
     call: int
+    """Which of those that it can be done to."""
     at: int
     """Which gateway."""
     seconds: float
@@ -36,8 +39,7 @@ class Step:
 STEPS = st.lists(
     st.builds(
         Step,
-        # Calls come more often than gateways go.
-        st.sampled_from(["webhook"] * 6 + ["start"] * 6 + OTHER_ACTS),
+        st.sampled_from(OFTEN + SELDOM),
         st.integers(0, CALLS - 1),
         st.integers(0, 1),
         st.sampled_from([0.3, 2.7, 7.1, 61.7]),
@@ -74,10 +76,16 @@ class Up:
 class Known:
     """A call as the carrier sees it."""
 
+    sid: str
     state: Literal["none", "promised", "held", "lost"] = "none"
     until_s: float = 0.0
     at: Up | None = None
     stream: str = ""
+
+    @property
+    def gone(self) -> bool:
+        """With its gateway."""
+        return self.state == "held" and self.at is not None and self.at.killed_s is not None
 
     def takes_place(self) -> bool:
         if self.state == "held":
@@ -92,19 +100,19 @@ class World:
     sizes: tuple[int, int]
     up: list[Up] = field(default_factory=list)
     ever: list[Up] = field(default_factory=list)
-    calls: list[Known] = field(default_factory=lambda: [Known() for _ in range(CALLS)])
+    calls: list[Known] = field(default_factory=lambda: [Known(f"CA{number}") for number in range(CALLS)])
 
     async def start_gateway(self, at: int) -> None:
         gateway = await Gateway(self.database, f"gateway {len(self.ever)}", max_calls=self.sizes[at]).up()
         self.up[at : at + 1] = [Up(gateway, self.sizes[at])]
         self.ever.append(self.up[at])
 
-    def room_besides(self, call: Known) -> int:
+    def room(self) -> int:
         places = sum(one.max_calls for one in self.up if one.takes_calls)
-        return places - sum(other.takes_place() for other in self.calls if other is not call)
+        return places - sum(call.takes_place() for call in self.calls)
 
     async def take(self, step: Step) -> None:
-        call, sid, one = self.calls[step.call], f"CA{step.call}", self.up[step.at]
+        one = self.up[step.at]
         match step.act:
             case "wait":
                 await asyncio.sleep(step.seconds)
@@ -121,43 +129,48 @@ class World:
                 await one.gateway.admissions.drain()
                 one.draining = True
             case "webhook" if one.killed_s is None:
-                await self.webhook(call, sid, one)
-            case "start" if one.killed_s is None and call.state == "promised" and now_s() < call.until_s:
-                await self.start(call, sid, one)
-            case "hang up" | "break" if call.state == "held" and call.at is not None and call.at.killed_s is None:
-                await call.at.gateway.admissions.end(call.stream, lost=step.act == "break")
-                call.state = "lost" if step.act == "break" else "none"
-                call.until_s = now_s() + RETURN_S
+                await self.webhook(self.calls[step.call], one)
+            case "start" if one.killed_s is None:
+                if call := self.nth(step.call, lambda call: call.state == "promised" and now_s() < call.until_s):
+                    await self.start(call, one)
+            case "hang up" | "break":
+                if call := self.nth(step.call, lambda call: call.state == "held" and not call.gone):
+                    await self.end(call, lost=step.act == "break")
             case "ask" if one.killed_s is None:
-                await self.ask(call, sid, one)
+                if call := self.nth(step.call, lambda call: call.state == "lost" or call.gone):
+                    await self.ask(call, one)
 
-    async def webhook(self, call: Known, sid: str, one: Up) -> None:
-        has_place = (call.state == "promised" and now_s() < call.until_s) or (
-            call.state == "held" and call.at is not None and call.at.killed_s is None
-        )
-        room = self.room_besides(call)
-        told = await one.gateway.called(sid)
+    def nth(self, number: int, such: Callable[[Known], bool]) -> Known | None:
+        found = [call for call in self.calls if such(call)]
+        return found[number % len(found)] if found else None
+
+    async def webhook(self, call: Known, one: Up) -> None:
+        has_place = (call.state == "promised" and now_s() < call.until_s) or (call.state == "held" and not call.gone)
+        room = self.room()
+        told = await one.gateway.called(call.sid)
         if not any(other.fate_open for other in self.ever):
-            assert told == (has_place or room > 0), (sid, has_place, room, told)
+            assert told == (has_place or room > 0), (call, room, told)
         if told and not has_place:
-            self.calls[int(sid.removeprefix("CA"))] = Known("promised", now_s() + EXPECTED_FOR_S)
+            call.state, call.until_s, call.at = "promised", now_s() + EXPECTED_FOR_S, None
 
-    async def start(self, call: Known, sid: str, one: Up) -> None:
+    async def start(self, call: Known, one: Up) -> None:
         held = sum(other.state == "held" and other.at is one for other in self.calls)
         try:
-            call.stream = await one.gateway.admissions.begin(sid)
+            call.stream = await one.gateway.admissions.begin(call.sid)
         except TurnedAway:
             assert held == one.max_calls
             return
         assert held < one.max_calls
         call.state, call.at = "held", one
 
-    async def ask(self, call: Known, sid: str, one: Up) -> None:
-        gone = call.state == "held" and call.at is not None and call.at.killed_s is not None
-        if not gone and call.state != "lost":
-            return
-        assert await one.gateway.admissions.ending(sid) == "lost"
-        await one.gateway.admissions.admit_again(sid, f"connect {sid} again")
+    async def end(self, call: Known, *, lost: bool) -> None:
+        assert call.at is not None
+        await call.at.gateway.admissions.end(call.stream, lost=lost)
+        call.state, call.until_s, call.at = "lost" if lost else "none", now_s() + RETURN_S, None
+
+    async def ask(self, call: Known, one: Up) -> None:
+        assert await one.gateway.admissions.ending(call.sid) == "lost"
+        await one.gateway.admissions.admit_again(call.sid, f"connect {call.sid} again")
         call.state, call.until_s, call.at = "promised", now_s() + EXPECTED_FOR_S, None
 
     def check(self) -> None:
