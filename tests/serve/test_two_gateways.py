@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -35,18 +35,20 @@ class Carrier:
         self._open = open_sockets
         self._balancer = random.Random(7)
         self.streams: dict[str, Stream] = {}
+        self._listening: dict[str, asyncio.Task[None]] = {}
 
     def either(self) -> Rig:
         return self._balancer.choice(self._gateways)
 
     async def call(self, sid: str) -> bool:
         """Whether the caller is talking in the end, and not told that lines are busy."""
-        answer = await self.either().webhook(sid)
+        answer, gateway = await self.either().webhook(sid), self.either()
         for _ in range(MAX_TURNED_AWAY + 1):
             if not twiml_parameters(answer):
                 break
-            if await self.connect(sid, answer, self.either()):
+            if await self.connect(sid, answer, gateway):
                 return True
+            gateway = next(other for other in self._gateways if other is not gateway)
             action = answer.text.split("attempt=", 1)[1].split('"', 1)[0].replace("&amp;", "&")
             answer = await self.either().webhook(
                 sid, "/twilio/action", query=f"?attempt={action}", CallStatus="in-progress"
@@ -65,14 +67,13 @@ class Carrier:
             assert socket.close_code == 1013
             return False
         self.streams[sid] = stream
+        self._listening[sid] = asyncio.create_task(stream.listen())
         return True
 
     async def hang_up(self, sid: str) -> None:
         stream = self.streams.pop(sid)
         await stream.send("stop", streamSid=stream.stream_sid, stop={"accountSid": "AC1", "callSid": sid})
-        with suppress(ConnectionClosed):
-            async for _ in stream.socket:
-                pass
+        await self._listening.pop(sid)
 
     async def held(self) -> list[int]:
         return [(await gateway.client.get("/healthz")).json()["calls"] for gateway in self._gateways]
