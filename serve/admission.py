@@ -161,7 +161,7 @@ class Admissions:
 
     # -- the other gateways ----------------------------------------------------------------------------------------
 
-    async def announce(self) -> None:
+    async def announce(self, *, lease_s: float = LEASE_S) -> None:
         """Tell the other gateways that this one is alive, and what they may not know of its calls."""
         now_s = self._clock.wall_time_s()
         unsaid = dict(self._unsaid)
@@ -170,7 +170,7 @@ class Admissions:
                 await self._places.announce(
                     list(self._held.values()),
                     list(unsaid.values()),
-                    alive_until_s=now_s + LEASE_S,
+                    alive_until_s=now_s + lease_s,
                     draining=self._draining,
                     forget_before_s=now_s - max(REMEMBERED_S, self._expected_for_s),
                 )
@@ -195,12 +195,9 @@ class Admissions:
         await self.announce()
 
     async def leave(self) -> None:
-        """This gateway is about to end."""
-        try:
-            async with asyncio.timeout(STORE_TIMEOUT_S):
-                await self._places.leave()
-        except (StoreError, TimeoutError) as error:
-            self._lose_store(error)
+        """This gateway is about to end, and so are its calls, if it has any."""
+        self._draining = True
+        await self.announce(lease_s=0.0)
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """Raises _Unshared."""

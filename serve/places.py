@@ -93,14 +93,6 @@ class StoredPlaces:
 
         await self._run(announce)
 
-    async def leave(self) -> None:
-        """This gateway is about to end, and so are the calls it holds, if any."""
-        await self._run(
-            lambda transaction: transaction.execute(
-                "DELETE FROM gateways WHERE public_url = ? AND gateway = ?", self._url, self._gateway
-            )
-        )
-
     async def promise(self, place: Place) -> str | None:
         """Promise a call its place: what it is to be told, or None if there is none. Asked again, the same."""
 

@@ -71,8 +71,8 @@ async def test_places_come_and_go_with_their_gateways(url: str) -> None:
         assert [answer is not None for answer in told] == [True, True, False]
         await announced(store, "c", until_s=120, draining=True)
         assert await b.promise(promised("CC", now_s=110)) is None
-        await b.leave()
-        assert await a.promise(promised("CC", now_s=110)) is None
+        await announced(store, "d", until_s=120)
+        assert await b.promise(promised("CC", now_s=110)) is not None
 
 
 async def test_what_ended_is_told_later_too_but_not_of_a_call_that_another_has_taken(url: str) -> None:
