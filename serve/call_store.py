@@ -1,4 +1,5 @@
-"""What outlives a process: the states of calls under way, the outbox of writes, and what came of finished calls.
+"""What outlives a process: the states of calls under way and their places, the outbox of writes, and what came of
+finished calls.
 
 SQLite by default, in a file; PostgreSQL by URL, for gateways on several machines. See serve/store_database.py.
 """
@@ -19,6 +20,7 @@ from pipeline.tools.calls import (
     result_to_json,
 )
 from pipeline.tools.outbox import AlreadyDone, Begun, InFlight, OutboxError, PendingWrite, check_same_tool
+from serve.places import StoredPlaces
 from serve.store_database import Database, Row, StoreError, Transaction, Value, open_database
 
 __all__ = ["CallOutcome", "CallStore", "SavedState", "StoreError", "StoredOutbox"]
@@ -41,6 +43,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             escalated TEXT NOT NULL, tools_ok INTEGER NOT NULL, tools_failed INTEGER NOT NULL,
             latency_p50_ms DOUBLE PRECISION, latency_p95_ms DOUBLE PRECISION)""",
         "CREATE INDEX outcomes_by_agent ON outcomes (agent, agent_version, started_s)",
+    ),
+    (
+        """CREATE TABLE gateways (
+            public_url TEXT NOT NULL, gateway TEXT NOT NULL, max_calls INTEGER NOT NULL, draining INTEGER NOT NULL,
+            alive_until_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (public_url, gateway))""",
+        """CREATE TABLE places (
+            public_url TEXT NOT NULL, call_sid TEXT NOT NULL, state TEXT NOT NULL, gateway TEXT NOT NULL,
+            stream TEXT NOT NULL, answer TEXT NOT NULL, since_s DOUBLE PRECISION NOT NULL,
+            until_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (public_url, call_sid))""",
     ),
 )
 """Each brings the schema one version further. What has been released is never changed, only added to."""
@@ -116,6 +127,10 @@ class CallStore:
     def outbox(self, agent: str) -> StoredOutbox:
         """The outbox of one agent's tools."""
         return StoredOutbox(self._database, agent)
+
+    def places(self, public_url: str, gateway: str, max_calls: int) -> StoredPlaces:
+        """The places of the gateways behind `public_url`, seen from one of them, which holds `max_calls`."""
+        return StoredPlaces(self._database, public_url, gateway, max_calls)
 
     # -- calls under way -------------------------------------------------------------------------------------------
 

@@ -304,7 +304,8 @@ class GatewaySettings(StrictModel):
     memory_mb: MemoryMb = 800
     """What one replica takes with `max_calls` calls."""
     max_calls: int = Field(4, ge=1, le=256)
-    """Calls one replica holds; one more is told that all lines are busy."""
+    """Calls one replica holds. All that answer one public URL over one `store` share their places; one call more than
+    they have is told that all lines are busy."""
     guesses_at_once: int = Field(2, ge=0, le=256)
     """Replies that one replica's calls may prepare at once before their turns are decided; 0: none."""
     prefill_on_partials: bool = False
@@ -323,9 +324,9 @@ class GatewaySettings(StrictModel):
     runs_dir: Path = Path("runs")
     """Each call's recording, events and report are saved in a folder below."""
     store: str | None = None
-    """Where the states of calls under way and the record of writes are kept: sqlite:///FILE, or for gateways on several
-    machines postgresql://USER:PASSWORD@HOST/NAME. None: the environment's TRUNKLINE_STORE, else calls.db in
-    `runs_dir`."""
+    """Where the states of calls under way, their places and the record of writes are kept: sqlite:///FILE, or for
+    gateways on several machines postgresql://USER:PASSWORD@HOST/NAME. None: the environment's TRUNKLINE_STORE, else
+    calls.db in `runs_dir`."""
     record: bool = True
     """Save a stereo WAV of each call."""
     loop_lag_sample_ms: float = Field(50.0, ge=5, le=1000)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 from fastapi import FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -39,6 +40,8 @@ MAX_FORM_BYTES = 65_536
 """A webhook's form is a few hundred bytes."""
 MAX_LOST_STREAMS = 2
 """A call whose stream breaks is connected again this often before it is told goodbye."""
+MAX_TURNED_AWAY = 8
+"""A stream that came to a full gateway is sent on its way again this often, for there is room at another one."""
 
 BUSY_LINE = "All our lines are busy right now. Please call again in a few minutes."
 LOST_LINE = "We are sorry, the connection to our assistant was lost. Please call again."
@@ -68,7 +71,9 @@ def make_state(services: GatewayServices) -> GatewayState:
         ),
         sessions=SessionStore(services.store, services.pool, services.clock),
         admissions=Admissions(
+            services.store.places(services.secrets.public_url, uuid4().hex, services.settings.max_calls),
             services.clock,
+            metrics,
             max_calls=services.settings.max_calls,
             expected_for_s=services.settings.token_lifetime_s,
         ),
@@ -87,11 +92,18 @@ def create_app(services: GatewayServices) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        probe = asyncio.create_task(gateway.lag.run())
+        await gateway.admissions.announce()
+        beside = [
+            asyncio.create_task(gateway.lag.run()),
+            asyncio.create_task(gateway.admissions.keep_announced()),
+            asyncio.create_task(_drain_when_told(gateway)),
+        ]
         try:
             yield
         finally:
-            probe.cancel()
+            for task in beside:
+                task.cancel()
+            await gateway.admissions.leave()
 
     app = FastAPI(title="Trunkline gateway", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     _add_webhooks(app, gateway)
@@ -104,6 +116,11 @@ def create_app(services: GatewayServices) -> FastAPI:
     return app
 
 
+async def _drain_when_told(gateway: GatewayState) -> None:
+    await gateway.services.draining.wait()
+    await gateway.admissions.drain()
+
+
 def _add_webhooks(app: FastAPI, gateway: GatewayState) -> None:
     @app.post(VOICE_PATH)
     async def voice(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
@@ -112,17 +129,12 @@ def _add_webhooks(app: FastAPI, gateway: GatewayState) -> None:
         if isinstance(form, Response):
             return form
         call_sid = form["CallSid"]
-        if (told := gateway.admissions.repeated(call_sid)) is not None:
-            return _twiml(told)
-        if not gateway.admissions.has_room(call_sid):
-            gateway.metrics.refused_total.labels(why="busy").inc()
-            return _twiml(say_and_hang_up_twiml(BUSY_LINE))
         try:
             answer = gateway.stream(call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=1)
         except ValueError as error:
             return PlainTextResponse(f"CallSid: {error}\n", status_code=400)
-        gateway.admissions.expect(call_sid, answer)
-        return _twiml(answer)
+        told = await gateway.admissions.admit(call_sid, answer)
+        return _twiml(told) if told is not None else _busy(gateway)
 
     @app.post(ACTION_PATH)
     async def action(request: Request, x_twilio_signature: Annotated[str | None, Header()] = None) -> Response:
@@ -131,24 +143,27 @@ def _add_webhooks(app: FastAPI, gateway: GatewayState) -> None:
         if isinstance(form, Response):
             return form
         call_sid = form["CallSid"]
-        # Of a call that another gateway held, this one knows what the store knows.
-        here = gateway.admissions.state(call_sid)
-        session = await gateway.sessions.load(call_sid) if here != "live" else None
+        ending = await gateway.admissions.ending(call_sid)
+        session = await gateway.sessions.load(call_sid)
+        caller, called = form.get("From", ""), form.get("To", "")
         if session is not None and session.package is not None:
             agent = session.runtimes[0].agent
-            caller, called = form.get("From", ""), form.get("To", "")
             return _twiml(put_through_twiml(gateway, agent, call_sid, session.package, caller=caller, called=called))
-        lost = here == "lost" or (here is None and session is not None)
-        if not lost or form.get("CallStatus") == "completed":
+        if ending == "over" or (ending is None and session is None):
             return _twiml(hang_up_twiml())
-        attempt = request.query_params.get("attempt", "1")
-        lost_streams = int(attempt) if attempt.isdecimal() and len(attempt) < 4 else MAX_LOST_STREAMS + 1
-        if lost_streams > MAX_LOST_STREAMS:
-            return _twiml(say_and_hang_up_twiml(LOST_LINE))
-        again = gateway.stream(
-            call_sid, caller=form.get("From", ""), called=form.get("To", ""), attempt=lost_streams + 1
-        )
-        gateway.admissions.expect(call_sid, again)
+        if form.get("CallStatus") == "completed":
+            await gateway.admissions.give_up(call_sid)
+            return _twiml(hang_up_twiml())
+        attempt, turned_away = _count(request, "attempt", left_out=1), _count(request, "turned_away", left_out=0)
+        if ending == "turned_away":
+            turned_away += 1
+        else:
+            attempt, turned_away = attempt + 1, 0
+        if turned_away > MAX_TURNED_AWAY or attempt > MAX_LOST_STREAMS + 1:
+            await gateway.admissions.give_up(call_sid)
+            return _busy(gateway) if attempt == 1 else _twiml(say_and_hang_up_twiml(LOST_LINE))
+        again = gateway.stream(call_sid, caller=caller, called=called, attempt=attempt, turned_away=turned_away)
+        await gateway.admissions.admit_again(call_sid, again)
         return _twiml(again)
 
     @app.post(DIALLED_PATH)
@@ -183,7 +198,9 @@ def _add_health(app: FastAPI, gateway: GatewayState) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """The models answer."""
+        """The models answer, and new calls are taken."""
+        if gateway.admissions.draining:
+            return JSONResponse({"status": "draining"}, status_code=503)
         faults = await gateway.services.not_ready()
         if faults:
             return JSONResponse({"status": "not ready", "waiting_for": faults}, status_code=503)
@@ -193,6 +210,12 @@ def _add_health(app: FastAPI, gateway: GatewayState) -> None:
     async def metrics() -> Response:
         """Prometheus exposition."""
         return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _count(request: Request, name: str, *, left_out: int) -> int:
+    """A number of the action's URL, which is ours."""
+    given = request.query_params.get(name, "")
+    return int(given) if given.isdecimal() and len(given) < 4 else left_out
 
 
 async def _signed_form(
@@ -220,6 +243,11 @@ async def _signed_form(
     if not form.get("CallSid"):
         return PlainTextResponse("CallSid: missing; expected Twilio's form of a voice call\n", status_code=400)
     return form
+
+
+def _busy(gateway: GatewayState) -> Response:
+    gateway.metrics.refused_total.labels(why="busy").inc()
+    return _twiml(say_and_hang_up_twiml(BUSY_LINE))
 
 
 def _twiml(text: str) -> Response:

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import logging
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -117,6 +119,17 @@ def _bind_port_at_once() -> None:
     replica.start_asgi_http_server = start_at_once
 
 
+def tell_of_shutdown(begins: Callable[[], object]) -> None:
+    """Have `begins` called when Serve begins to take this process's replica down: only then does it wait for calls."""
+    shut_down = replica.Replica.perform_graceful_shutdown
+
+    async def shut_down_told(taken_down: replica.Replica) -> None:
+        begins()
+        await shut_down(taken_down)
+
+    replica.Replica.perform_graceful_shutdown = shut_down_told
+
+
 @serve.ingress()
 class Gateway:
     """Loads what runs frame by frame, connects to the models' deployments, and builds the ASGI app."""
@@ -130,6 +143,9 @@ class Gateway:
         from models.weights import entry
 
         _bind_port_at_once()
+        draining = asyncio.Event()
+        # Serve may shut down on a loop of its own.
+        tell_of_shutdown(partial(asyncio.get_running_loop().call_soon_threadsafe, draining.set))
         speech = stack.text_to_speech
         vad = await asyncio.to_thread(SileroVad, prepared_folder(stack.voice_activity.weights))
         scorer = await asyncio.to_thread(
@@ -188,6 +204,7 @@ class Gateway:
             not_ready=not_ready,
             weights={name: entry(name).digest() for name in stack.weights()},
             metrics=metrics,
+            draining=draining,
         )
         _settle_memory()
 

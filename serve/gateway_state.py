@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class GatewayServices:
     """Digests of the stack's weights, by name: each call's log says what it was held with."""
     metrics: Metrics = field(default_factory=Metrics)
     """What is counted, by the gateway and by the models above."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this process takes no new calls any more, though those under way go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,16 @@ class GatewayState:
     tokens: StreamTokens
     signatures: SignatureChecker
 
-    def stream(self, call_sid: str, *, caller: str, called: str, attempt: int) -> str:
-        """TwiML that connects the call's stream. Raises ValueError for a call SID that is none."""
+    def stream(self, call_sid: str, *, caller: str, called: str, attempt: int, turned_away: int = 0) -> str:
+        """TwiML that connects the call's stream, the `attempt`th, which so many gateways have turned away before.
+
+        Raises ValueError for a call SID that is none.
+        """
         url = self.services.secrets.public_url
+        query = f"attempt={attempt}" + (f"&turned_away={turned_away}" if turned_away else "")
         return stream_twiml(
             f"wss{url.removeprefix('https')}{MEDIA_PATH}",
-            action_url=f"{url}{ACTION_PATH}?attempt={attempt}",
+            action_url=f"{url}{ACTION_PATH}?{query}",
             parameters={
                 TOKEN_PARAMETER: self.tokens.issue(call_sid),
                 CALLER_PARAMETER: caller[:MAX_NUMBER_CHARS],

@@ -79,6 +79,7 @@ async def _serve(socket: WebSocket, gateway: GatewayState) -> None:
             tokens=gateway.tokens,
             clock=services.clock,
             settings=SessionSettings(max_message_bytes=services.settings.max_message_bytes),
+            admit=call.admit,
             tap_factory=call.tap if services.settings.record else None,
         )
     finally:
@@ -94,6 +95,12 @@ class _GatewayCall:
         self._log = EventLog(gateway.services.clock)
         self._recorder: RunRecorder | None = None
         self._call_sid = ""
+        self._stream = ""
+
+    async def admit(self, info: CallInfo) -> None:
+        """Take the call's place at this gateway. Raises TurnedAway or TokenError."""
+        self._stream = await self._gateway.admissions.begin(info.call_sid)
+        self._call_sid = info.call_sid
 
     def tap(self, info: CallInfo) -> MediaTap:
         """The recorder, on the call's own time."""
@@ -108,8 +115,6 @@ class _GatewayCall:
         services = self._gateway.services
         before = await self._gateway.sessions.load(info.call_sid)
         runtimes = before.runtimes if before is not None else services.pool.pick(info.call_sid)
-        self._call_sid = info.call_sid
-        self._gateway.admissions.begin(info.call_sid)
         self._gateway.metrics.follow(self._log)
         self._log.append(
             CallStarted(
@@ -144,13 +149,15 @@ class _GatewayCall:
         """Close the recording, write the summary, free the call's place."""
         if self._call_sid:
             lost = outcome is None or outcome.end in ("line_lost", "failed")
-            self._gateway.admissions.end(self._call_sid, lost=lost)
+            await self._gateway.admissions.end(self._stream, lost=lost)
             await self._gateway.sessions.close(self._call_sid, over=not lost)
             if not lost:
                 await self._keep_outcome()
-        if outcome is not None and outcome.end == "refused":
-            self._gateway.metrics.refused_total.labels(why="stream").inc()
-            log.warning("stream of call %s refused: %s", self._call_sid or "(not started)", outcome.close_reason)
+        if outcome is not None and outcome.end in ("refused", "turned_away"):
+            why = "full" if outcome.end == "turned_away" else "stream"
+            self._gateway.metrics.refused_total.labels(why=why).inc()
+            call_sid = outcome.info.call_sid if outcome.info is not None else "(not started)"
+            log.warning("stream of call %s refused: %s", call_sid, outcome.close_reason)
         if outcome is not None and outcome.pacing is not None:
             self._gateway.metrics.observe_pacing(outcome.pacing)
         if self._recorder is None:

@@ -119,6 +119,11 @@ class Metrics:
             "trunkline_calls_ended", "Calls by how they ended", ["reason"], registry=self.registry
         )
         self.refused_total = Counter("trunkline_refused", "Requests refused", ["why"], registry=self.registry)
+        self.unshared_total = Counter(
+            "trunkline_places_unshared",
+            "Decisions about a call's place that this gateway took alone, for want of the call store",
+            registry=self.registry,
+        )
         self.stage_failures_total = Counter(
             "trunkline_stage_failures",
             "Stages that failed and cost the caller an apology",

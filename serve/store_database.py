@@ -1,7 +1,7 @@
 """One SQL database behind the event loop: a single thread owns the connection and runs one transaction after another.
 
 The statements are portable (`?` for parameters, no dialect), so SQLite and PostgreSQL differ only in how they are
-opened and locked. A dozen plain statements on three tables need no SQL toolkit, and aiosqlite would be this thread for
+opened and locked. Two dozen plain statements on five tables need no SQL toolkit, and aiosqlite would be this thread for
 SQLite only.
 """
 
@@ -26,7 +26,7 @@ Migrations = Sequence[Sequence[str]]
 _BUSY_TIMEOUT_S = 10.0
 """How long a transaction waits for those of other processes."""
 _MIGRATION_LOCK = 7_231_943_001
-"""PostgreSQL's advisory lock under which the schema is changed."""
+"""The lock under which the schema is changed."""
 
 
 class StoreError(Exception):
@@ -56,11 +56,11 @@ class Dialect(Protocol):
     faults: tuple[type[Exception], ...]
     """What the driver raises when the database fails."""
 
-    def transaction(self, *, migrating: bool = False) -> contextlib.AbstractContextManager[Transaction]:
+    def transaction(self, lock: int | None = None) -> contextlib.AbstractContextManager[Transaction]:
         """A transaction that is committed at the end, or rolled back by an exception; connects if need be.
 
-        `migrating` keeps every other process from migrating at the same time. Raises one of `faults`; StoreError if the
-        commit's outcome is not known.
+        `lock`: no process runs another transaction with the same number at the same time. Raises one of `faults`;
+        StoreError if the commit's outcome is not known.
         """
         ...
 
@@ -74,23 +74,23 @@ class Database:
         self._dialect = dialect
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="call-store")
 
-    async def run(self, work: Callable[[Transaction], T], *, migrating: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, lock: int | None = None) -> T:
         """Run `work` in one transaction. Raises StoreError; then nothing was changed, unless it says `maybe_written`.
 
-        A cancelled caller does not break off a transaction that has begun.
+        `lock`: see Dialect. A cancelled caller does not break off a transaction that has begun.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work, migrating)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work, lock)
 
-    def _run(self, work: Callable[[Transaction], T], migrating: bool) -> T:
+    def _run(self, work: Callable[[Transaction], T], lock: int | None) -> T:
         try:
-            with self._dialect.transaction(migrating=migrating) as transaction:
+            with self._dialect.transaction(lock) as transaction:
                 return work(transaction)
         except self._dialect.faults as error:
             raise StoreError(f"{self._dialect.name}: {' '.join(str(error).split())}") from error
 
     async def migrate(self, migrations: Migrations) -> None:
         """Bring the schema up to date; several processes may do so at once. Raises StoreError."""
-        await self.run(lambda transaction: _migrate(transaction, migrations, self._dialect.name), migrating=True)
+        await self.run(lambda transaction: _migrate(transaction, migrations, self._dialect.name), lock=_MIGRATION_LOCK)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._dialect.close)
@@ -110,7 +110,7 @@ def open_database(url: str) -> Database:
             from serve.store_postgres import PostgresDialect
         except ImportError as error:
             raise StoreError("PostgreSQL needs its driver; pip install psycopg[binary]") from error
-        return Database(PostgresDialect(url, _MIGRATION_LOCK))
+        return Database(PostgresDialect(url))
     raise StoreError("call store: expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; correct the URL")
 
 
@@ -142,9 +142,9 @@ class SqliteDialect:
         self._connection: sqlite3.Connection | None = None
 
     @contextlib.contextmanager
-    def transaction(self, *, migrating: bool = False) -> Iterator[Transaction]:
+    def transaction(self, lock: int | None = None) -> Iterator[Transaction]:
         connection = self._connection = self._connection or self._connect()
-        # IMMEDIATE takes the lock at once: a transaction that reads first cannot fail for it later.
+        # IMMEDIATE takes the file's one lock at once: a transaction that reads first cannot fail for it later.
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield _SqliteTransaction(connection)

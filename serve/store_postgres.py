@@ -20,7 +20,7 @@ class PostgresDialect:
 
     faults: tuple[type[Exception], ...] = (psycopg.Error,)
 
-    def __init__(self, url: str, migration_lock: int) -> None:
+    def __init__(self, url: str) -> None:
         try:
             parts = conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
@@ -30,15 +30,14 @@ class PostgresDialect:
         self._url = url
         # What is given beside the URL would take the place of its own options.
         self._options = f"{parts.get('options') or ''} -c statement_timeout={_STATEMENT_TIMEOUT_MS}".strip()
-        self._migration_lock = migration_lock
         self._connection: psycopg.Connection[tuple[Value, ...]] | None = None
 
     @contextlib.contextmanager
-    def transaction(self, *, migrating: bool = False) -> Iterator[Transaction]:
+    def transaction(self, lock: int | None = None) -> Iterator[Transaction]:
         connection = self._alive()
         try:
-            if migrating:
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._migration_lock,))
+            if lock is not None:
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
             yield _PostgresTransaction(connection)
         except BaseException:
             with contextlib.suppress(psycopg.Error):  # The connection is gone, and the transaction with it.

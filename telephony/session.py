@@ -48,7 +48,8 @@ NORMAL: Final = 1000
 POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
-"""WebSocket close codes (RFC 6455, 7.4.1)."""
+TRY_AGAIN_LATER: Final = 1013
+"""WebSocket close codes (RFC 6455, 7.4.1, and IANA's registry)."""
 
 MAX_CLOSE_REASON_BYTES: Final = 123
 """RFC 6455, 5.5: a control frame holds 125 bytes, two of them the code."""
@@ -66,6 +67,10 @@ CALLED_PARAMETER: Final = "called"
 
 class SocketClosed(ConnectionError):
     """The peer closed the socket, or it broke."""
+
+
+class TurnedAway(Exception):
+    """There is no place for the call here."""
 
 
 class Socket(Protocol):
@@ -151,8 +156,9 @@ class CallInfo:
     """All parameters but the token."""
 
 
-SessionEnd = Literal["caller_hung_up", "agent_hung_up", "line_lost", "refused", "failed"]
-"""'refused': the peer broke the protocol or had no valid token; 'failed': the call raised an exception."""
+SessionEnd = Literal["caller_hung_up", "agent_hung_up", "line_lost", "refused", "turned_away", "failed"]
+"""'refused': the peer broke the protocol or had no valid token; 'turned_away': there was no place for the call;
+'failed': the call raised an exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +188,20 @@ async def run_media_session(
     tokens: Tokens,
     clock: Clock,
     settings: SessionSettings | None = None,
+    admit: Callable[[CallInfo], Awaitable[None]] | None = None,
     tap_factory: Callable[[CallInfo], MediaTap] | None = None,
     account_sid: str | None = None,
 ) -> SessionOutcome:
     """Serve an accepted socket until its call is over; closes the socket in any case.
 
-    `account_sid`, if given, is the only account whose streams are taken. Raises only CancelledError: whatever
-    a peer or a call does wrong is in the outcome (and an exception of the call in the log). If cancelled, the
-    call is told that the caller hung up and gets `call_end_grace_s` to end.
+    `admit` is asked before anything is done for the call, and raises TurnedAway, or TokenError for a token that was
+    used up elsewhere. `account_sid`, if given, is the only account whose streams are taken. Raises only
+    CancelledError: whatever a peer or a call does wrong is in the outcome (and an exception of the call in the log). If
+    cancelled, the call is told that the caller hung up and gets `call_end_grace_s` to end.
     """
-    session = _Session(socket, start_call, tokens, clock, settings or SessionSettings(), tap_factory, account_sid)
+    session = _Session(
+        socket, start_call, tokens, clock, settings or SessionSettings(), admit, tap_factory, account_sid
+    )
     try:
         return await session.run()
     finally:
@@ -319,6 +329,7 @@ class _Session:
         tokens: Tokens,
         clock: Clock,
         settings: SessionSettings,
+        admit: Callable[[CallInfo], Awaitable[None]] | None,
         tap_factory: Callable[[CallInfo], MediaTap] | None,
         account_sid: str | None,
     ) -> None:
@@ -327,6 +338,7 @@ class _Session:
         self._tokens = tokens
         self._clock = clock
         self._settings = settings
+        self._admit = admit
         self._tap_factory = tap_factory
         self._account_sid = account_sid
         self._counts = SessionCounts()
@@ -346,6 +358,8 @@ class _Session:
         info = CallInfo(start.call_sid, start.stream_sid, start.account_sid, caller, called, shown)
         self._stream_sid = start.stream_sid
         try:
+            if self._admit is not None:
+                await self._admit(info)
             tap = self._tap_factory(info) if self._tap_factory else None
             guard = EchoGuard(tap) if self._settings.echo_guard else None
             tap = guard or tap
@@ -358,6 +372,12 @@ class _Session:
                 tap=tap,
             )
             call = await self._start_call(info, playout)
+        except TurnedAway as error:
+            self._end(_Over("turned_away", TRY_AGAIN_LATER, str(error)))
+            return self._outcome(info, None)
+        except TokenError as error:
+            self._end(_refused(str(error)))
+            return self._outcome(info, None)
         except Exception as error:
             log.exception("call %s could not be started", start.call_sid)
             self._end(_Over("failed", INTERNAL_ERROR, f"the call could not be started: {error}"))
@@ -384,7 +404,7 @@ class _Session:
                         case Connected() if not connected:
                             connected = True
                         case Start() if connected:
-                            self._admit(event)
+                            self._check(event)
                             return event
                         case Stop():
                             raise _Over("caller_hung_up", NORMAL, "stopped before it started")
@@ -397,7 +417,7 @@ class _Session:
         except TimeoutError:
             raise _refused(f"no valid start message within {self._settings.start_timeout_s:g} s") from None
 
-    def _admit(self, start: Start) -> None:
+    def _check(self, start: Start) -> None:
         try:
             check_media_format(start)
             if self._account_sid is not None and start.account_sid != self._account_sid:

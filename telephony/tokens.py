@@ -1,7 +1,8 @@
 """Single-use, short-lived tokens that tie a media stream to the webhook that opened it.
 
 A token is self-contained and signed, so any gateway replica that shares the secret can check one. That it is used
-once is remembered per replica; the lifetime bounds what another replica could be shown again.
+once is remembered per replica; that another replica is not shown it again is the call's place's affair
+(serve/places.py), and while the call store does not answer, its lifetime bounds that.
 """
 
 from __future__ import annotations

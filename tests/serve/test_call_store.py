@@ -1,27 +1,19 @@
-"""The call store on real SQLite files, and on PostgreSQL where TRUNKLINE_TEST_POSTGRES names a database to fill."""
+"""The call store on real SQLite files, and on PostgreSQL where there is one (tests/serve/store_rig.py)."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
-import os
 import random
-import shutil
 import signal
-import socket
 import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,9 +24,8 @@ from pipeline.tools.runner import ToolRunner
 from serve.call_store import MIGRATIONS, CallOutcome, CallStore, SavedState, StoreError
 from serve.store_database import open_database
 from tests.pipeline.tools.fakes import FakeBackend, done, keyed_tool
+from tests.serve.store_rig import database
 
-POSTGRES = "TRUNKLINE_TEST_POSTGRES"
-"""postgresql://... of a database in which every test makes a schema of its own."""
 ROOT = Path(__file__).resolve().parents[2]
 
 CALL = ToolCall(
@@ -55,55 +46,6 @@ OUTCOME = CallOutcome(
     latency_p50_ms=612.5,
     latency_p95_ms=None,
 )
-
-
-@functools.cache
-def postgres_server() -> str | None:
-    """A PostgreSQL of our own for this run, if it is installed. It is stopped when the run ends."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        return None
-    folder = Path(tempfile.mkdtemp(prefix="trunkline-postgres-"))
-    # It refuses to run as root.
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres")
-    bin_ = programs[-1].parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": folder}
-    subprocess.run([*as_user, str(bin_ / "initdb"), "-D", str(data), "-A", "trust", "-U", "trunkline"], **quiet)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    start = [str(bin_ / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w"]
-    subprocess.run([*as_user, *start, "start"], **quiet)
-
-    def stop() -> None:
-        subprocess.run([*as_user, str(bin_ / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(stop)
-    return f"postgresql://trunkline@127.0.0.1:{port}/postgres"
-
-
-@contextmanager
-def database(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'calls.db'}"
-        return
-    server = os.environ.get(POSTGRES) or postgres_server()
-    if not server:
-        pytest.skip(f"no PostgreSQL: install it, or set {POSTGRES} to a postgresql:// URL")
-    import psycopg
-
-    schema = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-        yield f"{server}{'&' if '?' in server else '?'}options=-csearch_path%3D{schema}"
-        connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -262,7 +204,9 @@ async def test_a_store_of_a_newer_version_is_not_touched(url: str) -> None:
     database = open_database(url)
     await database.migrate([*MIGRATIONS, ("CREATE TABLE more (number INTEGER)",)])
     await database.close()
-    with pytest.raises(StoreError, match=r"its schema has version 2, this Trunkline knows 1; use a newer Trunkline"):
+    ours = len(MIGRATIONS)
+    newer = f"its schema has version {ours + 1}, this Trunkline knows {ours}; use a newer Trunkline"
+    with pytest.raises(StoreError, match=newer):
         await CallStore.open(url)
 
 
@@ -272,7 +216,9 @@ async def test_a_migration_that_fails_changes_nothing(url: str) -> None:
     with pytest.raises(StoreError, match=r"syntax error"):
         await database.migrate([*MIGRATIONS, ("CREATE TABLE more (number INTEGER)", "nonsense")])
     await database.migrate([*MIGRATIONS, ("CREATE TABLE more (number INTEGER)",)])
-    assert await database.run(lambda transaction: transaction.rows("SELECT version FROM schema_version")) == [(2,)]
+    assert await database.run(lambda transaction: transaction.rows("SELECT version FROM schema_version")) == [
+        (len(MIGRATIONS) + 1,)
+    ]
     await database.close()
 
 

@@ -13,7 +13,7 @@ from models.structured_understanding import StructuredUnderstanding
 from models.types import Catalogue, FloatAudio, Languages, Meaning, ModelFailure, Transcript
 from models.understanding import OneStepUnderstanding
 from serve import deployments
-from serve.config import EMBEDDED_STACK, SpeechToTextSettings, Stack, load_stack
+from serve.config import EMBEDDED_STACK, SpeechToTextSettings, Stack, WhisperSettings, load_stack
 from serve.deployments import SpeechToText, understanding_of
 
 
@@ -62,17 +62,17 @@ def ears(monkeypatch: pytest.MonkeyPatch) -> list[Ears]:
     """Those that a deployment makes, in order."""
     made: list[Ears] = []
 
-    def make(settings: SpeechToTextSettings, languages: tuple[str, ...]) -> Ears:
-        made.append(Ears(settings.weights))
+    def make(settings: SpeechToTextSettings, model: WhisperSettings, languages: tuple[str, ...]) -> Ears:
+        made.append(Ears(model.weights))
         return made[-1]
 
     monkeypatch.setattr(deployments, "whisper_queue", make)
-    monkeypatch.setattr(deployments, "step_back", lambda: None)
+    monkeypatch.setattr(deployments, "step_back", lambda device: None)
     return made
 
 
 LARGE = SpeechToTextSettings(weights="large", memory_mb=1, timeout_s=1)
-SMALL = SpeechToTextSettings(weights="small", memory_mb=1, timeout_s=1)
+BOTH = LARGE.model_copy(update={"partials": WhisperSettings(weights="small")})
 HEARD = np.zeros(16_000, np.float32)
 
 
@@ -84,14 +84,14 @@ async def test_one_model_hears_whole_turns_and_those_under_way(ears: list[Ears])
 
 
 async def test_a_smaller_model_may_hear_turns_under_way_as_drafts(ears: list[Ears]) -> None:
-    speech = SpeechToText(LARGE, ("en",), SMALL)
+    speech = SpeechToText(BOTH, ("en",))
     whole, under_way = [await speech.transcribe(HEARD, Languages(), final) for final in (True, False)]
     assert (whole, under_way) == (Transcript("by large"), Transcript("by small", draft=True))
     assert [one.finals for one in ears] == [[True], [False]]
 
 
 async def test_hearing_is_as_well_as_each_of_its_models(ears: list[Ears]) -> None:
-    speech = SpeechToText(LARGE, ("en",), SMALL)
+    speech = SpeechToText(BOTH, ("en",))
     await speech.check_health()
     assert [one.checks for one in ears] == [1, 1]
     ears[1].unwell = True

@@ -10,9 +10,9 @@ import pytest
 
 from models.types import FloatAudio
 from pipeline.clock import LoopClock
-from telephony.playout import Playout
-from telephony.session import CallInfo
-from telephony.tokens import StreamTokens
+from telephony.playout import MediaTap, Playout
+from telephony.session import CallInfo, TurnedAway
+from telephony.tokens import StreamTokens, TokenError
 from tests.telephony.fakes import ACCOUNT, CALL, STREAM, FakeTwilioLeg, clause, now_s
 from tests.telephony.session_rig import FakeCall, Rig, run
 
@@ -140,6 +140,35 @@ def test_a_stream_that_does_not_open_properly_is_refused(
         assert reason[:60] in rig.leg.closed[1]
         assert rig.call is None, "no call begins"
         assert now_s() <= 5.001
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("fault", "end", "code"),
+    [
+        (TurnedAway("all places are taken"), "turned_away", 1013),
+        (TokenError("reused", "all places are taken"), "refused", 1008),
+    ],
+)
+def test_a_call_that_is_not_admitted_closes_the_stream_and_begins_nothing(
+    fault: Exception, end: str, code: int
+) -> None:
+    async def admit(info: CallInfo) -> None:
+        assert info.call_sid == CALL
+        raise fault
+
+    def tap(info: CallInfo) -> MediaTap:
+        raise AssertionError("nothing is recorded")
+
+    async def main(rig: Rig) -> None:
+        session = rig.session(admit=admit, tap_factory=tap)
+        rig.leg.connect()
+        rig.leg.start(rig.tokens.issue(CALL))
+        outcome = await session
+        assert (outcome.end, outcome.close_code, outcome.call_over) == (end, code, False)
+        assert rig.leg.closed == (code, "all places are taken")
+        assert rig.call is None
 
     run(main)
 
