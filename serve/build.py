@@ -11,7 +11,8 @@ from models.settings import SettingsError
 from models.types import Catalogue
 from pipeline.agent import Agent
 from pipeline.understanding.catalogue import catalogue
-from serve.config import Deployment, EngineDeployment, GatewaySettings, LanguageModelSettings, Stack
+from serve.config import GatewaySettings, Stack
+from serve.deployment_settings import Deployment, EngineDeployment, LanguageModelSettings
 from serve.deployments import Router, RouterLesson, SpeechToText, TextToSpeech, Understanding
 from serve.pools import PlacementSettings, ScalingSettings, cuda_environment
 from serve.secrets import Secrets

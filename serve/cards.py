@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from models.types import ModelFailure
 from models.vllm_engine import check_engine, installed_vllm
-from serve.config import EMBEDDED_STACK, STACKS, EngineDeployment, Stack, load_stack
+from serve.config import EMBEDDED_STACK, STACKS, Stack, load_stack
+from serve.deployment_settings import EngineDeployment
 
 GPU_STACKS = (STACKS / "gpu-1x.yaml", STACKS / "gpu-24gb.yaml")
 """What is tried on a machine with a GPU, the largest first."""

@@ -36,7 +36,7 @@ from models.types import (
 from models.understanding import OneStepUnderstanding
 from pipeline.clauses import clauses_of
 from serve.cards import alone_on_cards
-from serve.config import (
+from serve.deployment_settings import (
     LanguageModelSettings,
     RouterSettings,
     SpeechToTextSettings,

@@ -17,7 +17,8 @@ from pipeline.text_call import FactsAsWritten
 from pipeline.understanding.catalogue import catalogue
 from pipeline.understanding.settings import UnderstandingPolicy
 from serve.build import lesson
-from serve.config import EngineDeployment, Stack, UnderstandingSettings
+from serve.config import Stack
+from serve.deployment_settings import EngineDeployment, UnderstandingSettings
 from serve.deployments import prepared_folder, understanding_of
 
 

@@ -19,7 +19,7 @@ from models.types import (
     Transcript,
     session_of,
 )
-from serve.config import Deployment
+from serve.deployment_settings import Deployment
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle

@@ -10,7 +10,7 @@ from bench.peers.fixed_text import FixedReplies, with_words_of
 from models.types import GenerateRequest, ModelFailure
 from pipeline.agent import load_agent
 from pipeline.clauses import clauses_of
-from serve.config import LanguageModelSettings
+from serve.deployment_settings import LanguageModelSettings
 from serve.deployments import LanguageModel
 
 AGENT = Path(__file__).resolve().parents[2] / "configs" / "agents" / "peers.yaml"

@@ -41,7 +41,8 @@ from models.llm import VllmLanguageModel
 from models.settings import SettingsError
 from models.types import ModelFailure
 from pipeline.understanding.catalogue import catalogue
-from serve.config import EMBEDDED_STACK, Stack, UnderstandingSettings, load_stack
+from serve.config import EMBEDDED_STACK, Stack, load_stack
+from serve.deployment_settings import UnderstandingSettings
 from serve.deployments import prepared_folder, understanding_of
 from serve.direct import direct_router
 

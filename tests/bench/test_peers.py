@@ -40,7 +40,8 @@ from pipeline.fixed_lines import fixed_texts
 from pipeline.grounding import answers, is_borne_out
 from pipeline.plan import Says
 from serve.build import _implementation
-from serve.config import WORDS_STACK, LanguageModelSettings, load_stack
+from serve.config import WORDS_STACK, load_stack
+from serve.deployment_settings import LanguageModelSettings
 from serve.deployments import LanguageModel
 
 

@@ -8,7 +8,8 @@ import pytest
 from models.registry import load_registry
 from models.settings import SettingsError, parse_settings
 from pipeline.agent import load_agent
-from serve.config import EMBEDDED_STACK, WORDS_STACK, AliasSettings, Stack, load_stack
+from serve.config import EMBEDDED_STACK, WORDS_STACK, Stack, load_stack
+from serve.deployment_settings import AliasSettings
 from serve.traffic_split import agent_path
 
 TEXT = EMBEDDED_STACK.read_text()

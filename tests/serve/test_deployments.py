@@ -13,7 +13,8 @@ from models.structured_understanding import StructuredUnderstanding
 from models.types import Catalogue, FloatAudio, Languages, Meaning, ModelFailure, Transcript
 from models.understanding import OneStepUnderstanding
 from serve import deployments
-from serve.config import EMBEDDED_STACK, SpeechToTextSettings, Stack, WhisperSettings, load_stack
+from serve.config import EMBEDDED_STACK, Stack, load_stack
+from serve.deployment_settings import SpeechToTextSettings, WhisperSettings
 from serve.deployments import SpeechToText, understanding_of
 
 
