@@ -185,10 +185,11 @@ class TextToSpeech:
     """Kokoro; one computation at a time, and whoever still waits for a first sample goes first."""
 
     def __init__(self, settings: TextToSpeechSettings, voices: tuple[str, ...]) -> None:
-        from models.kokoro import KokoroSpeaker, SpeechStreaming
+        from models.kokoro import SpeechStreaming
+        from models.kokoro_onnx import onnx_speaker
 
         step_back()
-        self._model = KokoroSpeaker(
+        self._model = onnx_speaker(
             prepared_folder(settings.weights), threads=settings.threads, streaming=SpeechStreaming(mode=settings.mode)
         )
         self._model.warm_up(voices)
