@@ -45,6 +45,7 @@ _SENTENCE_ENDS = ".!?…"
 SPANISH = "es/"
 """Before a voice's name: it speaks Spanish, whatever its own language is."""
 _BLOCK_SAMPLES = 120
+_PROBED_FRAMES = 8
 _SILENCE_RMS = 1.6e-3
 """-56 dBFS over 5 ms, the foot of a soft fricative. Kokoro speaks at -22 dBFS; its pauses are below -100."""
 
@@ -217,6 +218,7 @@ class KokoroSpeaker:
         self._phonemizers: dict[Accent, Phonemizer] = {}
         self._styles: dict[str, npt.NDArray[np.float32]] = {}
         self._statistics: dict[str, _Statistics] = {}
+        self._probe: Window | None = None
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -234,11 +236,27 @@ class KokoroSpeaker:
 
     def warm_up(self, voices: Sequence[str]) -> None:
         """Measure what the voices need and run the usual shapes once. Raises ModelFailure for an unknown voice."""
+        for voice in voices:
+            self._check(voice)
         self._engine.warm_up()
         for voice in voices:
             for text in ("Sure.", "Thanks for calling, how can I help?"):
                 for _ in self.speak(text, voice=voice):
                     pass
+        if voices:
+            row = self._spoken(_SPARSE_TEXTS[0], voices[0])
+            (part,) = self._engine.front([row])
+            statistics = self._statistics_of(voices[0]).at(_silence(row, part))
+            self._probe = Window(part, range(min(_PROBED_FRAMES, part.frames)), statistics)
+
+    @property
+    def probe(self) -> Window:
+        """A few frames, to see whether the engine still answers. Raises ModelFailure before any voice was measured."""
+        if self._probe is None:
+            raise ModelFailure(
+                "text to speech: no voice is measured yet, so that there is nothing to try; warm up first"
+            )
+        return self._probe
 
     # --- Step by step, for whoever runs the engine for several clauses together ---------------------------------------
 
@@ -285,6 +303,9 @@ class KokoroSpeaker:
             if chunk is not None:
                 yield chunk
 
+    def _spoken(self, text: str, voice: str) -> Row:
+        return self._row(self._phonemizer(voice)(_said(text, voice)), voice)
+
     def _row(self, phonemes: Phonemes, voice: str) -> Row:
         tokens = (0, *phonemes.tokens(), 0)
         return Row(tokens, self._style(voice)[len(tokens) - 2])
@@ -317,7 +338,7 @@ class KokoroSpeaker:
         return self._statistics[voice]
 
     def _measure(self, text: str, voice: str) -> _Measured:
-        row = self._row(self._phonemizer(voice)(_said(text, voice)), voice)
+        row = self._spoken(text, voice)
         (part,) = self._engine.front([row])
         return self._engine.whole(part)[1], _silence(row, part)
 

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from models.types import FloatAudio
 
-__all__ = ["FRAME_SAMPLES", "HARMONICS_A_FRAME", "KokoroEngine", "Part", "Row", "Window", "bounded"]
+__all__ = ["FRAME_BUCKETS", "FRAME_SAMPLES", "HARMONICS_A_FRAME", "KokoroEngine", "Part", "Row", "Window", "bounded"]
 
 FRAME_SAMPLES = 300
 """Samples of a vocoder frame, 12.5 ms; a duration frame is two of them, 25 ms."""
+FRAME_BUCKETS = (36, 64, 104)
+"""Frames of a window, its context included, for an engine with buckets: 28, 56 and 96 of them are heard."""
 HARMONICS_A_FRAME = 60
 """Frames of the harmonic source in a vocoder frame; n frames take 60 n + 1 of them."""
 

@@ -34,7 +34,7 @@ __all__ = [
 _MARKS = 8
 """Columns beside an LSTM's inputs; the first is 1 where a row is padded. Eight keep its width a multiple of eight."""
 _NEVER = -1e4
-"""Weight of that column on the input gate: it lets nothing in, so the state stays zero over padding, on either end."""
+"""Weight of that column on the input gate: it lets nothing in, so that read backwards, too, a row begins with zeros."""
 _VARIANCE_FLOOR = 1e-5
 _TRANSFORM, _HOP = 20, 5
 """Samples of the vocoder's spectra, and between them."""
@@ -91,7 +91,7 @@ class _PaddedLstm:
         self._lstm.requires_grad_(False).eval()
 
     def __call__(self, x: Tensor, padded: Tensor) -> Tensor:
-        """`x`: batch x time x inputs; `padded`: batch x time x _MARKS."""
+        """`x`: batch x time x inputs; `padded`: batch x time x _MARKS. What comes out over padding means nothing."""
         out, _ = self._lstm(torch.cat([x, padded], dim=2))
         return out
 

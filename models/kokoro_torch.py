@@ -19,16 +19,14 @@ import torch
 from torch import Tensor
 
 from models.cuda_graphs import GraphCache, capture_on_cuda
-from models.kokoro_engine import FRAME_SAMPLES, HARMONICS_A_FRAME, Part, Row, Window, bounded
+from models.kokoro_engine import FRAME_BUCKETS, FRAME_SAMPLES, HARMONICS_A_FRAME, Part, Row, Window, bounded
 from models.kokoro_layout import KokoroSizes
 from models.kokoro_network import OVERTONES, SPECTRUM, SpeechNetwork, TextNetwork, Vocoder, harmonic_source, spread
 from models.types import FloatAudio, ModelFailure
 
-__all__ = ["FRAME_BUCKETS", "WEIGHTS_FILE", "TorchKokoro", "load_weights"]
+__all__ = ["WEIGHTS_FILE", "TorchKokoro", "load_weights"]
 
 WEIGHTS_FILE = "kokoro.safetensors"
-FRAME_BUCKETS = (36, 64, 104)
-"""Frames of a window, its context included: 28, 56 and 96 are heard of it."""
 _TOKEN_BUCKETS = (32, 64, 96, 128, 192, 256)
 _DURATION_BUCKETS = (64, 96, 128, 192, 256, 384)
 """Duration frames of 25 ms."""
