@@ -4,7 +4,8 @@ Nothing here waits for the device or copies to it, and no shape depends on a val
 the host (packed sequences, lengths, expanding by durations) is an input. Rows are padded on the right; every layer that
 looks sideways sees zeros there, so a row gives the same numbers at any length of padding and beside any others.
 
-The weights' names are the published ones (models/kokoro_layout.py).
+The weights' names are the published ones (models/kokoro_layout.py). The architecture is that of hexgrad/kokoro
+(Apache-2.0), after StyleTTS 2 and iSTFTNet.
 """
 
 from __future__ import annotations
@@ -143,7 +144,8 @@ class TextNetwork:
     """From phonemes to durations: ALBERT, the duration predictor, and the text encoder."""
 
     def __init__(self, tensors: Mapping[str, Tensor], sizes: KokoroSizes) -> None:
-        weights = _Weights(tensors)
+        # Parts of it are kept, and nothing else must stay in memory with them.
+        weights = _Weights({name: value for name, value in tensors.items() if not name.startswith("decoder.")})
         self._sizes = sizes
         self._embeddings = weights.under("bert.embeddings")
         self._widening = weights.pair("bert.encoder.embedding_hidden_mapping_in")

@@ -8,8 +8,10 @@ import torch
 from safetensors.numpy import load_file
 
 from models import kokoro_recover
+from models.assembly import run_step
 from models.kokoro_layout import weight_shapes
 from models.kokoro_recover import _gates, recover_kokoro
+from models.registry import RecoverKokoro
 from models.sources import WeightsError
 from tests.models.kokoro_rig import SMALL, random_weights
 
@@ -43,6 +45,14 @@ def test_the_published_checkpoint_is_read_by_its_own_names(tmp_path: Path) -> No
     for name, value in made.items():
         assert value.dtype == (np.float32 if value.ndim < 2 or "alpha" in name else np.float16), name
         np.testing.assert_allclose(value, weights[name].numpy(), rtol=2e-3, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.usefixtures("small")
+def test_it_is_a_step_of_preparing_weights(tmp_path: Path) -> None:
+    torch.save(published(random_weights()), tmp_path / "voice.pth")
+    run_step(RecoverKokoro(step="recover-kokoro", graph="voice.pth"), tmp_path)
+    assert (tmp_path / "kokoro.safetensors").is_file()
+    assert (tmp_path / "voice.pth").is_file()
 
 
 @pytest.mark.usefixtures("small")

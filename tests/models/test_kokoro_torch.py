@@ -10,7 +10,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
-from models.kokoro import KokoroSpeaker
+from models.kokoro import KokoroSpeaker, SpeechStreaming
 from models.kokoro_engine import Part, Window
 from models.kokoro_network import _MARKS, _PaddedLstm, _Weights
 from models.kokoro_onnx import OnnxKokoro
@@ -173,7 +173,10 @@ def test_recovered_kokoro_is_heard_as_the_graph_is(engine: TorchKokoro, folder: 
     from faster_whisper import WhisperModel
 
     ears = WhisperModel(str(prepare("whisper-tiny.en")), device="cpu", compute_type="int8")
-    spoken = [_joined(KokoroSpeaker(folder, each), *CLAUSES[0]) for each in (engine, OnnxKokoro(folder))]
+    spoken = [
+        _joined(KokoroSpeaker(folder, each, SpeechStreaming(mode="whole")), *CLAUSES[0])
+        for each in (engine, OnnxKokoro(folder))
+    ]
     heard = []
     for audio in spoken:
         padded = soxr.resample(np.pad(audio, SPEAKING_RATE_HZ // 2), SPEAKING_RATE_HZ, 16_000)

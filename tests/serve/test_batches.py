@@ -205,7 +205,7 @@ def test_who_waits_for_his_first_audio_goes_before_who_has_some_left(
             calls.create_task(say("new", "Yes, there is."))
 
     run_virtual(main())
-    # What is under way when its text, its plan and its window are asked for, and no more; taking turns would take eight.
+    # What runs when its text, its plan and its window are asked for, and no more; taking turns would take eight.
     assert order.index("new") <= 4
     assert len(order) > 12
 
