@@ -28,6 +28,7 @@ from rich.console import Console
 
 from bench.results import RESULTS
 from models.kokoro import KokoroSpeaker, SpeechStreaming
+from models.kokoro_onnx import onnx_speaker
 from models.types import SPEAKING_RATE_HZ, FloatAudio
 from models.weights import prepare
 from telephony.audio import float_to_pcm16
@@ -80,7 +81,7 @@ class Pair:
 
 def speakers(folder: Path, threads: int, voice: str) -> dict[Mode, KokoroSpeaker]:
     """Kokoro both ways, warm. Raises models.types.ModelFailure."""
-    both = {mode: KokoroSpeaker(folder, threads=threads, streaming=SpeechStreaming(mode=mode)) for mode in MODES}
+    both = {mode: onnx_speaker(folder, threads=threads, streaming=SpeechStreaming(mode=mode)) for mode in MODES}
     for speaker in both.values():
         speaker.warm_up([voice])
     return both

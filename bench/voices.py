@@ -172,9 +172,9 @@ class KokoroVoice:
         return read_wav(path)
 
     def _speak(self, text: str) -> FloatAudio:
-        from models.kokoro import KokoroSpeaker
+        from models.kokoro_onnx import onnx_speaker
 
-        self._speaker = self._speaker or KokoroSpeaker(self._folder)
+        self._speaker = self._speaker or onnx_speaker(self._folder)
         chunks = [chunk.pcm for chunk in self._speaker.speak(text, voice=self._voice)]
         if not chunks:
             raise VoiceError(f"nothing to say in {text!r}; expected words")

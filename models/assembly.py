@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from models.registry import BuildSentenceEncoder, ConvertGguf, CutKokoro, Join, QuantizeInt8, Step
+from models.registry import BuildSentenceEncoder, ConvertGguf, CutKokoro, Join, QuantizeInt8, RecoverKokoro, Step
 from models.sources import WeightsError
 
 __all__ = ["main", "run_step"]
@@ -28,6 +28,8 @@ def run_step(step: Step, folder: Path) -> None:
             _convert_gguf(step, folder)
         case CutKokoro():
             _cut_kokoro(step, folder)
+        case RecoverKokoro():
+            _recover_kokoro(step, folder)
         case BuildSentenceEncoder():
             _build_sentence_encoder(step, folder)
         case QuantizeInt8():
@@ -75,6 +77,12 @@ def _cut_kokoro(step: CutKokoro, folder: Path) -> None:
     extractor = Extractor(whole)
     onnx.save(extractor.extract_model(inputs, [*step.cut_at, step.durations]), folder / step.front)
     onnx.save(extractor.extract_model(list(step.cut_at), outputs), folder / step.back)
+
+
+def _recover_kokoro(step: RecoverKokoro, folder: Path) -> None:
+    from models.kokoro_recover import recover_kokoro
+
+    recover_kokoro(folder / step.graph, folder / step.into)
 
 
 # --- Sentence encoder -----------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ the first sample hardly depends on the clause's length. Measured figures: `pytho
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,23 +16,19 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from pydantic import Field
 
-from models.kokoro_graph import DURATIONS, FEATURES, HARMONICS, STATISTICS, STYLE, front_graph, vocoder_graphs
+from models.kokoro_engine import FRAME_SAMPLES, KokoroEngine, Part, Row, Window
 from models.phonemes import PAUSE_TOKENS, Accent, Phonemes, Phonemizer
 from models.settings import StrictModel
 from models.spanish_text import spanish_words
 from models.speech_text import PAUSES, SpokenWord, spoken_words
 from models.types import SPEAKING_RATE_HZ, FloatAudio, ModelFailure, SpeechChunk, Word
 
-__all__ = ["KokoroSpeaker", "SpeechStreaming"]
+__all__ = ["Clause", "KokoroSpeaker", "Speech", "SpeechStreaming", "compute"]
 
 LONGEST_TOKENS = 510
 """Phonemes in one run of the front; longer text runs in parts."""
-FRAME_SAMPLES = 300
-"""Samples of a vocoder frame, 12.5 ms; a duration frame is two of them, 25 ms."""
-_HARMONICS_A_FRAME = 60
 _DURATION_SAMPLES = 2 * FRAME_SAMPLES
 _DURATION_S = _DURATION_SAMPLES / SPEAKING_RATE_HZ
 
@@ -49,6 +45,7 @@ _SENTENCE_ENDS = ".!?…"
 SPANISH = "es/"
 """Before a voice's name: it speaks Spanish, whatever its own language is."""
 _BLOCK_SAMPLES = 120
+_PROBED_FRAMES = 8
 _SILENCE_RMS = 1.6e-3
 """-56 dBFS over 5 ms, the foot of a soft fricative. Kokoro speaks at -22 dBFS; its pauses are below -100."""
 
@@ -77,26 +74,6 @@ class SpeechStreaming(StrictModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a clause after the front, ready for the vocoder."""
-
-    features: npt.NDArray[np.float32]
-    """1 x 512 x T."""
-    harmonics: npt.NDArray[np.float32]
-    """1 x 22 x (60 T + 1)."""
-    style: npt.NDArray[np.float32]
-    """1 x 128."""
-    durations: npt.NDArray[np.int64]
-    """Duration frames of every token, the pads included."""
-    silence: float
-    """Share of the frames that belong to pads and pauses."""
-
-    @property
-    def frames(self) -> int:
-        return int(self.features.shape[2])
-
-
-@dataclass(frozen=True, slots=True)
 class _Statistics:
     """The vocoder's normalisation of one voice: channel moments at two shares of silence, and what lies between.
 
@@ -120,13 +97,13 @@ class _Statistics:
         )
 
     def at(self, silence: float) -> npt.NDArray[np.float32]:
-        """1 x (2 * channels) x 1: means, then deviations."""
+        """2 * channels: means, then deviations."""
         share = (silence - self.dense_silence) / (self.sparse_silence - self.dense_silence)
         share = min(1.0, max(0.0, share))
         mean, square = share * self.sparse + (1 - share) * self.dense
         deviation = np.sqrt(np.maximum(square - mean**2, 1e-5))
         both: npt.NDArray[np.float32] = np.concatenate([mean, deviation]).astype(np.float32)
-        return both.reshape(1, -1, 1)
+        return both
 
 
 _Measured = tuple[npt.NDArray[np.float64], float]
@@ -141,26 +118,107 @@ _DENSE_TEXTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A clause as Kokoro reads it."""
+
+    text: str
+    voice: str
+    said: tuple[SpokenWord, ...]
+    phonemes: Phonemes
+    rows: tuple[Row, ...]
+    """For the front, one after another; each at most LONGEST_TOKENS phonemes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """One run of the vocoder, and what of it is used."""
+
+    window: Window
+    kept: range
+    """Vocoder frames of the part."""
+    first: bool
+    """Nothing of the part came before."""
+    ends: bool
+    """Nothing of the part comes after."""
+
+
+class Speech:
+    """A clause on its way through the vocoder: says what is to be computed next, and makes chunks of what it gets."""
+
+    def __init__(
+        self, clause: Clause, parts: Sequence[Part], cuts: Sequence[_Cut], spans: Sequence[range], plan: SpeechStreaming
+    ) -> None:
+        self._clause = clause
+        self._times = _symbol_times(clause.phonemes, parts, spans)
+        self._cuts = deque(cuts)
+        ends = clause.phonemes.symbols[-1] in _SENTENCE_ENDS
+        self._tail = _samples_in(plan.sentence_tail_ms if ends else plan.clause_tail_ms)
+        self._lead_in = _samples_in(plan.lead_in_ms)
+        self._fade = min(plan.fade_samples, plan.context_frames * FRAME_SAMPLES)
+        self._held: FloatAudio | None = None
+        self._words: tuple[Word, ...] = ()
+        self._dropped = self._given = 0
+        self._started = False
+
+    @property
+    def wanted(self) -> Window | None:
+        """What is to be computed now; None when all is said."""
+        return self._cuts[0].window if self._cuts else None
+
+    @property
+    def given_s(self) -> float:
+        """Seconds of audio in the chunks so far."""
+        return self._given / SPEAKING_RATE_HZ
+
+    def take(self, audio: FloatAudio) -> SpeechChunk | None:
+        """The next chunk, made of the wanted window's audio; None while it is all silence before the first sound."""
+        cut = self._cuts.popleft()
+        pcm, last = self._joined(cut, audio), not self._cuts
+        words: tuple[Word, ...] = ()
+        if not self._started:
+            onset = _first_sound(pcm)
+            silent = max(0, (len(pcm) if onset is None else onset) - self._lead_in)
+            self._dropped += silent
+            if onset is None:
+                return None
+            pcm = pcm[silent:]
+            clause = self._clause
+            words = self._words = _words(clause.text, clause.said, clause.phonemes, self._times, self._dropped)
+        if last:
+            spoken = round(self._words[-1].end_s * SPEAKING_RATE_HZ) - self._given if self._words else 0
+            pcm = pcm[: max(_last_sound(pcm) + self._tail, spoken)]
+        self._started = True
+        self._given += len(pcm)
+        return SpeechChunk(pcm, words, last)
+
+    def _joined(self, cut: _Cut, audio: FloatAudio) -> FloatAudio:
+        """The kept frames, faded into what the window before has held back."""
+        begin, fade = cut.window.frames.start, self._fade
+        start, stop = ((frame - begin) * FRAME_SAMPLES for frame in (cut.kept.start, cut.kept.stop))
+        pcm = audio[start - (0 if cut.first else fade) : stop if cut.ends else stop - fade].copy()
+        if self._held is not None and not cut.first and fade:
+            rise = (np.arange(fade, dtype=np.float32) + 0.5) / fade
+            pcm[:fade] = pcm[:fade] * rise + self._held * (1 - rise)
+        # The last samples wait for the next window, to be faded into it.
+        self._held = None if cut.ends else audio[stop - fade : stop].copy()
+        return pcm
+
+
 class KokoroSpeaker:
-    """One Kokoro, several voices. One computation at a time; several threads may speak at once, window by window."""
+    """One Kokoro, several voices, on the engine given. Several threads may speak at once if the engine allows it."""
 
-    def __init__(self, folder: Path, *, threads: int = 2, streaming: SpeechStreaming | None = None) -> None:
-        """Load `front.onnx`, `back.onnx` and `voices/*.bin` (float32, n x 256) of a prepared folder.
-
-        Raises ModelFailure if a file is missing or is not what is expected.
-        """
+    def __init__(self, folder: Path, engine: KokoroEngine, streaming: SpeechStreaming | None = None) -> None:
+        """`folder`: a prepared one, with `voices/*.bin` (float32, n x 256). Raises ModelFailure if it has none."""
         self._streaming = streaming or SpeechStreaming()
         self._voice_files = {path.stem: path for path in sorted((folder / "voices").glob("*.bin"))}
         if not self._voice_files:
             raise ModelFailure(f"{folder / 'voices'}: expected <voice>.bin files, found none; prepare Kokoro's weights")
-        graphs = vocoder_graphs(folder / "back.onnx")
-        self._front = _session(front_graph(folder / "front.onnx"), threads)
-        self._measuring = _session(graphs.measuring, threads)
-        self._carrying = _session(graphs.carrying, threads)
-        self._computing = threading.Lock()
+        self._engine = engine
         self._phonemizers: dict[Accent, Phonemizer] = {}
         self._styles: dict[str, npt.NDArray[np.float32]] = {}
         self._statistics: dict[str, _Statistics] = {}
+        self._probe: Window | None = None
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -173,111 +231,84 @@ class KokoroSpeaker:
         The first chunk carries the words of `text.split()` with their times from its first sample. Closing the
         generator stops after the window at work. Raises ModelFailure for an unknown voice, at once.
         """
-        if _file_of(voice) not in self._voice_files:
-            raise ModelFailure(f"unknown voice {voice!r}; expected one of: {', '.join(self._voice_files)}")
+        self._check(voice)
         return self._speak(text, voice)
 
     def warm_up(self, voices: Sequence[str]) -> None:
         """Measure what the voices need and run the usual shapes once. Raises ModelFailure for an unknown voice."""
         for voice in voices:
+            self._check(voice)
+        self._engine.warm_up()
+        for voice in voices:
             for text in ("Sure.", "Thanks for calling, how can I help?"):
                 for _ in self.speak(text, voice=voice):
                     pass
+        if voices:
+            row = self._spoken(_SPARSE_TEXTS[0], voices[0])
+            (part,) = self._engine.front([row])
+            statistics = self._statistics_of(voices[0]).at(_silence(row, part))
+            self._probe = Window(part, range(min(_PROBED_FRAMES, part.frames)), statistics)
 
-    # --- Speaking -----------------------------------------------------------------------------------------------------
+    @property
+    def probe(self) -> Window:
+        """A few frames, to see whether the engine still answers. Raises ModelFailure before any voice was measured."""
+        if self._probe is None:
+            raise ModelFailure(
+                "text to speech: no voice is measured yet, so that there is nothing to try; warm up first"
+            )
+        return self._probe
+
+    # --- Step by step, for whoever runs the engine for several clauses together ---------------------------------------
+
+    def read(self, text: str, voice: str) -> Clause | None:
+        """The clause as phonemes; None if there is nothing to say in it. Raises ModelFailure for an unknown voice."""
+        self._check(voice)
+        said = _said(text, voice)
+        phonemes = self._phonemizer(voice)(said) if said else Phonemes("", ())
+        if not phonemes.symbols:
+            return None
+        rows = tuple(self._row(part, voice) for part in _parts(phonemes))
+        return Clause(text, voice, said, phonemes, rows)
+
+    def begin(self, clause: Clause, parts: Sequence[Part]) -> Speech:
+        """`parts`: what the front made of the clause's rows. A voice's first clause measures it: a second or so."""
+        plan, cuts = self._streaming, list[_Cut]()
+        spans = [_span(part.durations) for part in parts]
+        for row, part, span in zip(clause.rows, parts, spans, strict=True):
+            if plan.mode == "whole":
+                cuts.append(_Cut(Window(part, range(part.frames), None), span, first=True, ends=True))
+                continue
+            statistics = self._statistics_of(clause.voice).at(_silence(row, part))
+            for kept in _plan(span, plan, self._engine.frame_buckets):
+                left, right = kept.start - plan.context_frames, kept.stop + plan.context_frames
+                frames = range(max(0, left), min(part.frames, right))
+                window = Window(part, frames, statistics)
+                cuts.append(_Cut(window, kept, first=kept.start == span.start, ends=kept.stop == span.stop))
+        return Speech(clause, parts, cuts, spans, plan)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _check(self, voice: str) -> None:
+        if _file_of(voice) not in self._voice_files:
+            raise ModelFailure(f"unknown voice {voice!r}; expected one of: {', '.join(self._voice_files)}")
 
     def _speak(self, text: str, voice: str) -> Generator[SpeechChunk, None, None]:
-        said = _said(text, voice)
-        if not said:
+        clause = self.read(text, voice)
+        if clause is None:
             return
-        phonemes = self._phonemizer(voice)(said)
-        if not phonemes.symbols:
-            return
-        parts = [self._run_front(part, voice) for part in _parts(phonemes)]
-        spans = [_span(part.durations) for part in parts]
-        ends = phonemes.symbols[-1] in _SENTENCE_ENDS
-        tail = _samples_in(self._streaming.sentence_tail_ms if ends else self._streaming.clause_tail_ms)
-        lead_in = _samples_in(self._streaming.lead_in_ms)
-        dropped = given = 0
-        words: tuple[Word, ...] = ()
-        started = False
-        for pcm, last in self._windows(parts, spans, voice):
-            if not started:
-                onset = _first_sound(pcm)
-                silent = max(0, (len(pcm) if onset is None else onset) - lead_in)
-                dropped += silent
-                if onset is None:
-                    continue
-                pcm = pcm[silent:]
-                words = _words(text, said, phonemes, _symbol_times(phonemes, parts, spans), dropped)
-            if last:
-                spoken = round(words[-1].end_s * SPEAKING_RATE_HZ) - given if words else 0
-                pcm = pcm[: max(_last_sound(pcm) + tail, spoken)]
-            yield SpeechChunk(pcm, () if started else words, last)
-            started, given = True, given + len(pcm)
+        speech = self.begin(clause, self._engine.front(clause.rows))
+        while (window := speech.wanted) is not None:
+            (audio,) = compute(self._engine, [window])
+            chunk = speech.take(audio)
+            if chunk is not None:
+                yield chunk
 
-    def _windows(self, parts: Sequence[_Part], spans: Sequence[range], voice: str) -> Iterator[tuple[FloatAudio, bool]]:
-        """Audio of the spans (vocoder frames) of the parts, one after another, and whether it is the last."""
-        plan = self._streaming
-        for number, (part, span) in enumerate(zip(parts, spans, strict=True)):
-            last_part = number == len(parts) - 1
-            if plan.mode == "whole":
-                audio, _ = self._run_whole(part)
-                yield audio[span.start * FRAME_SAMPLES : span.stop * FRAME_SAMPLES], last_part
-                continue
-            statistics = self._statistics_of(voice).at(part.silence)
-            fade = min(plan.fade_samples, plan.context_frames * FRAME_SAMPLES)
-            before: FloatAudio | None = None
-            for window in _plan(span, plan):
-                left = max(0, window.start - plan.context_frames)
-                right = min(part.frames, window.stop + plan.context_frames)
-                audio = self._run_window(part, range(left, right), statistics)
-                start, stop = ((frame - left) * FRAME_SAMPLES for frame in (window.start, window.stop))
-                ends = window.stop == span.stop
-                # The last samples wait for the next window, to be faded into it.
-                held = audio[stop - fade : stop].copy()
-                pcm = audio[start - (0 if before is None else fade) : stop if ends else stop - fade].copy()
-                if before is not None and fade:
-                    rise = (np.arange(fade, dtype=np.float32) + 0.5) / fade
-                    pcm[:fade] = pcm[:fade] * rise + before * (1 - rise)
-                before = held
-                yield pcm, ends and last_part
+    def _spoken(self, text: str, voice: str) -> Row:
+        return self._row(self._phonemizer(voice)(_said(text, voice)), voice)
 
-    # --- Running the graphs -------------------------------------------------------------------------------------------
-
-    def _run_front(self, phonemes: Phonemes, voice: str) -> _Part:
-        tokens = [0, *phonemes.tokens(), 0]
-        style = self._style(voice)[len(tokens) - 2]
-        feeds = {
-            "tokens": np.array([tokens], np.int64),
-            "style": style[None],
-            "speed": np.ones(1, np.float32),
-        }
-        with self._computing:
-            features, harmonics, style, durations = self._front.run([FEATURES, HARMONICS, STYLE, DURATIONS], feeds)
-        frames = durations.reshape(-1).astype(np.int64)
-        silent = sum(int(count) for count, token in zip(frames, tokens, strict=True) if token in PAUSE_TOKENS)
-        return _Part(features, harmonics, style, frames, silent / int(frames.sum()))
-
-    def _run_window(self, part: _Part, frames: range, statistics: npt.NDArray[np.float32]) -> FloatAudio:
-        harmonics = part.harmonics[:, :, frames.start * _HARMONICS_A_FRAME : frames.stop * _HARMONICS_A_FRAME + 1]
-        feeds = {
-            FEATURES: np.ascontiguousarray(part.features[:, :, frames.start : frames.stop]),
-            HARMONICS: np.ascontiguousarray(harmonics),
-            STYLE: part.style,
-            STATISTICS: statistics,
-        }
-        with self._computing:
-            (audio,) = self._carrying.run(["audio"], feeds)
-        return _bounded(audio)
-
-    def _run_whole(self, part: _Part) -> tuple[FloatAudio, npt.NDArray[np.float64]]:
-        """The part as published, all frames; and the vocoder's moments: means and mean squares, 2 x channels."""
-        feeds = {FEATURES: part.features, HARMONICS: part.harmonics, STYLE: part.style}
-        with self._computing:
-            audio, statistics = self._measuring.run(["audio", STATISTICS], feeds)
-        mean, deviation = np.split(statistics.reshape(-1).astype(np.float64), 2)
-        return _bounded(audio), np.stack([mean, deviation**2 + mean**2])
+    def _row(self, phonemes: Phonemes, voice: str) -> Row:
+        tokens = (0, *phonemes.tokens(), 0)
+        return Row(tokens, self._style(voice)[len(tokens) - 2])
 
     def _phonemizer(self, voice: str) -> Phonemizer:
         accent = _accent_of(voice)
@@ -306,9 +337,23 @@ class KokoroSpeaker:
             )
         return self._statistics[voice]
 
-    def _measure(self, text: str, voice: str) -> tuple[npt.NDArray[np.float64], float]:
-        part = self._run_front(self._phonemizer(voice)(_said(text, voice)), voice)
-        return self._run_whole(part)[1], part.silence
+    def _measure(self, text: str, voice: str) -> _Measured:
+        row = self._spoken(text, voice)
+        (part,) = self._engine.front([row])
+        return self._engine.whole(part)[1], _silence(row, part)
+
+
+def compute(engine: KokoroEngine, windows: Sequence[Window]) -> list[FloatAudio]:
+    """Audio of windows, whole parts among them. Blocking; raises ModelFailure."""
+    carried = [window for window in windows if window.statistics is not None]
+    heard = iter(engine.windows(carried) if carried else ())
+    return [engine.whole(window.part)[0] if window.statistics is None else next(heard) for window in windows]
+
+
+def _silence(row: Row, part: Part) -> float:
+    """Share of the frames that belong to pads and pauses."""
+    counted = zip(part.durations, row.tokens, strict=True)
+    return sum(int(count) for count, token in counted if token in PAUSE_TOKENS) / int(part.durations.sum())
 
 
 def _accent_of(voice: str) -> Accent:
@@ -324,23 +369,6 @@ def _file_of(voice: str) -> str:
 
 def _said(text: str, voice: str) -> tuple[SpokenWord, ...]:
     return spanish_words(text) if _accent_of(voice) == "es" else spoken_words(text)
-
-
-def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin between operators take the cores from the language model beside us.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelFailure(f"ONNX Runtime cannot load Kokoro's graph ({error}); verify the weights") from error
-
-
-def _bounded(audio: npt.NDArray[np.float32]) -> FloatAudio:
-    return np.clip(audio.reshape(-1), -1.0, 1.0)
 
 
 def _samples_in(ms: int) -> int:
@@ -370,14 +398,20 @@ def _span(durations: npt.NDArray[np.int64]) -> range:
     return range(2 * max(0, int(durations[0]) - _EARLIEST_ONSET_FRAMES), 2 * int(durations.sum()))
 
 
-def _plan(span: range, streaming: SpeechStreaming) -> list[range]:
-    """Cut a span into windows that grow. The last is long enough to hold the silence after the last sound."""
+def _plan(span: range, streaming: SpeechStreaming, buckets: Sequence[int] = ()) -> list[range]:
+    """Cut a span into windows that grow. The last is long enough to hold the silence after the last sound.
+
+    With `buckets`, windows and their context fill one where they can, and none is longer than the longest.
+    """
+    rooms = [room for bucket in buckets if (room := bucket - 2 * streaming.context_frames) > 0]
+    longest = max(rooms) if rooms else len(span)
     windows: list[range] = []
     start, size = span.start, float(streaming.first_window_frames)
     while start < span.stop:
-        stop = start + int(size)
+        stop = start + next((room for room in rooms if room >= int(size)), min(int(size), longest))
         if span.stop - stop < _SILENT_END_FRAMES and windows:
-            stop = span.stop
+            stop = span.stop if span.stop - start <= longest else max(start + 1, span.stop - _SILENT_END_FRAMES)
+            stop = min(stop, start + longest)
         stop = min(stop, span.stop)
         windows.append(range(start, stop))
         start, size = stop, min(size * streaming.growth, float(streaming.longest_window_frames))
@@ -402,7 +436,7 @@ def _last_sound(pcm: FloatAudio) -> int:
     return (int(loud[-1]) + 1) * _BLOCK_SAMPLES if len(loud) else 0
 
 
-def _symbol_times(phonemes: Phonemes, parts: Sequence[_Part], spans: Sequence[range]) -> list[tuple[float, float]]:
+def _symbol_times(phonemes: Phonemes, parts: Sequence[Part], spans: Sequence[range]) -> list[tuple[float, float]]:
     """Start and end of every symbol in seconds of the spans' audio, joined."""
     times: list[tuple[float, float]] = []
     begun = 0

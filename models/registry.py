@@ -24,6 +24,7 @@ __all__ = [
     "NpmSource",
     "PinnedFile",
     "QuantizeInt8",
+    "RecoverKokoro",
     "Registry",
     "Source",
     "Step",
@@ -214,6 +215,19 @@ class CutKokoro(StrictModel):
         return ()
 
 
+class RecoverKokoro(StrictModel):
+    """Write the weights of a Kokoro as a safetensors file for torch; the graph stays."""
+
+    step: Literal["recover-kokoro"]
+    graph: RelativePath = "kokoro.onnx"
+    """The int8 ONNX graph as kokoro-onnx exports it, or the published checkpoint (`.pth`)."""
+    into: RelativePath = "kokoro.safetensors"
+    """The file made."""
+
+    def consumes(self) -> tuple[str, ...]:
+        return ()
+
+
 class BuildSentenceEncoder(StrictModel):
     """Write a BERT sentence encoder as ONNX: token ids in, one unit vector a sentence out."""
 
@@ -241,7 +255,9 @@ class QuantizeInt8(StrictModel):
         return ()
 
 
-Step = Annotated[Join | ConvertGguf | CutKokoro | BuildSentenceEncoder | QuantizeInt8, Field(discriminator="step")]
+Step = Annotated[
+    Join | ConvertGguf | CutKokoro | RecoverKokoro | BuildSentenceEncoder | QuantizeInt8, Field(discriminator="step")
+]
 
 
 class WhisperWindow(StrictModel):

@@ -15,11 +15,14 @@ from filelock import FileLock, Timeout
 
 from models.types import ModelFailure
 from models.vllm_engine import check_engine, installed_vllm
+from models.weights import entry
 from serve.config import EMBEDDED_STACK, STACKS, Stack, load_stack
 from serve.deployment_settings import EngineDeployment
 
 GPU_STACKS = (STACKS / "gpu-1x.yaml", STACKS / "gpu-24gb.yaml")
 """What is tried on a machine with a GPU, the largest first."""
+_SPEECH_STEPS = {"onnx": "cut-kokoro", "torch": "recover-kokoro"}
+"""The step of the registry that makes ready what each implementation loads."""
 _ASK_TIMEOUT_S = 20.0
 _LOAD_TIMEOUT_S = 3600.0
 
@@ -79,6 +82,13 @@ def check_gpus(stack: Stack, here: tuple[Card, ...] | None = None) -> None:
                 check_engine(part.engine, part.device)
             except ModelFailure as error:
                 raise CardError(f"{name}: {error}") from error
+    speech = stack.text_to_speech
+    steps = [step.step for step in entry(speech.weights).steps]
+    if (needed := _SPEECH_STEPS[speech.implementation]) not in steps:
+        raise CardError(
+            f"text_to_speech: implementation {speech.implementation} speaks with weights made ready by {needed}, "
+            f"{speech.weights} by {', '.join(steps) or 'nothing'}; kokoro-82m-int8 is for onnx, kokoro-82m for torch"
+        )
     if (gpus := stack.gpus) is None:
         return
     found = cards() if here is None else here

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +43,6 @@ from serve.deployment_settings import (
     UnderstandingSettings,
     WhisperSettings,
 )
-from serve.scheduling import PrioritySlot
 from serve.transcribing import WhisperQueue
 
 LONGEST_TURN_S = 30
@@ -225,18 +223,28 @@ class Understanding(LanguageModel):
 
 
 class TextToSpeech:
-    """Kokoro; one computation at a time, and whoever still waits for a first sample goes first."""
+    """Kokoro; whoever still waits for a first sample goes first."""
 
     def __init__(self, settings: TextToSpeechSettings, voices: tuple[str, ...]) -> None:
-        from models.kokoro import KokoroSpeaker, SpeechStreaming
-
         step_back(settings.device)
-        self._model = KokoroSpeaker(
-            prepared_folder(settings.weights), threads=settings.threads, streaming=SpeechStreaming(mode=settings.mode)
-        )
-        self._model.warm_up(voices)
-        self._slot = PrioritySlot()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kokoro")
+        from models.kokoro import SpeechStreaming
+        from models.kokoro_engine import KokoroEngine
+        from serve.speaking import Replica, kokoro_engine
+
+        folder = prepared_folder(settings.weights)
+
+        def engine() -> KokoroEngine:
+            return kokoro_engine(
+                folder,
+                implementation=settings.implementation,
+                device=settings.device,
+                dtype=settings.dtype,
+                threads=settings.threads,
+                max_batch_size=settings.max_batch_size,
+            )
+
+        with alone_on_cards():
+            self._replica = Replica(folder, engine, SpeechStreaming(mode=settings.mode), voices)
 
     async def speak(self, text: str, voice: str) -> AsyncGenerator[SpeechChunk, None]:
         """One clause as audio; closing stops after the chunk that is being computed. Raises ModelFailure."""
@@ -244,16 +252,13 @@ class TextToSpeech:
             raise ModelFailure(
                 f"text to speech: expected a clause of at most {LONGEST_TEXT} characters, got {len(text)}"
             )
-        loop = asyncio.get_running_loop()
-        chunks = iter(self._model.speak(text, voice=voice))
-        priority = 0
-        while True:
-            async with self._slot.hold(priority):
-                chunk = await loop.run_in_executor(self._thread, next, chunks, None)
-            if chunk is None:
-                return
-            yield chunk
-            priority = 1
+        async with aclosing(self._replica.speak(text, voice)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def check_health(self) -> None:
+        """A few frames, timed; Serve restarts the replica after three failures. Raises ModelFailure."""
+        await self._replica.check()
 
     async def ready(self) -> bool:
         """Answers when the weights are loaded and warm."""

@@ -154,7 +154,8 @@ class Gateway:
         remotes = {name: connect(name, settings) for name, settings in stack.deployments().items()}
         pace = Pace()
         patient = RaySpeaker(Remote("TextToSpeech", remotes["TextToSpeech"].handle, FIXED_LINE_TIMEOUT_S))
-        identity = f"{entry(speech.weights).digest()} {SpeechStreaming(mode=speech.mode).model_dump_json()}"
+        shaped = f"{speech.implementation} {speech.dtype} {SpeechStreaming(mode=speech.mode).model_dump_json()}"
+        identity = f"{entry(speech.weights).digest()} {shaped}"
         remembering = RememberingSpeaker(patient, cache_dir, identity)
 
         async def not_ready() -> list[str]:

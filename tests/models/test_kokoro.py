@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from models import kokoro
 from models.kokoro import KokoroSpeaker, SpeechStreaming, _parts, _plan
+from models.kokoro_engine import Part, Row, Window
+from models.kokoro_onnx import OnnxKokoro, onnx_speaker
 from models.phonemes import Phonemes
 from models.types import SPEAKING_RATE_HZ, FloatAudio, ModelFailure, SpeechChunk, Word
 from models.weights import prepare
@@ -31,7 +34,7 @@ def folder() -> Path:
 
 @pytest.fixture(scope="module")
 def speaker(folder: Path) -> KokoroSpeaker:
-    return KokoroSpeaker(folder)
+    return onnx_speaker(folder)
 
 
 def _joined(chunks: Sequence[SpeechChunk]) -> FloatAudio:
@@ -92,13 +95,62 @@ def test_long_text_is_cut_into_runs_that_the_model_can_take(symbols: str) -> Non
         assert part.symbols[-1] in " ,." or not set(part.symbols) & set(" ,.")
 
 
+@given(
+    start=st.integers(0, 60),
+    frames=st.integers(1, 2000),
+    buckets=st.lists(st.integers(60, 300), min_size=1, max_size=4, unique=True).map(sorted),
+)
+def test_windows_for_an_engine_with_buckets_fill_them_and_never_outgrow_the_longest(
+    start: int, frames: int, buckets: list[int]
+) -> None:
+    plan = SpeechStreaming()
+    rooms = [bucket - 2 * plan.context_frames for bucket in buckets]
+    windows = _plan(range(start, start + frames), plan, buckets)
+    assert [i for window in windows for i in window] == list(range(start, start + frames))
+    assert all(0 < len(window) <= max(rooms) for window in windows)
+    # Only the last, and the one before it that leaves it the closing silence, may leave room.
+    assert all(len(window) in rooms for window in windows[:-2])
+    if len(windows) > 2:
+        assert len(windows[-1]) >= 44
+
+
+class SilentEngine:
+    """No clause has a sound."""
+
+    most_windows, frame_buckets = 1, ()
+
+    def front(self, rows: Sequence[Row]) -> list[Part]:
+        return [Part(np.ones(len(row.tokens), np.int64)) for row in rows]
+
+    def windows(self, windows: Sequence[Window]) -> list[FloatAudio]:
+        return [np.zeros(len(window.frames) * 300, np.float32) for window in windows]
+
+    def whole(self, part: Part) -> tuple[FloatAudio, np.ndarray]:
+        return np.zeros(part.frames * 300, np.float32), np.ones((2, 3))
+
+    def warm_up(self) -> None: ...
+
+
 def test_a_folder_without_voices_or_graphs_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelFailure, match=r"voices: expected <voice>\.bin files, found none"):
-        KokoroSpeaker(tmp_path)
-    (tmp_path / "voices").mkdir()
-    (tmp_path / "voices" / "af_x.bin").write_bytes(b"")
+        KokoroSpeaker(tmp_path, SilentEngine())
     with pytest.raises(ModelFailure, match=r"back\.onnx: cannot be read"):
-        KokoroSpeaker(tmp_path)
+        OnnxKokoro(tmp_path)
+
+
+def test_a_voice_file_that_is_too_short_is_told(tmp_path: Path) -> None:
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices" / "af_x.bin").write_bytes(bytes(1024))
+    with pytest.raises(ModelFailure, match=r"af_x\.bin: expected at least 510 x 256 float32 values, got 256"):
+        list(KokoroSpeaker(tmp_path, SilentEngine()).speak("Yes.", voice="af_x"))
+
+
+@pytest.mark.parametrize("mode", ["windowed", "whole"])
+def test_a_clause_without_a_sound_gives_no_chunk(tmp_path: Path, mode: Literal["windowed", "whole"]) -> None:
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices" / "af_x.bin").write_bytes(bytes(512 * 1024))
+    speaker = KokoroSpeaker(tmp_path, SilentEngine(), SpeechStreaming(mode=mode))
+    assert list(speaker.speak("The ferry leaves at nine in the morning, weather permitting.", voice="af_x")) == []
 
 
 # --- With Kokoro ----------------------------------------------------------------------------------------------------
@@ -198,13 +250,11 @@ def test_seams_are_no_worse_than_the_rest(
     folder: Path, speaker: KokoroSpeaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many small windows against one large, of the same features: the difference is no larger at the seams."""
-    run_front = speaker._run_front
-    features: dict[str, object] = {}
-    monkeypatch.setattr(
-        speaker,
-        "_run_front",
-        lambda phonemes, voice: features.setdefault(phonemes.symbols, run_front(phonemes, voice)),
-    )
+    engine = speaker._engine
+    made: dict[tuple[int, ...], Part] = {}
+    front = engine.front
+    once_only = lambda rows: [made.setdefault(row.tokens, front([row])[0]) for row in rows]  # noqa: E731
+    monkeypatch.setattr(engine, "front", once_only)
     small = SpeechStreaming(first_window_frames=16, growth=1, longest_window_frames=16)
     monkeypatch.setattr(speaker, "_streaming", small)
     chunks = list(speaker.speak(CLAUSES[0]))
@@ -228,8 +278,8 @@ def test_seams_are_no_worse_than_the_rest(
 @pytest.mark.slow
 def test_closing_stops_the_work(speaker: KokoroSpeaker, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = []
-    run_window = speaker._run_window
-    monkeypatch.setattr(speaker, "_run_window", lambda *given: (windows.append(1), run_window(*given))[1])
+    run = speaker._engine.windows
+    monkeypatch.setattr(speaker._engine, "windows", lambda given: (windows.extend(given), run(given))[1])
     speech = speaker.speak(CLAUSES[1])
     next(speech)
     speech.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from models.settings import parse_settings
 from serve.cards import Card, CardError, alone_on_cards, cards, check_gpus, default_stack
-from serve.config import EMBEDDED_STACK, STACKS, load_stack
+from serve.config import EMBEDDED_STACK, STACKS, Stack, load_stack
 
 GPU = load_stack(STACKS / "gpu-1x.yaml")
 
@@ -101,3 +102,21 @@ def test_a_replica_that_died_while_it_loaded_holds_no_card(monkeypatch: pytest.M
     subprocess.run([sys.executable, "-c", dying], timeout=60, check=False)
     with alone_on_cards():
         pass
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "kokoro-82m-int8",
+            "kokoro-82m",
+            "onnx speaks with weights made ready by cut-kokoro, kokoro-82m by recover",
+        ),
+        ("mode: windowed", "implementation: torch", "made ready by recover-kokoro, kokoro-82m-int8 by"),
+    ],
+)
+def test_weights_that_speech_is_not_made_from_are_refused(old: str, new: str, told: str) -> None:
+    stack = parse_settings(EMBEDDED_STACK.read_text().replace(old, new), Stack, "my-stack.yaml")
+    with pytest.raises(CardError) as error:
+        check_gpus(stack, ())
+    assert told in str(error.value)
