@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from bench.actor import OnEvent
 from bench.caller import CallTarget, place_call
@@ -30,21 +34,39 @@ def remote(up: StackUp, name: str) -> Remote:
 
 
 def signal_replica(name: str, number: signal.Signals) -> None:
-    replicas = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if f"ServeReplica:{name}:{name}" in " ".join(process.cmdline())
-    ]
+    replicas = _replicas(name)
     assert replicas, f"no replica process of {name}"
     for process in replicas:
         os.kill(process.pid, number)
 
 
+def _replicas(name: str) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if f"ServeReplica:{name}:{name}" in " ".join(process.cmdline())
+    ]
+
+
 async def until_back(target: Remote) -> None:
-    async with asyncio.timeout(BACK_TIMEOUT_S):
-        await asyncio.sleep(1)
-        while await ready(target, 2.0):  # noqa: ASYNC110  # another process comes up
-            await asyncio.sleep(0.5)
+    """Until a replica answers. Fails with what Serve and the replicas themselves tell of it if none does."""
+    until_s = time.monotonic() + BACK_TIMEOUT_S
+    await asyncio.sleep(1)
+    while fault := await ready(target, 2.0):
+        if time.monotonic() > until_s:
+            pytest.fail(f"{fault}\n{await asyncio.to_thread(_state_of, target.name)}")
+        await asyncio.sleep(0.5)
+
+
+def _state_of(name: str) -> str:
+    from ray import serve
+
+    told = [str(serve.status().applications.get(name))]
+    for process in _replicas(name):
+        told.append(f"{process.pid} {process.status()} {process.cpu_times()}")
+        spy = [str(Path(sys.executable).with_name("py-spy")), "dump", "--pid", str(process.pid)]
+        told.append(subprocess.run(spy, capture_output=True, text=True, check=False, timeout=30).stdout)
+    return "\n".join(told)
 
 
 async def call(up: StackUp, script: Script, on_event: OnEvent) -> tuple[CallRecord, list[Event], Path]:
