@@ -26,6 +26,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.vad import get_vad_model
 from tokenizers import Tokenizer as HubTokenizer
 
+from models.cublas import load_cublas12
 from models.decoding import (
     Decoded,
     cut_at_sound_end,
@@ -195,6 +196,8 @@ class WhisperTranscriber:
             raise ModelFailure(
                 f"{folder}: CTranslate2 cannot load it as {compute_type} on {device}: {error}"
             ) from error
+        if device == "cuda":
+            load_cublas12()
         self._words = HubTokenizer.from_file(str(folder / "tokenizer.json"))
         self._multilingual: bool = self._model.is_multilingual
         self._mel_count: int = self._model.n_mels

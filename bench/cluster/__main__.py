@@ -194,6 +194,8 @@ def main() -> int:
     chosen = [one for one in HAPPENINGS if not options.only or one.name in options.only]
     if not chosen:
         parser.error(f"expected names among: {', '.join(one.name for one in HAPPENINGS)}")
+    # Ended from outside, it ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     with postgres_server() as store:
         if store is None:
